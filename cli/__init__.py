@@ -1,0 +1,1 @@
+"""The command ``pyro-vae``: words in, calls down, words out."""

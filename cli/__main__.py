@@ -1,0 +1,5 @@
+"""``python -m pyro_vae_cli``."""
+
+from .main import main
+
+main()

@@ -1,0 +1,70 @@
+"""The group of commands, and how a mistake is told."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from .data import data
+from .evaluate import evaluate
+from .fit import fit
+from .obs import obs
+from .pictures import reconstruct, sample
+
+__all__ = ["main"]
+
+
+class Group(click.Group):
+    """A group that tells a user's mistake in one line on stderr and exits with status 2."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        """Run a command; ``standalone_mode=False`` lets exceptions through, as in click."""
+        standalone = extra.pop("standalone_mode", True)
+        extra["standalone_mode"] = False
+        if not standalone:
+            return super().main(*args, **extra)
+        try:
+            status = super().main(*args, **extra)
+        except click.exceptions.NoArgsIsHelpError as error:
+            click.echo(error.format_message())
+            status = 2
+        except click.ClickException as error:
+            status = _say(error.format_message(), 2)
+        except (click.Abort, KeyboardInterrupt):
+            status = _say("interrupted", 130)
+        except BrokenPipeError:
+            sys.stderr.close()
+            status = 1
+        except Exception as error:
+            status = _mistake(error)
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+def _mistake(error: Exception) -> int:
+    # Imported only now: the names live beside torch, which --help must not wait for.
+    from pyro_vae.errors import InputError, TrainingError
+
+    if isinstance(error, InputError):
+        return _say(str(error), 2)
+    if isinstance(error, TrainingError):
+        return _say(str(error), 1)
+    if isinstance(error, OSError):
+        return _say(f"{error.filename or 'file'}: {error.strerror or error}", 1)
+    raise error
+
+
+def _say(message: str, status: int) -> int:
+    click.echo("Error: " + " ".join(message.split()), err=True)
+    return status
+
+
+@click.group(cls=Group, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pyro_vae", prog_name="pyro-vae")
+def main() -> None:
+    """Variational autoencoders whose observation is swappable, correct and explained."""
+
+
+for command in (fit, reconstruct, sample, evaluate, obs, data):
+    main.add_command(command)

@@ -1,0 +1,150 @@
+"""Options that several commands share, and what they are turned into."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+if TYPE_CHECKING:
+    from pyro_vae.data import Data
+    from pyro_vae.heads import Head
+
+__all__ = ["as_json", "data_options", "echo_json", "head_of", "load_data", "observation_options"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
+
+
+def _all(*options: Callable[[Any], Any]) -> Callable[[F], F]:
+    def decorate(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return decorate
+
+
+data_options = _all(
+    click.option("--data", default=None, metavar="NAME", help="Data set; see `pyro-vae data`."),
+    click.option("--data-root", type=click.Path(path_type=Path), help="Folder to look for it in."),
+    click.option("--download", is_flag=True, help="Let torchvision fetch it if it is not at hand."),
+)
+
+observation_options = _all(
+    click.option(
+        "--obs",
+        default="normal-learned-sigma",
+        show_default=True,
+        metavar="NAME",
+        help="Observation distribution p(x|z); see `pyro-vae obs`.",
+    ),
+    click.option("--sigma", type=float, help="Fixed scale: short for --param scale=X."),
+    click.option(
+        "--sigma-per",
+        metavar="SCOPE",
+        help="Learn the scale per dataset, dimension, image or pixel: short for "
+        "--param scale=SCOPE.",
+    ),
+    click.option(
+        "--param",
+        multiple=True,
+        metavar="NAME=VALUE",
+        help="A parameter: a number fixes it, a scope (dataset, dimension, image, pixel) learns "
+        "it; ',floor=X' and ',link=NAME' may follow.",
+    ),
+    click.option(
+        "--binarise",
+        type=click.Choice(["stochastic", "threshold"]),
+        help="Make pixels 0 or 1: at random with probability k/255, or at 1/2.",
+    ),
+)
+
+
+def head_of(
+    obs: str,
+    sigma: float | None,
+    sigma_per: str | None,
+    param: tuple[str, ...],
+    binarise: str | None,
+) -> Head:
+    """The head that the observation options describe."""
+    from pyro_vae import observations
+    from pyro_vae.errors import InputError
+
+    if sigma is not None and sigma_per is not None:
+        raise InputError("--sigma fixes the scale, --sigma-per learns it: give one of them")
+    changes = dict(map(_parameter, param))
+    if sigma is not None:
+        if not sigma > 0:
+            raise InputError(f"--sigma must be positive, got {sigma:g}")
+        changes["scale"] = sigma
+    if sigma_per is not None:
+        changes["scale"] = sigma_per
+    levels = {"stochastic": "binary", "threshold": "threshold", None: None}[binarise]
+    head = observations.get(obs)
+    if levels is not None and head.levels != "grey":
+        raise InputError(f"--binarise suits an observation of 0 and 1 as bernoulli, not {obs}")
+    return head.replace(levels, **changes)
+
+
+def _parameter(text: str) -> tuple[str, Any]:
+    """``name=value[,floor=x][,link=name]`` as a name and a Param."""
+    from pyro_vae.errors import InputError, unknown
+    from pyro_vae.heads import SCOPES, Param
+
+    name, equals, rest = text.partition("=")
+    if not equals or not name or not rest:
+        raise InputError(f"--param must read NAME=VALUE, got {text!r}")
+    value, *extras = rest.split(",")
+    fields: dict[str, Any] = {"scope": value if value in SCOPES else _number(value, text)}
+    for extra in extras:
+        key, _, given = extra.partition("=")
+        if key not in ("floor", "link"):
+            raise unknown("field of --param", key, ("floor", "link"))
+        fields[key] = given if key == "link" else _number(given, text)
+    return name, Param(**fields)
+
+
+def _number(value: str, text: str) -> float:
+    from pyro_vae.errors import unknown
+    from pyro_vae.heads import SCOPES
+
+    try:
+        return float(value)
+    except ValueError:
+        raise unknown(f"scope or number in --param {text}:", value, SCOPES) from None
+
+
+def load_data(
+    name: str | None, root: Path | None, download: bool, config: dict[str, Any] | None = None
+) -> tuple[Data, dict[str, Any]]:
+    """The data set that was asked for, or the one that a run was trained on.
+
+    Returns:
+        The data, and how to find them again.
+    """
+    from pyro_vae.data import load
+    from pyro_vae.errors import InputError
+
+    described = (config or {}).get("data") or {}
+    if name is None and config is not None and not described:
+        raise InputError("the run was trained on arrays from a script: name a data set by --data")
+    name = name or described.get("name") or "mnist-5k"
+    root = root or (Path(described["root"]) if described.get("root") else None)
+    return load(name, root, download), {"name": name, "root": str(root) if root else None}
+
+
+def echo_json(value: Any) -> None:
+    """Print JSON on stdout."""
+    click.echo(json.dumps(value, indent=2, default=str))
+
+
+def plain() -> bool:
+    """Whether output should have no colours."""
+    return "NO_COLOR" in os.environ

@@ -1,0 +1,78 @@
+"""``pyro-vae reconstruct`` and ``pyro-vae sample``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from .options import data_options, load_data
+
+__all__ = ["reconstruct", "sample"]
+
+KINDS = ("mean", "mode", "sample", "parameter")
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@data_options
+@click.option(
+    "--kind",
+    multiple=True,
+    type=click.Choice(KINDS),
+    help="What of p(x|z) to show, a row each; may be repeated [mean].",
+)
+@click.option("--count", default=16, show_default=True, help="Held-out images to show.")
+@click.option("--seed", default=0, show_default=True, help="Of --kind sample.")
+@click.option("--out", type=click.Path(path_type=Path), help="PNG [RUN/reconstructions.png].")
+def reconstruct(
+    run: Path,
+    data: str | None,
+    data_root: Path | None,
+    download: bool,
+    kind: tuple[str, ...],
+    count: int,
+    seed: int,
+    out: Path | None,
+) -> None:
+    """Draw inputs of a RUN above their reconstructions, all on one grey scale from 0 to 1."""
+    import torch
+
+    import pyro_vae as pv
+    from pyro_vae.data import as_images
+    from pyro_vae.training.pictures import draw_reconstructions
+
+    _positive(count)
+    vae = pv.load(run)
+    images, _ = load_data(data, data_root, download, pv.training.read_config(run))
+    torch.manual_seed(seed)
+    out = out or run / "reconstructions.png"
+    test = as_images(images.test[:count], vae.data_shape)
+    draw_reconstructions(vae, test, out, kind or ("mean",), count)
+    click.echo(out)
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@click.option("--kind", default="mean", type=click.Choice(KINDS), show_default=True)
+@click.option("--count", default=32, show_default=True, help="Latents to draw from the prior.")
+@click.option("--seed", default=0, show_default=True, help="Of the latents.")
+@click.option("--out", type=click.Path(path_type=Path), help="PNG [RUN/samples.png].")
+def sample(run: Path, kind: str, count: int, seed: int, out: Path | None) -> None:
+    """Draw images from a RUN: p(x|z) at z drawn from the prior."""
+    import torch
+
+    import pyro_vae as pv
+    from pyro_vae.training.pictures import draw_samples
+
+    _positive(count)
+    vae = pv.load(run)
+    torch.manual_seed(seed)
+    out = out or run / "samples.png"
+    draw_samples(vae, out, count, kind)
+    click.echo(out)
+
+
+def _positive(count: int) -> None:
+    if count < 1:
+        raise click.BadParameter(f"must be at least 1, got {count}", param_hint="--count")

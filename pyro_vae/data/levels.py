@@ -1,0 +1,137 @@
+"""Levels: how 8-bit data reach an observation, and how what it says comes back to [0, 1]."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from pyro_vae.errors import unknown
+
+__all__ = ["LEVELS", "NOISE_MARGIN", "Levels", "get", "is_binary"]
+
+NOISE_MARGIN = 2.0**-16
+"""Dequantisation noise stays this far from 0 and 1; in float32 more noise makes x exactly 1."""
+
+Range = tuple[float, float]
+
+
+def _unit(x: Tensor, interval: Range) -> Tensor:
+    low, high = interval
+    return x if interval == (0.0, 1.0) else (x - low) / (high - low)
+
+
+def _scaled(unit: Tensor, interval: Range) -> Tensor:
+    low, high = interval
+    return unit if interval == (0.0, 1.0) else low + (high - low) * unit
+
+
+@dataclass(frozen=True)
+class Levels:
+    """One way from 8-bit levels k to an observation's x.
+
+    Attributes:
+        name: Its name in :data:`LEVELS`.
+        describe: One line for the table of observations.
+        observe: (k, noise, interval) → x, where noise is uniform on [0, 1), of k's shape.
+        noisy: Whether ``observe`` uses its noise.
+        seen: (x, interval) → what the encoder sees, on [0, 1] where x is an image.
+        midpoints: Whether the encoder sees levels without their noise outside training.
+        shown: (value, interval) → the picture: the displayed value brought back to [0, 1].
+    """
+
+    name: str
+    describe: str
+    observe: Callable[[Tensor, Tensor | None, Range], Tensor]
+    noisy: bool
+    midpoints: bool
+    seen: Callable[[Tensor, Range], Tensor]
+    shown: Callable[[Tensor, Range], Tensor]
+
+
+def _dequantise(k: Tensor, noise: Tensor | None, interval: Range) -> Tensor:
+    u = 0.5 if noise is None else noise.clamp(NOISE_MARGIN, 1 - NOISE_MARGIN)
+    return _scaled((k.to(_float(noise)) + u) / 256, interval)
+
+
+def _binarise(k: Tensor, noise: Tensor | None, interval: Range) -> Tensor:
+    grey = k.to(_float(noise)) / 255
+    return (grey > (0.5 if noise is None else noise)).to(grey.dtype)
+
+
+def _float(noise: Tensor | None) -> torch.dtype:
+    return torch.get_default_dtype() if noise is None else noise.dtype
+
+
+def _same(x: Tensor, interval: Range) -> Tensor:
+    return x
+
+
+LEVELS: dict[str, Levels] = {
+    levels.name: levels
+    for levels in (
+        Levels("dequantised", "x = (k + u)/256, u uniform", _dequantise, True, True, _unit, _unit),
+        Levels(
+            "levels",
+            "x = k, one of 0 to 255",
+            lambda k, noise, interval: k.to(_float(noise)),
+            False,
+            False,
+            lambda x, interval: (x + 0.5) / 256,
+            lambda value, interval: value / 255,
+        ),
+        Levels(
+            "grey",
+            "x = k/255",
+            lambda k, noise, interval: k.to(_float(noise)) / 255,
+            False,
+            False,
+            _same,
+            _same,
+        ),
+        Levels(
+            "binary", "x is 1 with probability k/255, else 0", _binarise, True, False, _same, _same
+        ),
+        Levels(
+            "threshold",
+            "x = 1 where k/255 > 1/2, else 0",
+            lambda k, noise, interval: _binarise(k, None, interval),
+            False,
+            False,
+            _same,
+            _same,
+        ),
+        Levels(
+            "counts",
+            "x = k = 0, 1, 2, ...",
+            lambda k, noise, interval: k.to(_float(noise)),
+            False,
+            False,
+            lambda x, interval: torch.log1p(x),
+            _same,
+        ),
+    )
+}
+
+
+def get(name: str) -> Levels:
+    """The levels of a name.
+
+    Raises:
+        InputError: If there are none of that name.
+    """
+    if name not in LEVELS:
+        raise unknown("levels", name, LEVELS)
+    return LEVELS[name]
+
+
+def is_binary(images: Tensor) -> bool:
+    """Whether images hold two values only: 0 and 1, or the 8-bit levels 0 and 255.
+
+    Args:
+        images: Levels (uint8) or floats of any shape.
+    """
+    top = 255 if images.dtype == torch.uint8 else 1
+    return bool(((images == 0) | (images == top)).all())

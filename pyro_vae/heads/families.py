@@ -1,0 +1,48 @@
+"""What can be asked of a family: a class, a partial of one, a function, or a whole event."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+from torch import Tensor
+from torch.distributions import constraints
+
+__all__ = ["Family", "Whole", "attribute", "class_of", "is_discrete", "title_of"]
+
+Family = Callable[..., Any]
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A family over the whole event at once: a user's function of the raw grid."""
+
+    function: Callable[[Tensor], Any]
+
+    def __call__(self, raw: Tensor) -> Any:
+        """The distribution of raw (..., num_raw, *data_shape)."""
+        return self.function(raw)
+
+
+def class_of(family: Any) -> Any:
+    """The class or function at the bottom of a family."""
+    return class_of(family.func) if isinstance(family, partial) else family
+
+
+def attribute(family: Any, name: str, default: Any) -> Any:
+    """An attribute that the family declares as plain data, or the default."""
+    value = getattr(class_of(family), name, default)
+    return default if callable(value) or isinstance(value, property) else value
+
+
+def title_of(family: Any) -> str:
+    """Its name, for messages."""
+    family = family.function if isinstance(family, Whole) else class_of(family)
+    return str(getattr(family, "__name__", type(family).__name__))
+
+
+def is_discrete(support: Any) -> bool:
+    """Whether a family's support is discrete; False where it declares none."""
+    return isinstance(support, constraints.Constraint) and bool(support.is_discrete)

@@ -1,0 +1,180 @@
+"""The immutable description of how raw output becomes a distribution."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from operator import attrgetter
+from typing import Any
+
+from torch import Tensor
+
+from pyro_vae.data import levels as data_levels
+from pyro_vae.errors import InputError, unknown
+from pyro_vae.heads.built import BuiltHead
+from pyro_vae.heads.families import Family, Whole, attribute, class_of, is_discrete, title_of
+from pyro_vae.heads.param import Param
+
+__all__ = ["Head"]
+
+Display = Callable[[Any], Tensor]
+
+
+@dataclass(frozen=True)
+class Head:
+    """An immutable description of how raw output becomes a distribution; it holds no tensors.
+
+    Make one with :meth:`of`, change a copy with :meth:`replace`, and :meth:`build` it for a shape.
+
+    Attributes:
+        family: Callable with the parameters as keywords, returning a Pyro distribution.
+        parameters: (name, :class:`Param`) pairs in the order of the raw output.
+        display: Distribution → what ``reconstruct(kind="mean")`` shows.
+        parameter: Distribution → the parameter that lies on the data's range, or None.
+        levels: How 8-bit data reach it, a name of ``data.levels.LEVELS``.
+        kind: ``"density"``, ``"mass"`` or ``"loss"``.
+        interval: Where the data's range lies in the observation's own unit.
+        name: The stock name it came from, if any.
+        changes: What :meth:`replace` changed since, as (name, Param) pairs.
+
+    Example:
+        >>> import pyro.distributions as dist
+        >>> head = Head.of(dist.Laplace, "loc", scale="image")
+        >>> p = head.build((1, 8, 8))(torch.zeros(5, 65))
+        >>> p.batch_shape, p.event_shape
+        (torch.Size([5]), torch.Size([1, 8, 8]))
+    """
+
+    family: Family
+    parameters: tuple[tuple[str, Param], ...]
+    display: Display = attrgetter("mean")
+    parameter: Display | None = None
+    levels: str = "dequantised"
+    kind: str = "density"
+    interval: tuple[float, float] = (0.0, 1.0)
+    name: str | None = None
+    changes: tuple[tuple[str, Param], ...] = field(default=())
+
+    @classmethod
+    def of(
+        cls,
+        family: Family,
+        *names: str,
+        display: Display = attrgetter("mean"),
+        parameter: Display | None = None,
+        levels: str | None = None,
+        kind: str | None = None,
+        **parameters: Param | str | float | tuple[int, ...],
+    ) -> Head:
+        """A head from a family and the names of its parameters.
+
+        Args:
+            family: A distribution class, a ``functools.partial`` with constants, or a function.
+            *names: Parameters with nothing to say about (per pixel, the default link).
+            display: Distribution → tensor of the data's shape; the mean unless said otherwise.
+            parameter: Distribution → the parameter on the data's range; ``loc`` where there is one.
+            levels: A name of ``data.levels.LEVELS``; default ``"dequantised"`` for a continuous
+                family, ``"levels"`` for a discrete one.
+            kind: ``"density"``, ``"mass"`` or ``"loss"``; default by the family's support.
+            **parameters: A number (fixed), a scope's name, a tuple (shape inside a site) or a
+                :class:`Param`.
+
+        Raises:
+            InputError: If a name, scope, link, floor or levels is unknown or out of range.
+        """
+        own = Param(scope="pixel", shape=())
+        pairs = [(name, own) for name in names]
+        pairs += [(name, Param.of(value).over(own)) for name, value in parameters.items()]
+        constrained = attribute(family, "arg_constraints", {})
+        for name, _ in pairs:
+            if constrained and name not in constrained:
+                raise unknown(f"parameter of {title_of(family)}", name, constrained)
+        discrete = is_discrete(getattr(class_of(family), "support", None))
+        if parameter is None and "loc" in dict(pairs):
+            parameter = attrgetter("base_dist.loc")
+        levels = levels or ("levels" if discrete else "dequantised")
+        data_levels.get(levels)
+        kind = kind or ("mass" if discrete else "density")
+        if kind not in ("density", "mass", "loss"):
+            raise unknown("kind", kind, ("density", "mass", "loss"))
+        return cls(family, tuple(pairs), display, parameter, levels, kind)
+
+    @classmethod
+    def wrap(cls, function: Callable[[Tensor], Any]) -> Head:
+        """A head from a bare function raw → distribution with an attribute ``num_raw``.
+
+        Args:
+            function: Takes raw of shape (..., num_raw, *data_shape) and returns a distribution of
+                event_shape data_shape. Attributes ``levels`` and ``kind`` are read if present.
+
+        Raises:
+            InputError: If the function has no positive integer ``num_raw``.
+        """
+        num_raw = getattr(function, "num_raw", None)
+        if not isinstance(num_raw, int) or num_raw < 1:
+            raise InputError(
+                f"an observation function needs a positive integer attribute num_raw, "
+                f"{title_of(function)} has {num_raw!r}"
+            )
+        return cls.of(
+            Whole(function),
+            levels=getattr(function, "levels", "dequantised"),
+            kind=getattr(function, "kind", "density"),
+            raw=Param(shape=(num_raw,), link="identity"),
+        )
+
+    def replace(
+        self,
+        levels: str | None = None,
+        interval: tuple[float, float] | None = None,
+        **parameters: Param | str | float | tuple[int, ...],
+    ) -> Head:
+        """A copy with other parameters, levels or interval.
+
+        A field that a new :class:`Param` leaves at None keeps this head's own.
+
+        Raises:
+            InputError: If the head has no such parameter (names the nearest one).
+        """
+        own = dict(self.parameters)
+        changes = dict(self.changes)
+        for name, value in parameters.items():
+            if name not in own:
+                raise unknown(f"parameter of {self.title}", name, own)
+            own[name] = Param.of(value).over(own[name])
+            changes[name] = Param.of(value).over(changes.get(name, Param()))
+        return replace(
+            self,
+            parameters=tuple(own.items()),
+            changes=tuple(changes.items()),
+            levels=data_levels.get(levels or self.levels).name,
+            interval=interval or self.interval,
+        )
+
+    @property
+    def title(self) -> str:
+        """Its stock name, or its family's."""
+        return self.name or title_of(self.family)
+
+    def kind_on(self, images: Tensor) -> str:
+        """What it is on these images: a loss on grey pixels is a mass on binary ones.
+
+        Args:
+            images: Levels (uint8) or floats.
+        """
+        if self.kind != "loss":
+            return self.kind
+        if self.levels in ("binary", "threshold"):
+            return "mass"
+        return "mass" if self.levels == "grey" and data_levels.is_binary(images) else "loss"
+
+    def build(self, data_shape: tuple[int, ...]) -> BuiltHead:
+        """The module raw → distribution that a VAE owns.
+
+        Args:
+            data_shape: (C, H, W) for images, (D,) for vectors.
+
+        Raises:
+            InputError: If the family refuses its parameters or they do not fit the shape.
+        """
+        return BuiltHead(self, tuple(data_shape))

@@ -1,0 +1,74 @@
+"""Parameters of a family and their scopes."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, fields, replace
+
+from pyro_vae import links
+from pyro_vae.errors import InputError, unknown
+
+__all__ = ["SCOPES", "Param"]
+
+SCOPES = ("dataset", "dimension", "image", "pixel")
+
+
+@dataclass(frozen=True)
+class Param:
+    """How one parameter of a family comes about; a field left at None keeps the head's own.
+
+    Attributes:
+        scope: A number (fixed), ``"dataset"`` (one learned number), ``"dimension"`` (one learned
+            number per site), ``"image"`` or ``"pixel"`` (from the decoder, per image or per site
+            and image). A new head's default is ``"pixel"``.
+        shape: Its shape inside a site; a new head's default is ().
+        link: A name of ``links.NAMES``, or a transform or function raw → value; a new head's
+            default is the one of the family's ``arg_constraints``.
+        floor: Smallest value of a positive parameter; default 0.01 per pixel, else 0.001.
+
+    Raises:
+        InputError: If the scope is unknown, or a number or floor is not finite.
+    """
+
+    scope: str | float | None = None
+    shape: tuple[int, ...] | None = None
+    link: str | links.Link | None = None
+    floor: float | None = None
+
+    def __post_init__(self) -> None:
+        if isinstance(self.scope, str):
+            if self.scope not in SCOPES:
+                raise unknown("scope", self.scope, SCOPES)
+        elif self.scope is not None and not math.isfinite(self.scope):
+            raise InputError(f"a fixed parameter must be finite, got {self.scope}")
+        if self.floor is not None and not (math.isfinite(self.floor) and self.floor > 0):
+            raise InputError(f"a floor must be positive and finite, got {self.floor}")
+
+    @classmethod
+    def of(cls, value: Param | str | float | tuple[int, ...]) -> Param:
+        """A parameter from its short form: a number, a scope's name, or its shape in a site."""
+        if isinstance(value, Param):
+            return value
+        if isinstance(value, tuple):
+            return cls(shape=value)
+        return cls(scope=value)
+
+    def over(self, own: Param) -> Param:
+        """This parameter with ``own``'s fields where this one has None."""
+        ours = {f.name: getattr(self, f.name) for f in fields(self)}
+        return replace(own, **{name: value for name, value in ours.items() if value is not None})
+
+    @property
+    def size(self) -> int:
+        """Numbers per site."""
+        return math.prod(self.shape or ())
+
+    def floor_or_default(self) -> float:
+        """The floor, or the one that its scope needs.
+
+        A σ per pixel can shrink around single predictable pixels and needs a higher one: with
+        0.001 held-out likelihoods diverge.
+        """
+        if self.floor is not None:
+            return self.floor
+        return 0.01 if self.scope == "pixel" else 0.001

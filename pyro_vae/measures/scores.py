@@ -1,0 +1,132 @@
+"""Terms of held-out images under fixed noise, and the scores made of them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from pyro_vae.measures.terms import Terms, active_units, terms_of
+from pyro_vae.vae import VAE
+
+__all__ = ["BLOCK", "fixed_noise", "held_out_terms", "local_params", "objective_key", "scores_of"]
+
+BLOCK = 250
+"""Images per block of fixed noise: scores do not depend on any other batch size."""
+
+
+class _LocalParams(poutine.messenger.Messenger):  # type: ignore[misc]
+    """Keeps a module's parameters out of Pyro's parameter store."""
+
+    def _pyro_param(self, msg: Any) -> None:
+        msg["value"], msg["done"] = msg["args"][1], True
+
+
+def local_params() -> Any:
+    """A handler under which ``pyro.param`` returns the module's own parameter, unregistered."""
+    return _LocalParams()
+
+
+@contextmanager
+def fixed_noise(seed: int, device: torch.device) -> Iterator[None]:
+    """The same random numbers each time, leaving the caller's generators where they were."""
+    devices = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices):
+        torch.manual_seed(seed)
+        yield
+
+
+@torch.no_grad()
+def held_out_terms(vae: VAE, images: Tensor, seed: int = 0) -> Terms:
+    """Terms of the ELBO outside training: no dropout, the same noise each time.
+
+    Densities are scored at dequantised x while the encoder sees the levels' midpoints.
+
+    Args:
+        vae: The model.
+        images: Levels (uint8) or floats, (N, *data_shape).
+        seed: Which fixed noise.
+
+    Returns:
+        One entry per image, in nats.
+    """
+    training = vae.training
+    vae.eval()
+    try:
+        parts = []
+        for block, start in enumerate(range(0, len(images), BLOCK)):
+            batch = images[start : start + BLOCK]
+            with fixed_noise(seed * 1_000_003 + block, batch.device), local_params():
+                parts.append(_block_terms(vae, batch))
+        return Terms.cat(parts)
+    finally:
+        vae.train(training)
+
+
+def _block_terms(vae: VAE, batch: Tensor) -> Terms:
+    # Drawn for a whole block, so that an image's noise does not depend on how many follow.
+    full = torch.rand(BLOCK, *batch.shape[1:], device=batch.device)[: len(batch)]
+    x = batch
+    if batch.dtype == torch.uint8:
+        x = vae.levels.observe(batch, full, vae.obs.interval)
+    seen = batch if vae.levels.midpoints else x
+    guide_trace = poutine.trace(vae.guide).get_trace(seen)
+    model_trace = poutine.trace(poutine.replay(vae.model, trace=guide_trace)).get_trace(x)
+    return terms_of(model_trace, guide_trace)
+
+
+def objective_key(kind: str) -> str:
+    """What reconstruction − kl is called: ``elbo``, or ``objective`` for a loss."""
+    return "objective" if kind == "loss" else "elbo"
+
+
+def scores_of(terms: Terms, kind: str) -> dict[str, Any]:
+    """Scores from terms: nats per image, averaged over images.
+
+    Args:
+        terms: One entry per image.
+        kind: What the observation is on these data; for a ``"loss"`` ``elbo`` is None and
+            ``objective`` stands in its place, otherwise the other way round.
+
+    Returns:
+        ``elbo``, ``objective``, ``reconstruction``, ``kl``, ``kl_per_latent`` (a list),
+        ``active_units``.
+    """
+    reconstruction, kl = float(terms.reconstruction.mean()), float(terms.kl.mean())
+    scores: dict[str, Any] = {"elbo": None, "objective": None}
+    scores[objective_key(kind)] = reconstruction - kl
+    per_latent = terms.kl_per_latent
+    return {
+        **scores,
+        "reconstruction": reconstruction,
+        "kl": kl,
+        "kl_per_latent": None if per_latent is None else per_latent.mean(0).tolist(),
+        "active_units": int(active_units(terms.mean)),
+    }
+
+
+def bits_per_dim(
+    elbo: float, kind: str, levels: str, dims: int, interval: tuple[float, float]
+) -> float:
+    r"""Bits per dimension on the data's own levels, an upper bound.
+
+    .. math:: \frac{-\mathrm{ELBO}}{D \ln 2} + \log_2 \frac{256}{b - a}
+
+    for a density on data scaled to [a, b]; without the second term for a mass.
+
+    Args:
+        elbo: Nats per image.
+        kind: ``"density"`` or ``"mass"``.
+        levels: The observation's levels.
+        dims: D, numbers per image.
+        interval: (a, b).
+    """
+    bits = -elbo / (dims * math.log(2))
+    if kind == "density" and levels == "dequantised":
+        bits += math.log2(256 / (interval[1] - interval[0]))
+    return bits

@@ -1,0 +1,39 @@
+"""Warning signs in a run's records, in the words that training and diagnosis share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+__all__ = ["overfitting"]
+
+_WAIT = 5
+_FALL = 0.05
+
+
+def overfitting(
+    training: Sequence[dict[str, Any]], held_out: Sequence[dict[str, Any]], key: str
+) -> str | None:
+    """Whether the held-out score has been falling while the training score rises.
+
+    Args:
+        training: The epochs' records of training images.
+        held_out: Those of held-out images.
+        key: ``"elbo"`` or ``"objective"``.
+
+    Returns:
+        One line, or None: the held-out score must have been better by 5% of what it had gained,
+        at least 5 epochs ago.
+    """
+    if len(held_out) <= _WAIT or len(training) != len(held_out):
+        return None
+    scores = [record[key] for record in held_out]
+    best = max(range(len(scores)), key=scores.__getitem__)
+    fallen = scores[best] - scores[-1] > _FALL * (scores[best] - scores[0])
+    if len(scores) - 1 - best < _WAIT or not fallen or training[-1][key] <= training[best][key]:
+        return None
+    return (
+        f"overfitting: the held-out {key} was best at epoch {held_out[best]['epoch']} "
+        f"({scores[best]:.1f}) and is {scores[-1]:.1f} now, while training's has risen: "
+        "share σ more widely (--sigma-per dataset), add --dropout, or stop earlier (--patience)"
+    )

@@ -1,0 +1,225 @@
+"""Networks: torch modules for the two ends of a VAE, made from the sizes they must have."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pyro_vae.errors import InputError, unknown
+
+__all__ = ["MLP", "NETWORKS", "Conv", "Networks", "Sizes", "make", "spec"]
+
+
+class Sizes(NamedTuple):
+    """What a pair of networks must fit.
+
+    Attributes:
+        data_shape: (C, H, W) or (D,).
+        posterior_numbers: Raw numbers per image from the encoder.
+        latent_dim: Length of z.
+        grid_numbers: Raw numbers per image from the decoder that belong to the grid of sites.
+        image_numbers: Raw numbers for the whole image, after those.
+        site_event: Event of the observation inside a site; () where sites are single numbers.
+    """
+
+    data_shape: tuple[int, ...]
+    posterior_numbers: int
+    latent_dim: int
+    grid_numbers: int
+    image_numbers: int
+    site_event: tuple[int, ...] = ()
+
+
+Networks = Callable[[Sizes], tuple[nn.Module, nn.Module]]
+
+
+def _positive(**sizes: int) -> None:
+    for name, value in sizes.items():
+        if not isinstance(value, int) or value < 1:
+            raise InputError(f"{name.replace('_', '-')} must be a positive integer, got {value!r}")
+
+
+def _dropout(rate: float) -> list[nn.Module]:
+    if not 0 <= rate < 1:
+        raise InputError(f"dropout must be in [0, 1), got {rate:g}")
+    return [nn.Dropout(rate)] if rate else []
+
+
+@dataclass(frozen=True)
+class MLP:
+    """Fully connected networks with ReLU, 784-400-20-400-784 by default on 28×28 images.
+
+    Args:
+        hidden: Width of every hidden layer.
+        depth: Hidden layers in each network.
+        dropout: Rate after every hidden layer.
+
+    Example:
+        >>> encoder, decoder = MLP(hidden=32)(Sizes((1, 8, 8), 4, 2, 64, 1))
+        >>> encoder(torch.zeros(3, 1, 8, 8)).shape, decoder(torch.zeros(3, 2)).shape
+        (torch.Size([3, 4]), torch.Size([3, 65]))
+    """
+
+    hidden: int = 400
+    depth: int = 1
+    dropout: float = 0.0
+
+    def __call__(self, sizes: Sizes) -> tuple[nn.Module, nn.Module]:
+        """The encoder and the decoder.
+
+        Raises:
+            InputError: If a size is not positive or the dropout rate not in [0, 1).
+        """
+        _positive(hidden=self.hidden, depth=self.depth)
+        data = math.prod(sizes.data_shape)
+        encoder = nn.Sequential(nn.Flatten(), *self._layers(data, sizes.posterior_numbers))
+        numbers = sizes.grid_numbers + sizes.image_numbers
+        return encoder, nn.Sequential(*self._layers(sizes.latent_dim, numbers))
+
+    def _layers(self, width: int, out: int) -> Iterable[nn.Module]:
+        for _ in range(self.depth):
+            yield from (nn.Linear(width, self.hidden), nn.ReLU(), *_dropout(self.dropout))
+            width = self.hidden
+        yield nn.Linear(width, out)
+
+
+@dataclass(frozen=True)
+class Conv:
+    """Strided convolutions down and transposed ones up, for any C×H×W with H, W ≥ 8.
+
+    Args:
+        hidden: Width of the fully connected layer between convolutions and latents.
+        depth: Stridings by 2; channels are 32, 64, 64, ...
+        dropout: Rate after every hidden layer.
+
+    Example:
+        >>> encoder, decoder = Conv()(Sizes((3, 13, 9), 8, 4, 3 * 13 * 9, 1))
+        >>> encoder(torch.zeros(2, 3, 13, 9)).shape, decoder(torch.zeros(2, 4)).shape
+        (torch.Size([2, 8]), torch.Size([2, 352]))
+    """
+
+    hidden: int = 256
+    depth: int = 2
+    dropout: float = 0.0
+
+    def __call__(self, sizes: Sizes) -> tuple[nn.Module, nn.Module]:
+        """The encoder and the decoder.
+
+        Raises:
+            InputError: If the data are no images of at least 8×8, or an observation has an event
+                inside a site (which would be taken for image height).
+        """
+        _positive(hidden=self.hidden, depth=self.depth)
+        if len(sizes.data_shape) != 3 or min(sizes.data_shape[1:]) < 8:
+            raise InputError(
+                "the convolutional network takes images (C, H, W) with H, W of at least 8, "
+                f"got data of shape {sizes.data_shape}; net='mlp' takes any shape"
+            )
+        if sizes.site_event:
+            raise InputError(
+                "the convolutional network cannot make an observation with an event of shape "
+                f"{sizes.site_event} inside a site; use net='mlp' or networks of your own"
+            )
+        c, h, w = sizes.data_shape
+        steps = [(h, w)]
+        for _ in range(self.depth):
+            steps.append(tuple((side + 1) // 2 for side in steps[-1]))  # type: ignore[arg-type]
+        channels = [c] + [min(32 * 2**i, 64) for i in range(self.depth)]
+        features = channels[-1] * math.prod(steps[-1])
+        return (
+            self._encoder(channels, features, sizes.posterior_numbers),
+            _ConvDecoder(self, sizes, channels, steps, features),
+        )
+
+    def _encoder(self, channels: list[int], features: int, out: int) -> nn.Module:
+        layers: list[nn.Module] = []
+        for width, wider in itertools.pairwise(channels):
+            layers += [nn.Conv2d(width, wider, 3, stride=2, padding=1), nn.ReLU()]
+        layers += [nn.Flatten(), nn.Linear(features, self.hidden), nn.ReLU()]
+        return nn.Sequential(*layers, *_dropout(self.dropout), nn.Linear(self.hidden, out))
+
+
+class _ConvDecoder(nn.Module):
+    """z → each parameter's grid by transposed convolutions, then the per-image numbers."""
+
+    def __init__(
+        self,
+        net: Conv,
+        sizes: Sizes,
+        channels: list[int],
+        steps: list[tuple[int, int]],
+        features: int,
+    ) -> None:
+        super().__init__()
+        height, width = steps[0]
+        self.dense = nn.Sequential(
+            nn.Linear(sizes.latent_dim, net.hidden),
+            nn.ReLU(),
+            *_dropout(net.dropout),
+            nn.Linear(net.hidden, features),
+            nn.ReLU(),
+            nn.Unflatten(1, (channels[-1], *steps[-1])),
+        )
+        up: list[nn.Module] = []
+        for i in range(net.depth, 1, -1):
+            up += [_transposed(channels[i], channels[i - 1], steps[i - 1]), nn.ReLU()]
+        self.up = nn.Sequential(*up)
+        grid_channels = sizes.grid_numbers // (height * width)
+        self.grid = _transposed(channels[1], grid_channels, steps[0]) if grid_channels else None
+        self.image = nn.Linear(channels[1], sizes.image_numbers) if sizes.image_numbers else None
+
+    def forward(self, z: Tensor) -> Tensor:
+        features = self.up(self.dense(z))
+        parts = []
+        if self.grid is not None:
+            parts.append(self.grid(features).flatten(1))
+        if self.image is not None:
+            parts.append(self.image(features.mean((-2, -1))))
+        return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+
+
+def _transposed(channels: int, out: int, target: tuple[int, int]) -> nn.Module:
+    # A stride of 2 gives 2n - 1 + padding pixels: odd sides need none, even ones 1.
+    padding = tuple(1 - side % 2 for side in target)
+    return nn.ConvTranspose2d(channels, out, 3, stride=2, padding=1, output_padding=padding)  # type: ignore[arg-type]
+
+
+NETWORKS: dict[str, type[MLP] | type[Conv]] = {"mlp": MLP, "conv": Conv}
+
+
+def make(
+    net: str | Networks | tuple[nn.Module, nn.Module], sizes: Sizes
+) -> tuple[nn.Module, nn.Module]:
+    """The pair of networks that ``net`` names, is, or makes.
+
+    Args:
+        net: A key of :data:`NETWORKS`, a function of the sizes, or a pair (encoder, decoder).
+        sizes: What they must fit.
+
+    Raises:
+        InputError: If the name is unknown, or the pair is no pair of modules.
+    """
+    if isinstance(net, str):
+        if net not in NETWORKS:
+            raise unknown("network", net, NETWORKS)
+        return NETWORKS[net]()(sizes)
+    pair = net(sizes) if callable(net) else tuple(net)
+    if len(pair) != 2 or not all(isinstance(part, nn.Module) for part in pair):
+        raise InputError("net must be a name, a function of the sizes or a pair of torch modules")
+    return pair
+
+
+def spec(net: object) -> dict[str, Any] | None:
+    """A stock network as plain data, or None for the user's own."""
+    if isinstance(net, str):
+        net = NETWORKS[net]()
+    for name, kind in NETWORKS.items():
+        if isinstance(net, kind):
+            return {"name": name, **asdict(net)}
+    return None

@@ -1,0 +1,173 @@
+"""Terms of an objective, read from the traces of a model and a guide."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import reduce
+from typing import Any
+
+import torch
+from pyro.distributions.util import scale_and_mask
+from torch import Tensor
+
+__all__ = [
+    "Plates",
+    "Site",
+    "Trace",
+    "check_sites",
+    "latent_sites",
+    "log_weights",
+    "other_sites",
+    "shared_plates",
+    "subsampling",
+    "weight",
+]
+
+Trace = Any
+"""A :class:`pyro.poutine.Trace`."""
+Site = dict[str, Any]
+"""A node of a trace."""
+Plates = set[tuple[str, int]]
+"""Names and dims of plates."""
+
+_PARTICLES = "num_particles_vectorized"  # the name that Pyro's own ELBOs give this plate
+
+
+def check_sites(model_trace: Trace, guide_trace: Trace) -> None:
+    """Check that model and guide fit each other and that gradients can flow through the guide.
+
+    Raises:
+        ValueError: If the model has no sites, a site of the guide is not reparameterised, or a
+            latent site is missing on one of the two sides.
+    """
+    model, guide = dict(_samples(model_trace)), dict(_samples(guide_trace))
+    if not model:
+        raise ValueError("the model has no sample sites")
+    for name, site in guide.items():
+        if not getattr(site["fn"], "has_rsample", False):
+            raise ValueError(
+                f"site {name!r} of the guide is not reparameterised ({_family(site)} has no "
+                "rsample): use a reparameterised distribution, or Pyro's Trace_ELBO"
+            )
+        if site["is_observed"] or site["infer"].get("is_auxiliary"):
+            continue
+        if name not in model:
+            raise ValueError(
+                f"site {name!r} of the guide is not in the model: remove it there, or mark it "
+                "infer={'is_auxiliary': True}"
+            )
+        if model[name]["is_observed"]:
+            raise ValueError(f"site {name!r} is observed in the model but sampled by the guide")
+    for name, site in model.items():
+        if not site["is_observed"] and name not in guide:
+            raise ValueError(f"latent site {name!r} of the model is not in the guide")
+
+
+def latent_sites(model_trace: Trace, guide_trace: Trace) -> Iterator[tuple[str, Site, Site]]:
+    """Name, model's and guide's site of each latent variable, in the model's order."""
+    for name, site in _samples(model_trace):
+        if not site["is_observed"]:
+            yield name, site, guide_trace.nodes[name]
+
+
+def other_sites(model_trace: Trace, guide_trace: Trace) -> tuple[list[Site], list[Site]]:
+    """The model's observed sites, and the guide's sites that are no latent variable's."""
+    latent = {name for name, *_ in latent_sites(model_trace, guide_trace)}
+    observed = [site for name, site in _samples(model_trace) if name not in latent]
+    auxiliary = [site for name, site in _samples(guide_trace) if name not in latent]
+    return observed, auxiliary
+
+
+def weight(site: Site, *, without: float = 1.0) -> Tensor:
+    """Scale × mask on each element of a site's batch.
+
+    Args:
+        site: A sample site.
+        without: A factor of the scale to leave out.
+
+    Returns:
+        A tensor of the site's batch shape.
+    """
+    value: Tensor = site["value"]
+    ones = torch.ones(site["fn"].batch_shape, dtype=value.dtype, device=value.device)
+    scaled: Tensor = scale_and_mask(ones, site["scale"] / without, site["mask"])
+    return scaled
+
+
+def shared_plates(model_trace: Trace, guide_trace: Trace) -> Plates:
+    """The plates that every site of both traces is in, the particles' apart."""
+    return set.intersection(*map(_plates, _scored(model_trace, guide_trace)))
+
+
+def subsampling(site: Site, plates: Plates) -> float:
+    """Size over subsample size of these plates, multiplied over those that the site is in."""
+    factor = 1.0
+    for frame in site["cond_indep_stack"]:
+        if (frame.name, frame.dim) in plates and frame.full_size is not None:
+            factor *= frame.full_size / frame.size
+    return factor
+
+
+def log_weights(model_trace: Trace, guide_trace: Trace) -> tuple[Tensor, Tensor, float]:
+    r"""Log-densities of model and guide per particle and independent element of the data.
+
+    Their difference is the log-weight,
+
+    .. math:: \log w_{kn} = \log p(x_n, z_{kn}) - \log q(z_{kn} | x_n).
+
+    Elements are those of the plates that all sites share. Where some site is outside a plate (a
+    global latent outside the data's), the weights do not factorise over it: it is summed first. A
+    subsampled plate's factor belongs to the sum over elements, not into the weights.
+
+    Args:
+        model_trace: The model's trace.
+        guide_trace: The guide's trace.
+
+    Returns:
+        log p and log q of one shape (K, ...), in which each dim that is not a shared plate's has
+        size 1; and the factor that a sum over the elements is to be multiplied by.
+    """
+    plates = shared_plates(model_trace, guide_trace)
+    sites = _scored(model_trace, guide_trace)
+    log_p, log_q = _total(_scored(model_trace), plates), _total(_scored(guide_trace), plates)
+    if not any(frame.name == _PARTICLES for site in sites for frame in site["cond_indep_stack"]):
+        log_p, log_q = log_p.unsqueeze(0), log_q.unsqueeze(0)
+    log_p, log_q = torch.broadcast_tensors(log_p, log_q)
+    return log_p, log_q, subsampling(sites[0], plates)
+
+
+def _samples(trace: Trace) -> Iterator[tuple[str, Site]]:
+    for name, site in trace.nodes.items():
+        # Deterministic sites are samples to Pyro, though they score nothing.
+        if site["type"] == "sample" and not site["infer"].get("_deterministic"):
+            yield name, site
+
+
+def _scored(*traces: Trace) -> list[Site]:
+    return [site for trace in traces for _, site in _samples(trace)]
+
+
+def _plates(site: Site) -> Plates:
+    frames = (frame for frame in site["cond_indep_stack"] if frame.vectorized)
+    return {(frame.name, frame.dim) for frame in frames if frame.name != _PARTICLES}
+
+
+def _total(sites: list[Site], plates: Plates) -> Tensor:
+    """The sites' log-densities, summed over all dims but the particles' and the given plates'."""
+    terms = []
+    for site in sites:
+        kept = {dim for _, dim in plates}
+        kept |= {f.dim for f in site["cond_indep_stack"] if f.name == _PARTICLES}
+        log_prob: Tensor = site["log_prob"]
+        summed = [dim for dim in range(-log_prob.dim(), 0) if dim not in kept]
+        if summed:
+            log_prob = log_prob.sum(summed, keepdim=True)
+        terms.append(log_prob / subsampling(site, plates))
+    return reduce(torch.add, terms) if terms else torch.zeros(())
+
+
+def _family(site: Site) -> str:
+    fn = site["fn"]
+    while hasattr(fn, "base_dist"):
+        fn = fn.base_dist
+    return type(fn).__name__

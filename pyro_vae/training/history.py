@@ -1,0 +1,70 @@
+"""History: every step's and every epoch's record, under the same names everywhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+__all__ = ["History"]
+
+Record = dict[str, Any]
+
+
+@dataclass
+class History:
+    """What training recorded; figures are per image and in nats.
+
+    Each record has ``record`` ("step" or "epoch"), ``split`` ("training" or "held-out"), ``step``,
+    ``epoch``, ``loss`` (what was minimised), ``beta``, ``elbo`` (at β = 1; null where the
+    observation is only a loss, ``objective`` stands in its place then), ``reconstruction``, ``kl``,
+    ``kl_per_latent`` and ``active_units``; training records also have ``gradient_norm``,
+    ``learning_rate`` and, per epoch, ``images_per_second``.
+
+    Attributes:
+        records: All of them, in order.
+        kind: What the observation is on the training data.
+        baselines: Reconstruction of the best constant prediction and the like, in nats per image.
+        warnings: What training warned of.
+    """
+
+    records: list[Record] = field(default_factory=list)
+    kind: str = "density"
+    baselines: dict[str, float] = field(default_factory=dict)
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def steps(self) -> list[Record]:
+        """The steps' records."""
+        return [r for r in self.records if r["record"] == "step"]
+
+    def epochs(self, split: str = "training") -> list[Record]:
+        """The epochs' records of a split, ``"training"`` or ``"held-out"``."""
+        return [r for r in self.records if r["record"] == "epoch" and r["split"] == split]
+
+    @property
+    def objective(self) -> str:
+        """The name under which reconstruction − kl stands: ``elbo`` or ``objective``."""
+        return "objective" if self.kind == "loss" else "elbo"
+
+    def lines(self, start: int = 0) -> Iterator[str]:
+        """The records from ``start`` on as JSON lines."""
+        for record in self.records[start:]:
+            yield json.dumps(record, allow_nan=True) + "\n"
+
+    @classmethod
+    def read(cls, path: Path, kind: str = "density") -> History:
+        """A history from a metrics.jsonl; a last line that was cut short is left out.
+
+        Raises:
+            FileNotFoundError: If there is no such file.
+        """
+        records = []
+        for line in path.read_text(encoding="utf-8").splitlines():
+            try:
+                records.append(json.loads(line))
+            except json.JSONDecodeError:
+                break
+        return cls(records, kind)

@@ -1,0 +1,251 @@
+"""Training: one pass of SVI per step, with everything that the logs need from that pass."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Protocol
+
+import pyro
+import torch
+from torch import Tensor
+
+from pyro_vae import measures
+from pyro_vae.data import as_images, split
+from pyro_vae.errors import TrainingError
+from pyro_vae.training import pictures, runs
+from pyro_vae.training.checks import check_images
+from pyro_vae.training.history import History
+from pyro_vae.training.settings import Settings
+from pyro_vae.training.state import State
+from pyro_vae.vae import VAE
+
+__all__ = ["Progress", "fit"]
+
+
+class Progress(Protocol):
+    """What :func:`fit` tells while it runs."""
+
+    def start(self, history: History, total_steps: int, epochs: int) -> None:
+        """Training is about to begin."""
+
+    def step(self, step: int) -> None:
+        """A step is done."""
+
+    def epoch(self, training: dict[str, Any], held_out: dict[str, Any] | None) -> None:
+        """An epoch is done: its records."""
+
+    def warn(self, message: str) -> None:
+        """Something is wrong that does not stop training."""
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def start(self, history: History, total_steps: int, epochs: int) -> None:
+        """Say nothing."""
+
+    def step(self, step: int) -> None:
+        """Say nothing."""
+
+    def epoch(self, training: dict[str, Any], held_out: dict[str, Any] | None) -> None:
+        """Say nothing."""
+
+    def warn(self, message: str) -> None:
+        """Say nothing."""
+
+
+def fit(
+    vae: VAE,
+    images: Any,
+    validation: Any = None,
+    epochs: int = 60,
+    batch_size: int = 128,
+    lr: float = 1e-3,
+    beta: float | str = 1.0,
+    seed: int = 0,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    progress: Progress | None = None,
+    data: dict[str, Any] | None = None,
+    **options: Any,
+) -> History:
+    r"""Train a VAE: minimise :math:`\beta\,\mathrm{kl} - \mathrm{reconstruction}`, per image.
+
+    Reconstruction and KL are summed over pixels and latents and averaged over images; nothing else
+    is reduced. Pyro's parameter store is not touched; called again, it goes on from the present
+    weights with a fresh optimiser.
+
+    Args:
+        vae: The model, trained in place and left in evaluation mode.
+        images: uint8 levels or floats (N, C, H, W) or (N, D), or a ``torch.utils.data.Dataset``.
+        validation: Held-out images, a fraction of ``images`` to hold out, or None.
+        epochs: Passes over the images.
+        batch_size: Images per step.
+        lr: Learning rate.
+        beta: β, a number or a schedule as ``"linear:0,1,steps=1000"``.
+        seed: Of the batches' order and of all noise; the caller's generators are left alone.
+        out: Run folder to write, or None.
+        overwrite: Whether ``out`` may hold a run already.
+        progress: Who is told while it runs.
+        data: Plain data kept in the run's configuration, as the data set's name.
+        **options: Fields of :class:`~pyro_vae.training.settings.Settings`.
+
+    Returns:
+        The history: every step's and every epoch's record.
+
+    Raises:
+        InputError: If an option is out of range or the images do not suit the observation;
+            nothing is written then.
+        TrainingError: If the loss becomes non-finite; what there is has been saved then.
+        KeyboardInterrupt: After saving what there is.
+
+    Example:
+        >>> import pyro_vae as pv
+        >>> vae = pv.VAE((1, 28, 28), latent_dim=2, net=pv.networks.MLP(hidden=16))
+        >>> history = pv.fit(vae, pv.data.load("mnist-5k").train[:256], epochs=1)
+        >>> len(history.steps), history.epochs()[0]["beta"]
+        (2, 1.0)
+    """
+    settings = Settings.of(
+        epochs=epochs, batch_size=batch_size, lr=lr, beta=beta, seed=seed, **options
+    )
+    train, held_out = split(as_images(images, vae.data_shape), validation, seed)
+    for part in (train, held_out):
+        if part is not None:
+            check_images(vae, part)
+    folder = None if out is None else runs.check_free(out, overwrite)
+    progress = progress or Silent()
+    history = History(kind=vae.obs.kind_on(train))
+    state = State(vae, settings, len(train))
+    for message in state.warnings():
+        _warn(message, history, progress)
+    if folder is not None:
+        _clear(folder)
+    try:
+        _train(state, train, held_out, history, folder, progress)
+    finally:
+        state.finish()
+        if folder is not None:
+            runs.save(vae, folder, data=data, fit=settings.to_dict(), kind=history.kind)
+            shown = train if held_out is None else held_out
+            pictures.draw_run(vae, shown, history, folder)
+    return history
+
+
+def _clear(folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for name in (runs.CONFIG, runs.WEIGHTS, runs.METRICS):
+        (folder / name).unlink(missing_ok=True)
+
+
+def _train(
+    state: State,
+    train: Tensor,
+    held_out: Tensor | None,
+    history: History,
+    folder: Path | None,
+    progress: Progress,
+) -> None:
+    settings = state.settings
+    device = next(state.vae.parameters()).device
+    train = train.to(device)
+    history.baselines = {
+        "best constant prediction": measures.best_constant(state.vae, train).reconstruction,
+        "predicting ½": measures.predict_half(state.vae, train).reconstruction,
+    }
+    progress.start(history, state.total_steps, settings.epochs)
+    for epoch in range(1, settings.epochs + 1):
+        start = len(history.records)
+        with measures.fixed_noise(settings.seed * 1_000_003 + epoch, device):
+            record = _epoch(state, train, epoch, history, progress)
+        history.records.append(record)
+        scored = None
+        if held_out is not None:
+            scored = _held_out(state, held_out.to(device), record, history)
+        if folder is not None:
+            with (folder / runs.METRICS).open("a", encoding="utf-8") as stream:
+                stream.writelines(history.lines(start))
+        progress.epoch(record, scored)
+        _warn(measures.overfitting(*_epochs(history)), history, progress)
+        if state.end_epoch(scored, history):
+            break
+
+
+def _epochs(history: History) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str]:
+    return history.epochs(), history.epochs("held-out"), history.objective
+
+
+def _warn(message: str | None, history: History, progress: Progress) -> None:
+    """Warn once of each kind of thing."""
+    if message is None or any(message[:30] == said[:30] for said in history.warnings):
+        return
+    history.warnings.append(message)
+    progress.warn(message)
+
+
+def _epoch(
+    state: State, train: Tensor, epoch: int, history: History, progress: Progress
+) -> dict[str, Any]:
+    state.vae.train()
+    began = time.perf_counter()
+    rows, moments, n = [], [], 0
+    for batch in _batches(train, state.settings.batch_size):
+        # The first batch has been through every check: later ones need none (they cost a third).
+        with pyro.validation_enabled(state.step == 0), measures.local_params():
+            row, mean = state.advance(batch)
+        rows.append((len(batch), row))
+        moments.append(torch.stack([mean.sum(0), mean.square().sum(0)]))
+        n += len(batch)
+        progress.step(state.step)
+    first, second = torch.stack(moments).sum(0) / n
+    seconds = time.perf_counter() - began
+    records = state.records(rows, epoch, history.objective)
+    for record in records:
+        if record["loss"] != record["loss"]:
+            raise TrainingError(_diverged(record, state))
+    history.records.extend(records)
+    weighted = {
+        key: sum(r[key] * size for r, (size, _) in zip(records, rows, strict=True)) / n
+        for key in ("loss", history.objective, "reconstruction", "kl", "gradient_norm")
+    }
+    per_latent = torch.stack([row[state.SCALARS :] * size for size, row in rows]).sum(0) / n
+    return {
+        **records[-1],
+        **weighted,
+        "record": "epoch",
+        "kl_per_latent": per_latent.tolist() or None,
+        "active_units": int((second - first.square() > measures.ACTIVE).sum()),
+        "images_per_second": n / seconds,
+    }
+
+
+def _batches(train: Tensor, size: int) -> Iterator[Tensor]:
+    for index in torch.randperm(len(train), device=train.device).split(size):
+        yield train[index]
+
+
+def _held_out(
+    state: State, images: Tensor, training: dict[str, Any], history: History
+) -> dict[str, Any]:
+    scores = measures.scores_of(measures.held_out_terms(state.averaged, images), history.kind)
+    record = {
+        "record": "epoch",
+        "split": "held-out",
+        "epoch": training["epoch"],
+        "step": training["step"],
+        "loss": training["beta"] * scores["kl"] - scores["reconstruction"],
+        "beta": training["beta"],
+        **scores,
+    }
+    history.records.append(record)
+    return record
+
+
+def _diverged(record: dict[str, Any], state: State) -> str:
+    return (
+        f"the loss of {state.vae.obs.title} is not finite at step {record['step']} "
+        f"(β = {record['beta']:g}, learning rate {record['learning_rate']:g}): "
+        "lower --lr, or give its parameters a higher floor"
+    )

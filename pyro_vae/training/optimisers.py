@@ -1,0 +1,51 @@
+"""Optimisers and learning-rate schedules of torch, by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from functools import partial
+from typing import Any
+
+from torch import nn, optim
+from torch.optim import lr_scheduler
+
+__all__ = ["LR_SCHEDULES", "OPTIMISERS", "make_optimiser", "make_schedules"]
+
+OPTIMISERS: dict[str, Callable[..., optim.Optimizer]] = {
+    "adam": optim.Adam,
+    "adamw": optim.AdamW,
+    "rmsprop": optim.RMSprop,
+    "sgd": partial(optim.SGD, momentum=0.9),
+}
+
+LR_SCHEDULES: dict[str, Callable[[optim.Optimizer, int], Any]] = {
+    "constant": lambda optimiser, total: lr_scheduler.ConstantLR(optimiser, 1.0),
+    "cosine": lambda optimiser, total: lr_scheduler.CosineAnnealingLR(optimiser, total),
+    "step": lambda optimiser, total: lr_scheduler.StepLR(optimiser, max(1, total // 3), 0.1),
+    "plateau": lambda optimiser, total: lr_scheduler.ReduceLROnPlateau(optimiser, "max"),
+}
+"""Name → (optimiser, total steps) → torch's scheduler; ``plateau`` is stepped once an epoch."""
+
+
+def make_optimiser(
+    name: str, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float
+) -> optim.Optimizer:
+    """The optimiser of a name, in its fused form where torch has one for the parameters' device."""
+    parameters = list(parameters)
+    make = OPTIMISERS[name]
+    options: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
+    if name in ("adam", "adamw", "sgd") and parameters[0].device.type in ("cpu", "cuda"):
+        options["fused"] = True
+    return make(parameters, **options)
+
+
+def make_schedules(
+    name: str, optimiser: optim.Optimizer, total: int, warm_up: int
+) -> tuple[list[Any], Any]:
+    """Schedulers to step after each training step, and one to step with each epoch's score."""
+    chosen = LR_SCHEDULES[name](optimiser, total)
+    per_epoch = chosen if isinstance(chosen, lr_scheduler.ReduceLROnPlateau) else None
+    per_step = [] if per_epoch is not None or name == "constant" else [chosen]
+    if warm_up:
+        per_step.append(lr_scheduler.LinearLR(optimiser, 1 / warm_up, 1.0, warm_up))
+    return per_step, per_epoch

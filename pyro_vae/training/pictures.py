@@ -1,0 +1,145 @@
+"""Pictures of a run: reconstructions, samples and training curves."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from torch import Tensor
+
+from pyro_vae.training.history import History
+from pyro_vae.vae import VAE
+
+__all__ = ["draw_curves", "draw_grid", "draw_reconstructions", "draw_run", "draw_samples"]
+
+COLOURS = {"reconstruction": "#0072b2", "kl": "#d55e00", "beta": "#555555", "objective": "#009e73"}
+
+
+def draw_grid(rows: Sequence[tuple[str, Tensor]], path: Path, title: str = "") -> None:
+    """Rows of pictures on one fixed scale from 0 (black) to 1 (white), each row with its label.
+
+    Args:
+        rows: (label, pictures (N, C, H, W) or (N, D) on [0, 1]) from top to bottom.
+        path: PNG to write.
+        title: Above the rows.
+    """
+    columns = max(len(pictures) for _, pictures in rows)
+    figure = Figure(figsize=(0.7 * columns + 1.3, 0.75 * len(rows) + (0.4 if title else 0.1)))
+    axes = figure.subplots(len(rows), columns, squeeze=False)
+    for row, (label, pictures) in zip(axes, rows, strict=True):
+        for axis, picture in zip(row, pictures, strict=False):
+            axis.imshow(_pixels(picture), cmap="gray", vmin=0, vmax=1, aspect="auto")
+        for axis in row:
+            axis.set(xticks=[], yticks=[], frame_on=False)
+        row[0].set_ylabel(label, rotation=0, ha="right", va="center", fontsize=9)
+    if title:
+        figure.suptitle(title, fontsize=9)
+    left = 1.2 / (0.7 * columns + 1.3)
+    figure.subplots_adjust(
+        left=left, right=0.995, bottom=0.01, top=0.86 if title else 0.99, wspace=0.06, hspace=0.06
+    )
+    figure.savefig(path, dpi=110)
+
+
+def _pixels(picture: Tensor) -> Any:
+    array = picture.detach().cpu().float().numpy()
+    if array.ndim == 1:
+        return array[None]
+    if array.shape[0] == 3:
+        return np.clip(array.transpose(1, 2, 0), 0, 1)
+    return array[0]
+
+
+def unit(vae: VAE, images: Tensor) -> Tensor:
+    """Images as pictures on [0, 1]: levels k/255, floats as the observation shows them."""
+    if images.dtype == torch.uint8:
+        return images.float() / 255
+    return vae.levels.shown(images, vae.obs.interval)
+
+
+def draw_reconstructions(
+    vae: VAE, images: Tensor, path: Path, kinds: Sequence[str] = ("mean",), count: int = 16
+) -> None:
+    """Inputs above their reconstructions, a row for each kind."""
+    images = images[:count]
+    rows = [("input", unit(vae, images))]
+    rows += [(kind, vae.reconstruct(images, kind)) for kind in kinds]
+    draw_grid(rows, path, f"{vae.obs.title}: inputs above reconstructions, from 0 to 1")
+
+
+def draw_samples(vae: VAE, path: Path, count: int = 32, kind: str = "mean") -> None:
+    """Pictures at latents drawn from the prior, sixteen a row."""
+    pictures = vae.sample(count, kind)
+    rows = [("" if i else kind, part) for i, part in enumerate(pictures.split(16))]
+    draw_grid(rows, path, f"{vae.obs.title}: {kind} of p(x|z) at z drawn from the prior")
+
+
+def draw_curves(history: History, path: Path) -> None:
+    """Reconstruction, KL and β over every step on one time axis, the first 100 steps widened.
+
+    Baselines that make a collapse visible are drawn as horizontal lines.
+    """
+    figure = Figure(figsize=(9, 7), layout="constrained")
+    axes = figure.subplots(3, 1, sharex=True, height_ratios=(3, 2, 1))
+    name = history.objective
+    labels = {name: f"{name} (reconstruction − kl)"}
+    panels = (("reconstruction", name), ("kl",), ("beta",))
+    for axis, keys in zip(axes, panels, strict=True):
+        for key in keys:
+            _curves(axis, history, key, labels.get(key, key))
+    for label, value in history.baselines.items():
+        axes[0].axhline(value, color="#999999", linestyle=":", linewidth=1)
+        axes[0].annotate(label, (1, value), fontsize=7, color="#555555", va="bottom")
+    _limit(axes[0], history, name)
+    axes[0].set_ylabel("nats per image")
+    axes[1].set_ylabel("KL, nats per image")
+    axes[2].set_ylabel("β")
+    axes[2].set_xlabel("step (the first 100 linear, then logarithmic)")
+    axes[2].set_xscale("symlog", linthresh=100, linscale=1.0)
+    axes[2].set_xlim(0, max(2, len(history.steps)))
+    for axis in axes[:2]:
+        axis.legend(fontsize=8, loc="best")
+    figure.savefig(path, dpi=110)
+
+
+def _curves(axis: Any, history: History, key: str, label: str) -> None:
+    colour = COLOURS.get(key, COLOURS["objective"])
+    steps = history.steps
+    values = [np.nan if r.get(key) is None else r[key] for r in steps]
+    axis.plot([r["step"] for r in steps], values, color=colour, linewidth=0.7, label=label)
+    held_out = [r for r in history.epochs("held-out") if r.get(key) is not None]
+    if held_out and key != "beta":
+        axis.plot(
+            [r["step"] for r in held_out],
+            [r[key] for r in held_out],
+            color=colour,
+            linestyle="--",
+            marker="o",
+            markersize=2,
+            linewidth=1,
+            label=f"{label}, held-out",
+        )
+
+
+def _limit(axis: Any, history: History, name: str) -> None:
+    """Leave the first steps' depths out of view where they would flatten everything else."""
+    values = np.array(
+        [r[k] for r in history.steps for k in ("reconstruction", name) if r.get(k) is not None]
+        + list(history.baselines.values())
+    )
+    values = values[np.isfinite(values)]
+    if len(values) > 20:
+        low, high = np.quantile(values, 0.02), values.max()
+        margin = 0.05 * (high - low) + 1e-6
+        axis.set_ylim(low - margin, high + margin)
+
+
+def draw_run(vae: VAE, images: Tensor, history: History, folder: Path) -> None:
+    """The three pictures of a run folder."""
+    draw_reconstructions(vae, images, folder / "reconstructions.png")
+    draw_samples(vae, folder / "samples.png")
+    draw_curves(history, folder / "curves.png")

@@ -1,0 +1,187 @@
+"""Run folders: what a run is on disk. Weights are safetensors, everything else JSON."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from pyro_vae import networks, observations
+from pyro_vae.errors import InputError, unknown
+from pyro_vae.heads import Head, Param
+from pyro_vae.vae import VAE
+
+__all__ = ["FORMAT", "check_free", "load", "read_config", "save"]
+
+FORMAT = 1
+CONFIG, WEIGHTS, METRICS = "config.json", "model.safetensors", "metrics.jsonl"
+
+
+def head_spec(head: Head) -> dict[str, Any] | None:
+    """A stock head as plain data, or None for one that the user must bring along."""
+    if head.name is None or any(callable(param.link) for _, param in head.changes):
+        return None
+    changes = {
+        name: {key: value for key, value in asdict(param).items() if value is not None}
+        for name, param in head.changes
+    }
+    return {
+        "name": head.name,
+        "levels": head.levels,
+        "interval": list(head.interval),
+        "parameters": changes,
+    }
+
+
+def _head_of(spec: Mapping[str, Any]) -> Head:
+    parameters: dict[str, Any] = {}
+    for name, fields in spec["parameters"].items():
+        shape = fields.get("shape")
+        parameters[name] = Param(**{**fields, "shape": None if shape is None else tuple(shape)})
+    low, high = map(float, spec["interval"])
+    return observations.get(spec["name"], spec["levels"], (low, high), **parameters)
+
+
+def check_free(out: str | Path, overwrite: bool = False) -> Path:
+    """Make sure that a folder may take a run; nothing is written.
+
+    Raises:
+        InputError: If it holds a run already and may not be overwritten, or is a file.
+    """
+    folder = Path(out)
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder} is a file, not a folder for a run")
+    if not overwrite and any((folder / name).exists() for name in (CONFIG, WEIGHTS, METRICS)):
+        raise InputError(f"{folder} holds a run already: give another folder, or --overwrite")
+    return folder
+
+
+def save(vae: VAE, out: str | Path, **settings: Any) -> Path:
+    """Write a model into a run folder.
+
+    Args:
+        vae: The model.
+        out: The folder; made if it is not there.
+        **settings: Plain data to keep in config.json, as ``data=`` and ``fit=``.
+
+    Returns:
+        The folder.
+    """
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {
+        "format": FORMAT,
+        "pyro_vae": version("pyro_vae"),
+        "vae": {
+            "data_shape": list(vae.data_shape),
+            "latent_dim": vae.latent_dim,
+            "obs": head_spec(vae.obs),
+            "net": vae.net,
+        },
+        **settings,
+    }
+    weights = {key: value.contiguous() for key, value in vae.state_dict().items()}
+    # The configuration comes last: a folder without it is one whose writing was cut short.
+    (folder / CONFIG).unlink(missing_ok=True)
+    replace(folder / WEIGHTS, lambda path: save_file(weights, path))
+    text = json.dumps(config, indent=2) + "\n"
+    replace(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
+    return folder
+
+
+def replace(path: Path, write: Callable[[Path], object]) -> None:
+    """Write a file beside its place and move it there, so that it is never half there."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        write(temporary)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def read_config(run: str | Path) -> dict[str, Any]:
+    """The configuration of a run folder.
+
+    Raises:
+        InputError: If the folder is missing, half written, of a newer format, or not a run.
+    """
+    folder = Path(run)
+    path = folder / CONFIG
+    if not folder.is_dir():
+        raise InputError(f"there is no run folder {folder}")
+    if not path.is_file():
+        raise InputError(f"{folder} is no finished run: it has no {CONFIG}")
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        raise InputError(f"{path} is damaged: {error}") from None
+    found = config.get("format") if isinstance(config, dict) else None
+    if not isinstance(found, int) or not isinstance(config.get("vae"), dict):
+        raise InputError(f"{path} is no configuration of a run")
+    if found > FORMAT:
+        raise InputError(
+            f"{folder} has format {found}, this version reads up to {FORMAT}: upgrade pyro_vae"
+        )
+    return dict(config)
+
+
+def load(
+    run: str | Path,
+    obs: Head | Callable[[Tensor], Any] | None = None,
+    net: networks.Networks | tuple[nn.Module, nn.Module] | None = None,
+    name: str | None = None,
+) -> VAE:
+    """The model of a run folder, in evaluation mode.
+
+    Nothing is unpickled, and no name in the folder is imported.
+
+    Args:
+        run: The folder.
+        obs: The head or function of a run whose observation was the user's own.
+        net: The networks, or their function, of a run whose networks were the user's own.
+        name: Prefix in Pyro's parameter store, as for :class:`~pyro_vae.vae.VAE`.
+
+    Raises:
+        InputError: If the folder is missing, half written, of a newer format, or needs ``obs`` or
+            ``net``.
+    """
+    folder, config = Path(run), read_config(run)
+    path = folder / WEIGHTS
+    try:
+        spec = config["vae"]
+        for part, given in (("obs", obs), ("net", net)):
+            if spec[part] is None and given is None:
+                raise InputError(f"{folder} was made with {part} of your own: pass {part}=")
+        vae = VAE(
+            tuple(spec["data_shape"]),
+            spec["latent_dim"],
+            _head_of(spec["obs"]) if obs is None else obs,
+            _network(spec["net"]) if net is None else net,
+            name,
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise InputError(f"{folder / CONFIG} is damaged: {error!r}") from None
+    try:
+        weights = load_file(path)
+        vae.load_state_dict(weights)
+    except FileNotFoundError:
+        raise InputError(f"{folder} is no finished run: it has no {WEIGHTS}") from None
+    except (SafetensorError, RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} is damaged or of another model: {reason}") from None
+    return vae.eval()
+
+
+def _network(spec: Mapping[str, Any]) -> networks.Networks:
+    options = {key: value for key, value in spec.items() if key != "name"}
+    if spec["name"] not in networks.NETWORKS:
+        raise unknown("network", spec["name"], networks.NETWORKS)
+    return networks.NETWORKS[spec["name"]](**options)

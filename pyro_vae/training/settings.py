@@ -1,0 +1,166 @@
+"""Settings of a training run: plain data, checked as a whole before anything is done."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, fields
+from typing import Any, TypeVar
+
+from pyro_vae import controllers, objectives, schedules
+from pyro_vae.data import augment
+from pyro_vae.errors import InputError, unknown
+from pyro_vae.training import optimisers
+
+__all__ = ["Settings"]
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train; a run's config.json holds these.
+
+    Attributes:
+        epochs: Passes over the images.
+        batch_size: Images per step.
+        lr: Learning rate.
+        beta: β, a schedule of :mod:`pyro_vae.schedules`.
+        seed: Of the batches' order and of all noise.
+        elbo: The objective, as :func:`pyro_vae.objectives.parse` reads it.
+        target_kl: Nats per image at which a controller holds the KL, instead of ``beta``.
+        target_reconstruction: Nats per image at which a controller holds the reconstruction.
+        optimizer: A name of :data:`pyro_vae.training.optimisers.OPTIMISERS`.
+        weight_decay: Of the optimiser.
+        lr_schedule: A name of :data:`pyro_vae.training.optimisers.LR_SCHEDULES`.
+        lr_warm_up: Steps over which the learning rate first rises linearly.
+        clip: Largest norm of the gradient, or None.
+        average: Decay of the weights' exponential moving average, or None.
+        patience: Epochs without a better held-out ELBO after which training stops, or None.
+        keep_best: Whether to end with the weights of the best held-out ELBO.
+        augment: Names of :data:`pyro_vae.data.augment.TABLE`, for training images only.
+        init_from_data: Whether to start at the best constant prediction.
+    """
+
+    epochs: int = 60
+    batch_size: int = 128
+    lr: float = 1e-3
+    beta: str = "1"
+    seed: int = 0
+    elbo: str = "trace"
+    target_kl: float | None = None
+    target_reconstruction: float | None = None
+    optimizer: str = "adam"
+    weight_decay: float = 0.0
+    lr_schedule: str = "constant"
+    lr_warm_up: int = 0
+    clip: float | None = None
+    average: float | None = None
+    patience: int | None = None
+    keep_best: bool = False
+    augment: tuple[str, ...] = ()
+    init_from_data: bool = False
+
+    @classmethod
+    def of(cls, **options: Any) -> Settings:
+        """Settings from options as users give them.
+
+        Raises:
+            InputError: If an option is unknown or out of range; it names the option.
+        """
+        names = [field.name for field in fields(cls)]
+        for name in options:
+            if name not in names:
+                raise unknown("option", name, names)
+        options["beta"] = str(options.get("beta", "1"))
+        options["augment"] = tuple(options.get("augment", ()))
+        settings = cls(**options)
+        settings._check()
+        return settings
+
+    def _check(self) -> None:
+        for name in ("epochs", "batch_size"):
+            _require(name, getattr(self, name), "a positive integer", _positive_integer)
+        for name in ("lr", "clip"):
+            _require(name, getattr(self, name), "positive and finite", _positive)
+        _require("weight_decay", self.weight_decay, "not negative", _not_negative)
+        _require("lr_warm_up", self.lr_warm_up, "an integer of at least 0", _natural)
+        _require("seed", self.seed, "an integer of at least 0", _natural)
+        _require("average", self.average, "in (0, 1)", lambda value: 0 < value < 1)
+        _require("patience", self.patience, "a positive integer", _positive_integer)
+        for name, accepted in (
+            ("optimizer", optimisers.OPTIMISERS),
+            ("lr_schedule", optimisers.LR_SCHEDULES),
+        ):
+            if getattr(self, name) not in accepted:
+                raise unknown(_option(name), getattr(self, name), accepted)
+        for name in self.augment:
+            if name not in augment.TABLE:
+                raise unknown("augmentation", name, augment.TABLE)
+        self.schedule()
+        self.objective()
+        self.controller()
+
+    def schedule(self) -> schedules.Schedule:
+        """The schedule of β."""
+        return _parsed("beta", lambda: schedules.parse(self.beta))
+
+    def objective(self) -> objectives.Objective:
+        """The ELBO object."""
+        return _parsed("elbo", lambda: objectives.parse(self.elbo))
+
+    def controller(self) -> controllers.Controller | None:
+        """What adapts β to a target, or None."""
+        if self.target_kl is not None and self.target_reconstruction is not None:
+            raise InputError("--target-kl and --target-reconstruction exclude each other")
+        if self.target_kl is not None:
+            kl = self.target_kl
+            return _parsed("target_kl", lambda: controllers.TargetKL(kl))
+        if self.target_reconstruction is not None:
+            target = self.target_reconstruction
+            return _parsed(
+                "target_reconstruction", lambda: controllers.TargetReconstruction(target)
+            )
+        return None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for config.json."""
+        return {**asdict(self), "augment": list(self.augment)}
+
+
+def _option(name: str) -> str:
+    return name.replace("_", "-")
+
+
+def _parsed(name: str, parse: Callable[[], T]) -> T:
+    try:
+        return parse()
+    except ValueError as error:
+        raise InputError(f"{_option(name)}: {error}") from None
+
+
+def _require(name: str, value: Any, wanted: str, holds: Callable[[Any], bool]) -> None:
+    if value is None:
+        return
+    try:
+        fine = math.isfinite(value) and holds(value)
+    except TypeError:
+        fine = False
+    if not fine:
+        raise InputError(f"{_option(name)} must be {wanted}, got {value!r}")
+
+
+def _positive(value: Any) -> bool:
+    return bool(value > 0)
+
+
+def _not_negative(value: Any) -> bool:
+    return bool(value >= 0)
+
+
+def _natural(value: Any) -> bool:
+    return isinstance(value, int) and value >= 0
+
+
+def _positive_integer(value: Any) -> bool:
+    return isinstance(value, int) and value > 0

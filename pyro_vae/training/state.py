@@ -1,0 +1,182 @@
+"""The state of a training run: everything that a step changes."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, cast
+
+import torch
+from torch import Tensor, nn
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
+
+from pyro_vae import measures, schedules
+from pyro_vae.data import augment
+from pyro_vae.training import optimisers
+from pyro_vae.training.history import History
+from pyro_vae.training.settings import Settings
+from pyro_vae.vae import VAE
+
+__all__ = ["State"]
+
+
+class State:
+    """Model, objective, optimiser, schedule or controller, averages, and the step they are at.
+
+    Args:
+        vae: The model.
+        settings: How to train it.
+        images: Number of training images.
+    """
+
+    SCALARS = 7
+    """Figures that open a row: loss, β, reconstruction, kl, active units, norm, learning rate."""
+
+    def __init__(self, vae: VAE, settings: Settings, images: int) -> None:
+        self.vae, self.settings = vae, settings
+        self.steps_per_epoch = -(-images // settings.batch_size)
+        self.total_steps = self.steps_per_epoch * settings.epochs
+        self.step = 0
+        self.objective = settings.objective()
+        self.schedule = settings.schedule().in_steps(self.steps_per_epoch)
+        self.controller = settings.controller()
+        self.augment = augment.make(settings.augment, vae.data_shape)
+        device = next(vae.parameters()).device
+        self.beta = torch.zeros((), device=device)
+        if self.controller is not None:
+            self.controller.to(device)
+        self.parameters: list[nn.Parameter] = [p for p in vae.parameters() if p.requires_grad]
+        self.optimiser = optimisers.make_optimiser(
+            settings.optimizer, self.parameters, settings.lr, settings.weight_decay
+        )
+        self.per_step, self.per_epoch = optimisers.make_schedules(
+            settings.lr_schedule, self.optimiser, self.total_steps, settings.lr_warm_up
+        )
+        self.average = None
+        if settings.average is not None:
+            decay = get_ema_multi_avg_fn(settings.average)
+            self.average = AveragedModel(vae, multi_avg_fn=decay)
+        self.best: tuple[float, int, dict[str, Tensor]] | None = None
+
+    @property
+    def averaged(self) -> VAE:
+        """The model to score: its averaged copy where there is one."""
+        return self.vae if self.average is None else cast(VAE, self.average.module)
+
+    def warnings(self) -> list[str]:
+        """What is wrong with the settings before the first step."""
+        message = schedules.check_length(self.schedule, self.total_steps)
+        return [message] if message and self.controller is None else []
+
+    def advance(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+        """One step.
+
+        Args:
+            batch: Levels (uint8) or floats, (N, *data_shape).
+
+        Returns:
+            A row of :attr:`SCALARS` figures followed by the KL per latent, and the posterior
+            means (N, L); both on the model's device, nothing waits for them.
+        """
+        if self.augment is not None:
+            batch = self.augment(batch)
+        beta = self._beta()
+        x = self.vae.observe(batch)
+        traces = self.objective.traces(self.vae.model, self.vae.guide, x, beta=beta)
+        loss = self.objective.surrogate(*traces) / len(batch)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.clip or float("inf"))
+        lr = self.optimiser.param_groups[0]["lr"]
+        self.optimiser.step()
+        self.optimiser.zero_grad()
+        for scheduler in self.per_step:
+            scheduler.step()
+        if self.average is not None:
+            self.average.update_parameters(self.vae)
+        self.step += 1
+        terms = measures.terms_of(*traces)
+        reconstruction, kl = terms.reconstruction.mean(), terms.kl.mean()
+        row = [
+            loss.detach(),
+            beta.clone(),
+            reconstruction,
+            kl,
+            measures.active_units(terms.mean).to(kl),
+            norm.detach(),
+            torch.as_tensor(lr, dtype=kl.dtype, device=kl.device),
+        ]
+        if self.controller is not None:
+            self.controller.update(kl=kl, reconstruction=reconstruction)
+        per_latent = terms.kl_per_latent
+        rest = kl.new_empty(0) if per_latent is None else per_latent.mean(0)
+        return torch.cat([torch.stack(row), rest]), terms.mean
+
+    def _beta(self) -> Tensor:
+        if self.controller is not None:
+            return self.controller.beta
+        return self.beta.fill_(self.schedule(self.step))
+
+    def records(
+        self, rows: list[tuple[int, Tensor]], epoch: int, objective: str
+    ) -> list[dict[str, Any]]:
+        """The last steps' records from their rows, in one transfer from the device.
+
+        Args:
+            rows: (batch size, row) of each step.
+            epoch: Its number.
+            objective: The name of reconstruction − kl.
+        """
+        first = self.step - len(rows)
+        records = []
+        for i, figures in enumerate(torch.stack([row for _, row in rows]).tolist()):
+            loss, beta, reconstruction, kl, active, norm, lr = figures[: self.SCALARS]
+            records.append(
+                {
+                    "record": "step",
+                    "split": "training",
+                    "epoch": epoch,
+                    "step": first + i + 1,
+                    "loss": loss,
+                    "beta": beta,
+                    "elbo": None,
+                    "objective": None,
+                    objective: reconstruction - kl,
+                    "reconstruction": reconstruction,
+                    "kl": kl,
+                    "kl_per_latent": figures[self.SCALARS :] or None,
+                    "active_units": int(active),
+                    "gradient_norm": norm,
+                    "learning_rate": lr,
+                }
+            )
+        return records
+
+    def settled(self) -> bool:
+        """Whether β has reached its final value; a controlled or cyclical β has from the start."""
+        at = self.schedule.settles_at
+        return self.controller is not None or at is None or self.step >= at
+
+    def end_epoch(self, held_out: dict[str, Any] | None, history: History) -> bool:
+        """Take note of a held-out score; True if training should stop.
+
+        Scores count once β has settled: before that they belong to another objective.
+        """
+        if held_out is None or not self.settled():
+            return False
+        score = held_out[history.objective]
+        if self.per_epoch is not None:
+            self.per_epoch.step(score)
+        if self.best is None or score > self.best[0]:
+            weights = {}
+            if self.settings.keep_best:
+                weights = copy.deepcopy(self.averaged.state_dict())
+            self.best = (score, held_out["epoch"], weights)
+        patience = self.settings.patience
+        return patience is not None and held_out["epoch"] - self.best[1] >= patience
+
+    def finish(self) -> None:
+        """Leave the model with its final weights, in evaluation mode."""
+        if self.best is not None and self.settings.keep_best:
+            self.vae.load_state_dict(self.best[2])
+        elif self.average is not None:
+            self.vae.load_state_dict(self.averaged.state_dict())
+        self.vae.eval()

@@ -1,0 +1,87 @@
+"""Every test starts from the same random state, an empty parameter store and full validation."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyro
+import pytest
+import torch
+from click.testing import CliRunner, Result
+from torch import Tensor
+
+from pyro_vae import data
+
+
+@pytest.fixture(autouse=True)
+def _fresh_state() -> Iterator[None]:
+    torch.set_num_threads(1)
+    dtype = torch.get_default_dtype()
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
+    pyro.clear_param_store()
+    pyro.enable_validation(True)
+    yield
+    torch.set_default_dtype(dtype)
+    pyro.clear_param_store()
+    pyro.enable_validation(True)
+
+
+@pytest.fixture
+def float64() -> Iterator[None]:
+    """Modules and constants are made in double precision."""
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.fixture(scope="session")
+def digits() -> data.Data:
+    """The embedded digits, uint8."""
+    return data.load("mnist-5k")
+
+
+@pytest.fixture(scope="session")
+def few(digits: data.Data) -> Tensor:
+    """A few training digits, uint8 (300, 1, 28, 28)."""
+    return digits.train[:300]
+
+
+@pytest.fixture
+def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Run the installed command in an empty folder: ``cli("fit", "--epochs", 1)``."""
+    (point,) = entry_points(group="console_scripts", name="pyro-vae")
+    command: Any = point.load()
+    monkeypatch.chdir(tmp_path)
+
+    def run(*words: object) -> Result:
+        return CliRunner().invoke(command, [str(word) for word in words])
+
+    return run
+
+
+@pytest.fixture
+def mistake(cli: Callable[..., Result], tmp_path: Path) -> Callable[..., str]:
+    """Run a command that must be refused: one line on stderr, status 2, nothing on disk touched."""
+
+    def run(*words: object) -> str:
+        before = _files(tmp_path)
+        result = cli(*words)
+        assert result.exit_code == 2, result.output
+        assert result.stdout == ""
+        assert result.stderr.startswith("Error: ")
+        assert result.stderr.count("\n") == 1
+        assert _files(tmp_path) == before
+        return result.stderr
+
+    return run
+
+
+def _files(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
