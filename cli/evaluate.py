@@ -35,10 +35,11 @@ def evaluate(
 
 def _rows(scores: dict[str, Any]) -> list[tuple[str, str]]:
     name = "elbo" if scores["objective"] is None else "objective"
-    mark = "" if scores[name] > scores["collapsed"] else "  NOT ABOVE COLLAPSED"
+    beaten = scores[name] > scores["collapsed"]
+    mark = "best constant prediction" if beaten else "NOT BEATEN by this run"
     rows = [
-        (name, f"{scores[name]:10.2f} nats per image, higher is better{mark}"),
-        ("  if collapsed", f"{scores['collapsed']:10.2f} nats per image (best constant)"),
+        (name, f"{scores[name]:10.2f} nats per image, higher is better"),
+        ("  if collapsed", f"{scores['collapsed']:10.2f} nats per image, {mark}"),
         ("reconstruction", f"{scores['reconstruction']:10.2f} nats per image"),
         ("kl", f"{scores['kl']:10.2f} nats per image"),
         ("active units", f"{scores['active_units']:10d} of {len(scores['kl_per_latent'])}"),

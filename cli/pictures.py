@@ -54,7 +54,13 @@ def reconstruct(
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@click.option("--kind", default="mean", type=click.Choice(KINDS), show_default=True)
+@click.option(
+    "--kind",
+    default="mean",
+    type=click.Choice(KINDS),
+    show_default=True,
+    help="What of p(x|z) to show.",
+)
 @click.option("--count", default=32, show_default=True, help="Latents to draw from the prior.")
 @click.option("--seed", default=0, show_default=True, help="Of the latents.")
 @click.option("--out", type=click.Path(path_type=Path), help="PNG [RUN/samples.png].")

@@ -4,7 +4,8 @@ A controller steers log β by a proportional and an integral term,
 
 .. math:: I_{t+1} = I_t + k_I\,e_t, \qquad \log\beta_{t+1} = I_{t+1} + k_P\,e_t,
 
-where e is the relative excess of the KL, cut to [−1, 1]. Everything stays on the device: β is a
+where e is the relative excess of the KL, cut to [−1, 1] and averaged over the last steps where the
+controller says so. Everything stays on the device: β is a
 0-dim tensor for ``poutine.scale``, and no step waits for a figure to reach the host.
 """
 
@@ -13,11 +14,14 @@ from __future__ import annotations
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
+from typing import Any, Self
 
 import torch
 from torch import Tensor
 
 __all__ = ["Controller", "TargetKL", "TargetReconstruction"]
+
+_STATE = ("_integral", "_log_beta", "_error")
 
 
 class Controller(ABC):
@@ -30,16 +34,16 @@ class Controller(ABC):
     Args:
         target: What is to be met, in nats per image.
         beta: β at the first step.
-        integral: k_I, per step; 1/k_I steps of the largest error change β by a factor e.
+        integral: k_I, per step; 1/k_I steps of the largest error change β by a factor 2.7.
         proportional: k_P.
+        average: Weight of the past in the error's moving average, in [0, 1).
         bounds: Least and greatest β.
 
     Attributes:
         target: The target.
 
     Raises:
-        ValueError: If an argument is not finite, β or a gain is not positive, or the bounds do not
-            enclose β.
+        ValueError: If an argument is not finite or outside its range.
     """
 
     def __init__(
@@ -49,7 +53,8 @@ class Controller(ABC):
         beta: float = 1.0,
         integral: float = 0.03,
         proportional: float = 0.3,
-        bounds: tuple[float, float] = (1e-4, 1e4),
+        average: float = 0.0,
+        bounds: tuple[float, float] = (1e-3, 1e3),
     ) -> None:
         if not math.isfinite(target):
             raise ValueError(f"{self.name} must be finite, got {target}")
@@ -58,11 +63,15 @@ class Controller(ABC):
             raise ValueError(f"beta must be positive, finite and within {bounds}, got {beta}")
         if not (0 < integral < math.inf and 0 <= proportional < math.inf):
             raise ValueError(f"gains must be positive and finite, got {integral}, {proportional}")
+        if not 0 <= average < 1:
+            raise ValueError(f"average must be at least 0 and below 1, got {average}")
         self.target = float(target)
+        self._average = average
         self._gains = (integral, proportional)
         self._bounds = (math.log(low), math.log(high))
         self._integral = torch.tensor(math.log(beta))
         self._log_beta = self._integral.clone()
+        self._error = torch.zeros(())
 
     @property
     @abstractmethod
@@ -93,25 +102,26 @@ class Controller(ABC):
         """
         error = self.excess(kl.detach(), reconstruction.detach())
         error = error.clamp(-1.0, 1.0).nan_to_num(0.0).to(self._integral)
+        self._error = self._average * self._error + (1 - self._average) * error
         integral, proportional = self._gains
-        self._integral = (self._integral + integral * error).clamp(*self._bounds)
-        self._log_beta = (self._integral + proportional * error).clamp(*self._bounds)
+        self._integral = (self._integral + integral * self._error).clamp(*self._bounds)
+        self._log_beta = (self._integral + proportional * self._error).clamp(*self._bounds)
         return self.beta
 
-    def to(self, device: torch.device | str) -> Controller:
+    def to(self, device: torch.device | str) -> Self:
         """Move the state to a device, in place; returns itself."""
-        self._integral = self._integral.to(device)
-        self._log_beta = self._log_beta.to(device)
+        for name in _STATE:
+            setattr(self, name, getattr(self, name).to(device))
         return self
 
     def state_dict(self) -> dict[str, float]:
         """The state as plain numbers, exact."""
-        return {"integral": self._integral.item(), "log_beta": self._log_beta.item()}
+        return {name.lstrip("_"): getattr(self, name).item() for name in _STATE}
 
     def load_state_dict(self, state: Mapping[str, float]) -> None:
         """Take up a state that :meth:`state_dict` gave, on the present device."""
-        self._integral = torch.full_like(self._integral, state["integral"])
-        self._log_beta = torch.full_like(self._log_beta, state["log_beta"])
+        for name in _STATE:
+            setattr(self, name, torch.full_like(getattr(self, name), state[name.lstrip("_")]))
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.target:g})"
@@ -136,12 +146,12 @@ class TargetKL(Controller):
         >>> for _ in range(100):  # the KL is double the target: β must rise
         ...     beta = controller.update(kl=torch.tensor(50.0), reconstruction=torch.tensor(-90.0))
         >>> beta
-        tensor(3.0042)
+        tensor(27.1126)
     """
 
     name = "target KL"
 
-    def __init__(self, target: float, **settings: float) -> None:
+    def __init__(self, target: float, **settings: Any) -> None:
         if not (math.isfinite(target) and target > 0):
             raise ValueError(f"target KL must be positive and finite, got {target}")
         super().__init__(target, **settings)
@@ -160,12 +170,12 @@ class TargetReconstruction(Controller):
     .. math:: e = (\mathrm{reconstruction} - \mathrm{target}) / (\beta\,\mathrm{KL}),
 
     because along the frontier a nat of KL buys β nats of reconstruction: e is then the relative
-    excess of the KL, whatever the likelihood's scale. The constraint's moving average (GECO's
-    α = 0.99) smooths e.
+    excess of the KL, whatever the likelihood's scale. As in GECO a moving average smooths it.
+    While no β reaches the target (a learned σ is still large) β falls to its least value.
 
     Args:
         target: Log-likelihood in nats per image (higher is better; densities may be positive).
-        average: Weight of the past in the moving average, in [0, 1).
+        average: See :class:`Controller`.
         **settings: See :class:`Controller`.
 
     Raises:
@@ -181,11 +191,8 @@ class TargetReconstruction(Controller):
 
     name = "target reconstruction"
 
-    def __init__(self, target: float, *, average: float = 0.9, **settings: float) -> None:
-        super().__init__(target, **settings)
-        if not 0 <= average < 1:
-            raise ValueError(f"average must be in [0, 1), got {average}")
-        self._average = average
+    def __init__(self, target: float, *, average: float = 0.9, **settings: Any) -> None:
+        super().__init__(target, average=average, **settings)
 
     def excess(self, kl: Tensor, reconstruction: Tensor) -> Tensor:
         """(reconstruction − target) / (β KL)."""

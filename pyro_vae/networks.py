@@ -206,19 +206,23 @@ def make(
         InputError: If the name is unknown, or the pair is no pair of modules.
     """
     if isinstance(net, str):
-        if net not in NETWORKS:
-            raise unknown("network", net, NETWORKS)
-        return NETWORKS[net]()(sizes)
+        return _named(net)(sizes)
     pair = net(sizes) if callable(net) else tuple(net)
     if len(pair) != 2 or not all(isinstance(part, nn.Module) for part in pair):
         raise InputError("net must be a name, a function of the sizes or a pair of torch modules")
     return pair
 
 
+def _named(name: str) -> MLP | Conv:
+    if name not in NETWORKS:
+        raise unknown("network", name, NETWORKS)
+    return NETWORKS[name]()
+
+
 def spec(net: object) -> dict[str, Any] | None:
     """A stock network as plain data, or None for the user's own."""
     if isinstance(net, str):
-        net = NETWORKS[net]()
+        net = _named(net)
     for name, kind in NETWORKS.items():
         if isinstance(net, kind):
             return {"name": name, **asdict(net)}

@@ -19,27 +19,25 @@ from __future__ import annotations
 import difflib
 import math
 import re
-from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
-__all__ = ["SHAPES", "Constant", "Cyclical", "Length", "Ramp", "Schedule", "check_length", "parse"]
-
-_STEEPNESS = 12.0
+__all__ = ["SHAPES", "Length", "Schedule", "check_length", "parse"]
 
 
-def _sigmoid(t: float) -> float:
-    """A logistic curve from −6 to 6, stretched so that it meets 0 and 1 exactly."""
-    half = math.tanh(_STEEPNESS / 4)
-    return 0.5 * (1 + math.tanh(_STEEPNESS / 2 * (t - 0.5)) / half)
+def _logistic(t: float) -> float:
+    """The logistic curve from −6 to 6, stretched so that it meets 0 and 1 exactly."""
+    return 0.5 * (1 + math.tanh(6 * (t - 0.5)) / math.tanh(3))
 
 
 SHAPES: dict[str, Callable[[float], float]] = {
+    "constant": lambda t: 1.0,
     "linear": lambda t: t,
     "cosine": lambda t: 0.5 * (1 - math.cos(math.pi * t)),
-    "sigmoid": _sigmoid,
+    "sigmoid": _logistic,
+    "cyclical": lambda t: t,
 }
-"""Shapes of a ramp: increasing maps of [0, 1] onto itself."""
+"""Shapes of a ramp: maps of [0, 1] onto itself."""
 
 
 @dataclass(frozen=True)
@@ -69,9 +67,7 @@ class Length:
     def steps(self) -> int:
         """The number of steps; ValueError while it is in epochs."""
         if self.unit == "epochs":
-            raise ValueError(
-                "a schedule in epochs must be resolved by in_steps(steps_per_epoch) first"
-            )
+            raise ValueError("a schedule in epochs needs in_steps(steps_per_epoch) first")
         return int(self.amount)
 
     def in_steps(self, steps_per_epoch: int) -> Length:
@@ -83,185 +79,107 @@ class Length:
         return Length(max(1, round(self.amount * steps_per_epoch)))
 
 
-class Schedule(ABC):
-    """β as a pure function of the step; immutable, compared by value, printed as its own text.
+@dataclass(frozen=True)
+class Schedule:
+    r"""β as a pure function of the step; immutable, compared by value, printed as its own text.
 
-    ``parse(str(schedule)) == schedule``. A new kind is a frozen dataclass with the abstract members
-    below and a branch in :func:`parse`.
+    A ramp goes from one value at step 0 to another at step T and stays there,
+
+    .. math:: \beta(t) = \beta_0 + (\beta_1 - \beta_0)\,s(\min(t / T, 1)),
+
+    with s(t) = t (linear), ½(1 − cos πt) (cosine), or the logistic curve from −6 to 6 stretched to
+    meet 0 and 1 (sigmoid). A cyclical schedule (Fu et al. 2019) starts again with each period,
+    ramps over a part r of it and then holds,
+
+    .. math:: \beta(t) = \beta_0 + (\beta_1 - \beta_0)\,\min\big((t \bmod T) / (rT),\ 1\big).
+
+    ``parse(str(schedule)) == schedule``.
+
+    Args:
+        shape: A name in :data:`SHAPES`.
+        start: β₀, not negative.
+        end: β₁, not negative.
+        length: T; None for a constant.
+        ratio: r, in (0, 1]; of a cyclical schedule only.
+
+    Raises:
+        ValueError: If a value is out of its range.
+
+    Example:
+        >>> warm_up = parse("linear:0,1,steps=1000")
+        >>> [warm_up(step) for step in (0, 250, 1000, 5000)]
+        [0.0, 0.25, 1.0, 1.0]
+        >>> cycle = parse("cyclical:0,1,period=500,ratio=0.5")
+        >>> [cycle(step) for step in (0, 125, 250, 499, 500, 625)]
+        [0.0, 0.5, 1.0, 1.0, 0.0, 0.5]
     """
 
-    @abstractmethod
+    shape: str
+    start: float
+    end: float
+    length: Length | None = None
+    ratio: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.shape not in SHAPES:
+            raise ValueError(f"a schedule's shape is one of {', '.join(SHAPES)}: {self.shape!r}")
+        for value in (self.start, self.end):
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"β must be finite and not negative, got {value}")
+        if (self.length is None) != (self.shape == "constant"):
+            raise ValueError(f"all schedules but a constant have a length, got {self.length}")
+        if self.shape == "constant" and self.start != self.end:
+            raise ValueError(f"a constant's ends are the same, got {self.start} and {self.end}")
+        if not 0 < self.ratio <= 1:
+            raise ValueError(f"ratio must be above 0 and at most 1, got {_show(self.ratio)}")
+        if self.ratio != 1 and self.shape != "cyclical":
+            raise ValueError(f"only a cyclical schedule has a ratio, got {_show(self.ratio)}")
+
     def __call__(self, step: int) -> float:
         """β at this step, counted from 0.
 
         Raises:
             ValueError: If the step is negative, or the schedule is still in epochs.
         """
-
-    @property
-    @abstractmethod
-    def final(self) -> float:
-        """The value it settles at; a cyclical schedule's the one it holds after each ramp."""
-
-    @property
-    @abstractmethod
-    def settles_at(self) -> int | None:
-        """The first step from which β stays final; None for a cyclical one, which never does."""
-
-    @abstractmethod
-    def in_steps(self, steps_per_epoch: int) -> Schedule:
-        """The same schedule with every length in steps (itself where there is nothing to do)."""
-
-    @abstractmethod
-    def __str__(self) -> str: ...
-
-
-@dataclass(frozen=True)
-class Constant(Schedule):
-    """The same β at every step.
-
-    Example:
-        >>> parse("0.5")(10_000), str(parse("0.5"))
-        (0.5, 'constant:0.5')
-    """
-
-    value: float
-
-    def __post_init__(self) -> None:
-        _check_beta(self.value)
-
-    def __call__(self, step: int) -> float:
-        """The value."""
-        _check_step(step)
-        return self.value
+        if step < 0:
+            raise ValueError(f"step must not be negative, got {step}")
+        if self.length is None:
+            return self.end
+        steps = self.length.steps
+        if self.shape == "cyclical":
+            step %= steps
+        # The ends are given back as they are: start + (end − start) may round.
+        if step == 0:
+            return self.start
+        t = step / (self.ratio * steps)
+        return self.end if t >= 1 else self.start + (self.end - self.start) * SHAPES[self.shape](t)
 
     @property
     def final(self) -> float:
-        """The value."""
-        return self.value
-
-    @property
-    def settles_at(self) -> int:
-        """0."""
-        return 0
-
-    def in_steps(self, steps_per_epoch: int) -> Constant:
-        """Itself."""
-        return self
-
-    def __str__(self) -> str:
-        return f"constant:{_show(self.value)}"
-
-
-@dataclass(frozen=True)
-class Ramp(Schedule):
-    r"""From one value at step 0 to another at the length's end, then constant.
-
-    .. math:: \beta(t) = \beta_0 + (\beta_1 - \beta_0)\,s(\min(t / T, 1))
-
-    with s(t) = t (linear), ½(1 − cos πt) (cosine) or a logistic curve stretched to meet 0 and 1
-    (sigmoid, Bowman et al. 2016).
-
-    Args:
-        shape: ``"linear"``, ``"cosine"`` or ``"sigmoid"``.
-        start: β at step 0.
-        end: β from step T on.
-        length: T.
-
-    Example:
-        >>> warm_up = parse("linear:0,1,steps=1000")
-        >>> warm_up(0), warm_up(250), warm_up(1000), warm_up(5000)
-        (0.0, 0.25, 1.0, 1.0)
-    """
-
-    shape: str
-    start: float
-    end: float
-    length: Length
-
-    def __post_init__(self) -> None:
-        if self.shape not in SHAPES:
-            raise ValueError(f"a ramp's shape is one of {', '.join(SHAPES)}, got {self.shape!r}")
-        _check_beta(self.start)
-        _check_beta(self.end)
-
-    def __call__(self, step: int) -> float:
-        """β at this step."""
-        return _between(self.start, self.end, SHAPES[self.shape], step, self.length.steps)
-
-    @property
-    def final(self) -> float:
-        """Its end."""
+        """The value it settles at; of a cyclical schedule the one it holds after each ramp."""
         return self.end
 
     @property
-    def settles_at(self) -> int:
-        """The length in steps (0 where both ends are the same)."""
-        return 0 if self.start == self.end else self.length.steps
+    def settles_at(self) -> int | None:
+        """The first step from which β stays final; None for a cyclical one, which never does."""
+        if self.length is None or self.start == self.end:
+            return 0
+        return None if self.shape == "cyclical" else self.length.steps
 
-    def in_steps(self, steps_per_epoch: int) -> Ramp:
-        """The ramp with its length in steps."""
+    def in_steps(self, steps_per_epoch: int) -> Schedule:
+        """The same schedule with its length in steps (itself where there is nothing to do)."""
+        if self.length is None:
+            return self
         return replace(self, length=self.length.in_steps(steps_per_epoch))
 
     def __str__(self) -> str:
-        ends = f"{_show(self.start)},{_show(self.end)}"
-        return f"{self.shape}:{ends},{self.length.unit}={_show(self.length.amount)}"
-
-
-@dataclass(frozen=True)
-class Cyclical(Schedule):
-    r"""A linear ramp over the first part of each period, then hold (Fu et al. 2019).
-
-    .. math:: \beta(t) = \beta_0 + (\beta_1 - \beta_0)\,\min\big((t \bmod T) / (rT),\ 1\big)
-
-    Args:
-        start: β at the start of each period.
-        end: β after each ramp.
-        period: T.
-        ratio: r, the ramp's part of the period, in (0, 1].
-
-    Example:
-        >>> cycle = parse("cyclical:0,1,period=500,ratio=0.5")
-        >>> [cycle(step) for step in (0, 125, 250, 499, 500, 625)]
-        [0.0, 0.5, 1.0, 1.0, 0.0, 0.5]
-    """
-
-    start: float
-    end: float
-    period: Length
-    ratio: float = 0.5
-
-    def __post_init__(self) -> None:
-        _check_beta(self.start)
-        _check_beta(self.end)
-        if not 0 < self.ratio <= 1:
-            raise ValueError(f"ratio must be above 0 and at most 1, got {_show(self.ratio)}")
-
-    def __call__(self, step: int) -> float:
-        """β at this step."""
-        period = self.period.steps
-        _check_step(step)
-        linear = SHAPES["linear"]
-        return _between(self.start, self.end, linear, step % period, self.ratio * period)
-
-    @property
-    def final(self) -> float:
-        """The value held after each ramp."""
-        return self.end
-
-    @property
-    def settles_at(self) -> int | None:
-        """None: β starts again with each period (0 where both ends are the same)."""
-        return 0 if self.start == self.end else None
-
-    def in_steps(self, steps_per_epoch: int) -> Cyclical:
-        """The schedule with its period in steps."""
-        return replace(self, period=self.period.in_steps(steps_per_epoch))
-
-    def __str__(self) -> str:
-        period = _show(self.period.amount) + ("epochs" if self.period.unit == "epochs" else "")
-        ends = f"{_show(self.start)},{_show(self.end)}"
-        return f"cyclical:{ends},period={period},ratio={_show(self.ratio)}"
+        if self.length is None:
+            return f"constant:{_show(self.end)}"
+        text = f"{self.shape}:{_show(self.start)},{_show(self.end)}"
+        amount, unit = _show(self.length.amount), self.length.unit
+        if self.shape != "cyclical":
+            return f"{text},{unit}={amount}"
+        return f"{text},period={amount}{'' if unit == 'steps' else unit},ratio={_show(self.ratio)}"
 
 
 def check_length(schedule: Schedule, total_steps: int) -> str | None:
@@ -285,41 +203,42 @@ def check_length(schedule: Schedule, total_steps: int) -> str | None:
     """
     if total_steps < 1:
         raise ValueError(f"total_steps must be positive, got {total_steps}")
+    if schedule.length is None or schedule.start == schedule.end:
+        return None
     last = schedule(total_steps - 1)
     ends = f"the {total_steps} steps of training, which ends at β = {last:.4g}"
-    settles = schedule.settles_at
-    if settles is not None:
-        return f"{schedule} is longer than {ends}" if settles > total_steps else None
-    if isinstance(schedule, Cyclical):
-        period = schedule.period.steps
-        if period > total_steps:
-            return f"{schedule} is longer than {ends}"
-        if 0 < total_steps % period < schedule.ratio * period:
-            return f"{schedule} is inside a ramp at the end of {ends}, not {_show(schedule.final)}"
+    steps = schedule.length.steps
+    if steps > total_steps:
+        return f"{schedule} is longer than {ends}"
+    if schedule.shape == "cyclical" and 0 < total_steps % steps < schedule.ratio * steps:
+        return f"{schedule} is inside a ramp at the end of {ends}"
     return None
 
 
-def parse(text: str) -> Schedule:
+def parse(text: str | float) -> Schedule:
     """Read a schedule from its text.
 
     Args:
         text: A number or ``name:values,key=value``; the module's table lists all forms.
 
     Returns:
-        The schedule; its lengths may be in epochs.
+        The schedule; its length may be in epochs.
 
     Raises:
         ValueError: One line that points at the character (the first is character 1).
 
     Example:
         >>> parse("linear:0,1,epochs=10").in_steps(40)
-        Ramp(shape='linear', start=0.0, end=1.0, length=Length(amount=400, unit='steps'))
+        Schedule(shape='linear', start=0.0, end=1.0, length=Length(amount=400, unit='steps'), \
+ratio=1.0)
         >>> parse("linear:0,x,steps=1000")
         Traceback (most recent call last):
         ValueError: schedule 'linear:0,x,steps=1000', at character 10: expected a number, got 'x'
     """
+    if isinstance(text, int | float):
+        return Schedule("constant", float(text), float(text))
     if not isinstance(text, str):
-        raise TypeError(f"a schedule is given as text, got {type(text).__name__}")
+        raise TypeError(f"a schedule is text or a number, got {type(text).__name__}")
     return _Parser(text).schedule()
 
 
@@ -361,7 +280,8 @@ class _Parser:
         if colon < 0 and name not in _FORMS:
             if not re.match(r"[-+.0-9]", name) and name.lower() not in ("nan", "inf", "infinity"):
                 raise self.unknown(name, at)
-            return Constant(self.beta((name, at)))
+            value = self.beta((name, at))
+            return Schedule("constant", value, value)
         if name not in _FORMS:
             raise self.unknown(name, at)
         if colon < 0:
@@ -383,16 +303,16 @@ class _Parser:
         accepted = {"constant": (), "cyclical": ("period", "ratio")}.get(name, ("steps", "epochs"))
         options = self.options(tokens[count:], accepted, form)
         if name == "constant":
-            return Constant(values[0])
+            return Schedule(name, values[0], values[0])
         if name == "cyclical":
             if "period" not in options:
                 raise self.error(len(self.text), f"period is missing, as in {form}")
             ratio = self.ratio(options["ratio"]) if "ratio" in options else 0.5
-            return Cyclical(*values, period=self.period(options["period"]), ratio=ratio)
+            return Schedule(name, values[0], values[1], self.period(options["period"]), ratio)
         if len(options) != 1:
             raise self.error(len(self.text), f"expected one of steps= and epochs=, as in {form}")
         ((unit, token),) = options.items()
-        return Ramp(name, *values, length=self.length(token, unit))
+        return Schedule(name, values[0], values[1], self.length(token, unit))
 
     def options(
         self, tokens: list[_Token], accepted: tuple[str, ...], form: str
@@ -444,26 +364,6 @@ class _Parser:
         if not 0 < value <= 1:
             raise self.error(token[1], f"ratio must be above 0 and at most 1, got {token[0]}")
         return value
-
-
-def _between(
-    start: float, end: float, shape: Callable[[float], float], step: int, steps: float
-) -> float:
-    _check_step(step)
-    # The ends are returned as given: start + (end - start) may round.
-    if step >= steps:
-        return end
-    return start + (end - start) * shape(step / steps) if step else start
-
-
-def _check_step(step: int) -> None:
-    if step < 0:
-        raise ValueError(f"step must not be negative, got {step}")
-
-
-def _check_beta(value: float) -> None:
-    if not (math.isfinite(value) and value >= 0):
-        raise ValueError(f"β must be finite and not negative, got {value}")
 
 
 def _show(value: float) -> str:

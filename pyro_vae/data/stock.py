@@ -187,8 +187,10 @@ def _torchvision(source: Source, root: Path, download: bool) -> Data:
         kind = getattr(datasets, str(source.torchvision))
         try:
             part = kind(str(root), train=train, download=download)
-        except (RuntimeError, OSError, ValueError) as error:
-            raise InputError(f"{source.name} could not be read from {root}: {error}") from error
+        except (RuntimeError, OSError, ValueError, AssertionError, EOFError) as error:
+            raise InputError(
+                f"{source.name} could not be read from {root}: {error!r}"
+            ) from error
         parts += [torch.as_tensor(part.data)[:, None].contiguous(), torch.as_tensor(part.targets)]
     return Data(*parts)
 

@@ -226,19 +226,20 @@ class ContinuousBernoulli(LogitDistribution):
     @property
     def mode(self) -> Tensor:
         """Peak of the density: 0 or 1; 1/2, the middle of its many modes, at logits 0."""
-        return (1 + self.logits.sign()) / 2
+        return (1 + self.logits.detach().sign()) / 2
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density in nats, of the shape to which ``value`` and the batch broadcast."""
         if self._validate_args:
             self._validate_sample(value)
-        logits, steepness = self.logits, self.logits.abs()
-        # addcmul rounds once where it compiles to a fused multiply-add
-        log_prob = torch.addcmul(_log_peak(steepness), logits, value)
-        log_prob = log_prob.sub(logits + steepness, alpha=0.5)
+        logits, mode = self.logits, self.mode
+        depth = value - mode
+        rounded = value - (depth + mode)  # what 1 - value lost; at logits 1000 it shows
+        log_prob = torch.addcmul(_log_peak(logits.abs()), logits, rounded)
+        log_prob = torch.addcmul(log_prob, logits, depth)  # one rounding, where this is an FMA
         if self._given == "probs":
-            point_mass = torch.where(value == self.mode, torch.inf, -torch.inf)
-            log_prob = torch.where(logits.isinf(), point_mass.to(log_prob.dtype), log_prob)
+            point_mass = torch.where(value == mode, torch.inf, -torch.inf).to(log_prob.dtype)
+            log_prob = torch.where(logits.isinf(), point_mass, log_prob)
         return log_prob
 
     def cdf(self, value: Tensor) -> Tensor:

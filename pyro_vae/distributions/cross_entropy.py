@@ -66,8 +66,8 @@ class BernoulliCrossEntropy(LogitDistribution):
         if self._validate_args:
             self._validate_sample(value)
         if self._given == "probs":
-            probs: Tensor = self.probs
-            return torch.xlogy(value, probs) + torch.special.xlog1py(1 - value, -probs)
+            dark: Tensor = torch.special.xlog1py(1 - value, -self.probs)
+            return torch.xlogy(value, self.probs) + dark
         logits, value = torch.broadcast_tensors(self.logits, value)
         return -binary_cross_entropy_with_logits(logits, value, reduction="none")
 

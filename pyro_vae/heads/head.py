@@ -88,7 +88,7 @@ class Head:
         constrained = attribute(family, "arg_constraints", {})
         for name, _ in pairs:
             if constrained and name not in constrained:
-                raise unknown(f"parameter of {title_of(family)}", name, constrained)
+                raise unknown(f"{title_of(family)} parameter", name, constrained)
         discrete = is_discrete(getattr(class_of(family), "support", None))
         if parameter is None and "loc" in dict(pairs):
             parameter = attrgetter("base_dist.loc")
@@ -140,7 +140,7 @@ class Head:
         changes = dict(self.changes)
         for name, value in parameters.items():
             if name not in own:
-                raise unknown(f"parameter of {self.title}", name, own)
+                raise unknown(f"{self.title} parameter", name, own)
             own[name] = Param.of(value).over(own[name])
             changes[name] = Param.of(value).over(changes.get(name, Param()))
         return replace(

@@ -8,7 +8,7 @@ from typing import Any
 __all__ = ["overfitting"]
 
 _WAIT = 5
-_FALL = 0.05
+_FALL = 0.10
 
 
 def overfitting(
@@ -22,7 +22,7 @@ def overfitting(
         key: ``"elbo"`` or ``"objective"``.
 
     Returns:
-        One line, or None: the held-out score must have been better by 5% of what it had gained,
+        One line, or None: the held-out score must have been better by 10% of what it had gained,
         at least 5 epochs ago.
     """
     if len(held_out) <= _WAIT or len(training) != len(held_out):

@@ -63,7 +63,8 @@ class MeanFieldELBO(Objective):
             else:
                 kl = kl.expand(guide_site["fn"].batch_shape)
                 loss = loss + scale_and_mask(kl, guide_site["scale"], guide_site["mask"]).sum()
-        return loss / self.num_particles
+        average: Tensor = loss / self.num_particles
+        return average
 
 
 class FreeBitsELBO(Objective):
@@ -108,7 +109,8 @@ class FreeBitsELBO(Objective):
             # N · max(mean, λ) = max(sum, N λ), which has no division where all is masked.
             used = (weights * kl).sum(batch) if batch else weights * kl
             loss = loss + torch.maximum(used, self.nats * weights.sum()).sum()
-        return loss / self.num_particles
+        average: Tensor = loss / self.num_particles
+        return average
 
 
 class CapacityELBO(Objective):
@@ -162,13 +164,14 @@ class CapacityELBO(Objective):
         _refuse_auxiliary(self, model_trace, guide_trace)
         sites = list(latent_sites(model_trace, guide_trace))
         terms = [_weighted_units(self, *site) for site in sites]
-        plates = shared_plates(model_trace, guide_trace)
-        shape = sites[0][2]["fn"].batch_shape if sites else ()
-        elements = self.num_particles * math.prod(shape[dim] for _, dim in plates)
+        plates = shared_plates(model_trace, guide_trace) if sites else set()
+        elements = self.num_particles
+        elements *= math.prod(sites[0][2]["fn"].batch_shape[dim] for _, dim in plates)
         used = sum((weights * kl).sum() for kl, weights in terms)
         scale = sum(weights.mean() for _, weights in terms) / max(1, len(terms))
         penalty = self.gamma * abs(used - self.capacity * elements * scale)
-        return (_without_kl(model_trace, guide_trace) + penalty) / self.num_particles
+        loss: Tensor = (_without_kl(model_trace, guide_trace) + penalty) / self.num_particles
+        return loss
 
 
 def _without_kl(model_trace: Trace, guide_trace: Trace) -> Tensor:
@@ -234,7 +237,9 @@ def _refuse_auxiliary(objective: Objective, model_trace: Trace, guide_trace: Tra
     _, auxiliary = other_sites(model_trace, guide_trace)
     if auxiliary:
         names = ", ".join(repr(site["name"]) for site in auxiliary)
-        raise ValueError(f"{objective} needs an analytic KL; the guide has auxiliary sites: {names}")
+        raise ValueError(
+            f"{objective} needs an analytic KL, but the guide has auxiliary sites: {names}"
+        )
 
 
 def _not_negative(name: str, value: float) -> float:

@@ -123,7 +123,7 @@ class Objective(ELBO):  # type: ignore[misc]
     def _guess_max_plate_nesting(
         self, model: Program, guide: Program, args: Any, kwargs: Any
     ) -> None:
-        # Pyro's extra run must not use up noise: the first step's would differ from a resumed one's.
+        # Pyro's extra run must not use up noise: a resumed run would see other noise.
         devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
         with torch.random.fork_rng(devices), torch.no_grad():
             super()._guess_max_plate_nesting(model, guide, args, kwargs)

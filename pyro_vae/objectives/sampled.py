@@ -45,7 +45,8 @@ class TraceELBO(Objective):
     def surrogate(self, model_trace: Trace, guide_trace: Trace) -> Tensor:
         """The negative ELBO, averaged over particles, summed over the data."""
         elbo: Tensor = model_trace.log_prob_sum() - guide_trace.log_prob_sum()
-        return -elbo / self.num_particles
+        loss: Tensor = -elbo / self.num_particles
+        return loss
 
 
 class ImportanceWeightedELBO(Objective):
@@ -191,7 +192,7 @@ def _gradients(total: Tensor, sites: list[Site]) -> list[Tensor]:
     if not sites or not total.requires_grad:
         return [torch.zeros_like(site["value"]) for site in sites]
     leaves = [site["value"] for site in sites]
-    options: dict[str, bool] = {
+    options: dict[str, Any] = {
         "retain_graph": True,
         "allow_unused": True,
         "materialize_grads": True,

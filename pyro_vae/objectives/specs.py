@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 import re
+from collections.abc import Callable
 
 from .analytic import CapacityELBO, FreeBitsELBO, MeanFieldELBO
 from .base import Objective
@@ -23,7 +24,7 @@ FORMS = {
 }
 """How each objective is written; all take ``K=`` besides."""
 
-_TYPES: dict[str, tuple[type[Objective], str | None]] = {
+_TYPES: dict[str, tuple[Callable[..., Objective], str | None]] = {
     "trace": (TraceELBO, None),
     "mean-field": (MeanFieldELBO, None),
     "iwae": (ImportanceWeightedELBO, "num_particles"),

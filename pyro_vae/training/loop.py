@@ -129,8 +129,9 @@ def fit(
         state.finish()
         if folder is not None:
             runs.save(vae, folder, data=data, fit=settings.to_dict(), kind=history.kind)
-            shown = train if held_out is None else held_out
-            pictures.draw_run(vae, shown, history, folder)
+            if all(bool(torch.isfinite(p).all()) for p in vae.parameters()):
+                shown = train if held_out is None else held_out
+                pictures.draw_run(vae, shown, history, folder)
     return history
 
 

@@ -100,7 +100,12 @@ def draw_curves(history: History, path: Path) -> None:
     axes[2].set_ylabel("β")
     axes[2].set_xlabel("step (the first 100 linear, then logarithmic)")
     axes[2].set_xscale("symlog", linthresh=100, linscale=1.0)
-    axes[2].set_xlim(0, max(2, len(history.steps)))
+    last = max(2, len(history.steps))
+    axes[2].set_xlim(0, last)
+    decades = [m * 10**e for e in range(2, 8) for m in (1, 2, 5)]
+    ticks = [0, 25, 50, 75, *(tick for tick in decades if tick <= last)]
+    axes[2].set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes[2].minorticks_off()
     for axis in axes[:2]:
         axis.legend(fontsize=8, loc="best")
     figure.savefig(path, dpi=110)

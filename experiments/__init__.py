@@ -1,0 +1,1 @@
+"""Experiments: commands that print the figures which README and docs quote."""

@@ -1,0 +1,90 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from pyro_vae import VAE, InputError, networks, observations
+from pyro_vae.data import levels
+
+from .zoo import CASES, NAMES
+
+
+def small(head: Any) -> VAE:
+    return VAE((1, 28, 28), 2, head, networks.MLP(hidden=16))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_pictures_lie_on_the_unit_interval(name: str, few: Tensor) -> None:
+    vae = small(CASES[name]())
+    for picture in (vae.reconstruct(few[:5]), vae.sample(5)):
+        assert picture.shape == (5, 1, 28, 28)
+        assert picture.min() >= 0
+        assert picture.max() <= 1
+
+
+def test_pictures_of_the_interval_come_back_to_the_unit_interval(few: Tensor) -> None:
+    wide = small(observations.get("normal", interval=(0.0, 255.0)))
+    assert wide.decode(torch.zeros(2, 2)).mean.max() > 1
+    assert 0 <= wide.reconstruct(few[:5]).min() <= wide.reconstruct(few[:5]).max() <= 1
+
+
+def test_reconstructions_repeat(few: Tensor) -> None:
+    vae = small("normal")
+    assert torch.equal(vae.reconstruct(few[:3]), vae.reconstruct(few[:3]))
+
+
+def test_the_encoder_sees_midpoints_and_the_observation_noise(few: Tensor) -> None:
+    vae = small("normal")
+    k = few[:3]
+    assert torch.equal(vae.encode(k).mean, vae.encode((k.float() + 0.5) / 256).mean)
+    x = vae.observe(k)
+    assert not torch.equal(x, vae.observe(k))
+    assert torch.equal((x * 256).floor(), k.float())
+    assert 0 < x.min() < x.max() < 1
+
+
+def test_noise_never_reaches_a_level_in_float32() -> None:
+    dequantised = levels.get("dequantised")
+    k = torch.tensor([0, 255], dtype=torch.uint8)
+    for u in (0.0, 0.99999994):
+        x = dequantised.observe(k, torch.full((2,), u), (0.0, 1.0))
+        assert torch.equal((x * 256).floor(), k.float())
+        assert 0 < x[0]
+        assert x[1] < 1
+
+
+def test_levels_by_hand() -> None:
+    k = torch.tensor([0, 51, 255], dtype=torch.uint8)
+    noise = torch.tensor([0.5, 0.1, 0.9])
+    unit = (0.0, 1.0)
+    observed = {name: entry.observe(k, noise, unit) for name, entry in levels.LEVELS.items()}
+    assert torch.allclose(observed["dequantised"], torch.tensor([0.5, 51.1, 255.9]) / 256)
+    assert observed["levels"].tolist() == [0, 51, 255]
+    assert torch.allclose(observed["grey"], torch.tensor([0, 0.2, 1]))
+    assert observed["binary"].tolist() == [0, 1, 1]
+    assert observed["threshold"].tolist() == [0, 0, 1]
+    assert observed["counts"].tolist() == [0, 51, 255]
+    assert torch.allclose(levels.get("counts").seen(observed["counts"], unit), k.float().log1p())
+    assert torch.allclose(levels.get("levels").seen(observed["levels"], unit), (k + 0.5) / 256)
+    scaled = levels.get("dequantised").observe(k, noise, (-1.0, 1.0))
+    assert torch.allclose(scaled, 2 * observed["dequantised"] - 1)
+    assert torch.allclose(levels.get("dequantised").seen(scaled, (-1.0, 1.0)), (scaled + 1) / 2)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda vae: vae.encode(torch.zeros(3, 28, 28)), r"shape \(N, 1, 28, 28\)"),
+        (lambda vae: vae.model(torch.zeros(3, 1, 28, 27)), r"got \(3, 1, 28, 27\)"),
+        (lambda vae: vae.model(torch.zeros(3, 1, 28, 28), beta=-1.0), "beta must be finite and not"),
+        (lambda vae: vae.reconstruct(torch.zeros(1, 1, 28, 28), "means"), "did you mean 'mean'"),
+        (lambda vae: small("beta").sample(2, "parameter"), "no parameter on the data's range"),
+    ],
+    ids=range(5),
+)
+def test_mistakes(call: Any, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        call(small("normal"))
