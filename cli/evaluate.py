@@ -52,6 +52,9 @@ def _rows(scores: dict[str, Any]) -> list[tuple[str, str]]:
             ("bits per dimension", f"{scores['bits_per_dim']:10.3f} lower is better (uniform: 8)"),
             ("  if collapsed", f"{scores['collapsed_bits_per_dim']:10.3f}"),
         ]
+    if scores["frozen"] is not None:
+        frozen = scores["frozen"]
+        rows.append((frozen["name"], f"{frozen['elbo']:10.2f} elbo, nats per image"))
     return [
         *rows,
         ("mse of the mean", f"{scores['mse']:10.4f} per pixel on [0, 1]"),

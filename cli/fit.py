@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from .options import as_json, data_options, echo_json, head_of, load_data, observation_options
+from .options import (
+    HEAD_OPTIONS,
+    as_json,
+    data_options,
+    echo_json,
+    head_of,
+    load_data,
+    observation_options,
+)
 
 __all__ = ["fit"]
 
@@ -78,7 +86,8 @@ def fit(**options: Any) -> None:
 
     from .progress import Watcher
 
-    head = head_of(*(options.pop(k) for k in ("obs", "sigma", "sigma_per", "param", "binarise")))
+    described_head = [options.pop(name) for name in HEAD_OPTIONS]
+    head = head_of(*described_head)
     out = options.pop("out") or Path("runs") / f"{head.title}-{options['seed']}"
     check_free(out, options["overwrite"])
     net = _network(*(options.pop(k) for k in ("net", "hidden", "depth", "dropout")))
@@ -86,6 +95,8 @@ def fit(**options: Any) -> None:
     settings = {k: v for k, v in options.items() if k not in ("data", "data_root", "download")}
     pv.training.Settings.of(**{k: v for k, v in settings.items() if k != "overwrite"})
     data, described = load_data(options["data"], options["data_root"], options["download"])
+    grey = data.train.float() / 255
+    head = head_of(*described_head, grey=(float(grey.mean()), float(grey.std())))
     torch.manual_seed(options["seed"])
     vae = pv.VAE(tuple(data.train.shape[1:]), latent_dim, head, net)
     with Watcher(out) as watcher:

@@ -14,9 +14,27 @@ if TYPE_CHECKING:
     from pyro_vae.data import Data
     from pyro_vae.heads import Head
 
-__all__ = ["as_json", "data_options", "echo_json", "head_of", "load_data", "observation_options"]
+__all__ = [
+    "HEAD_OPTIONS",
+    "as_json",
+    "data_options",
+    "echo_json",
+    "head_of",
+    "load_data",
+    "observation_options",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+HEAD_OPTIONS = (
+    "obs",
+    "sigma",
+    "sigma_per",
+    "param",
+    "binarise",
+    "interval",
+    "scale_with_range",
+)
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
@@ -44,7 +62,12 @@ observation_options = _all(
         metavar="NAME",
         help="Observation distribution p(x|z); see `pyro-vae obs`.",
     ),
-    click.option("--sigma", type=float, help="Fixed scale: short for --param scale=X."),
+    click.option(
+        "--sigma",
+        metavar="X|from-data",
+        help="Fixed scale: short for --param scale=X. 'from-data' is the standard deviation of the "
+        "training data about each pixel's mean, with --sigma-per dataset or dimension.",
+    ),
     click.option(
         "--sigma-per",
         metavar="SCOPE",
@@ -63,34 +86,86 @@ observation_options = _all(
         type=click.Choice(["stochastic", "threshold"]),
         help="Make pixels 0 or 1: at random with probability k/255, or at 1/2.",
     ),
+    click.option(
+        "--range",
+        "interval",
+        default="0,1",
+        show_default=True,
+        metavar="LOW,HIGH",
+        help="Where black and white lie for the observation: 0,1 or -1,1 or 0,255 or standardised.",
+    ),
+    click.option(
+        "--scale-with-range",
+        is_flag=True,
+        help="Count the scale, its floor and its default in units of the range's width.",
+    ),
 )
 
 
 def head_of(
     obs: str,
-    sigma: float | None,
+    sigma: str | None,
     sigma_per: str | None,
     param: tuple[str, ...],
     binarise: str | None,
+    interval: str,
+    scale_with_range: bool,
+    grey: tuple[float, float] | None = None,
 ) -> Head:
-    """The head that the observation options describe."""
+    """The head that the observation options describe.
+
+    Args:
+        obs: And the others: as given.
+        grey: Mean and standard deviation of the training pixels on [0, 1], for ``standardised``.
+    """
     from pyro_vae import observations
     from pyro_vae.errors import InputError
 
-    if sigma is not None and sigma_per is not None:
-        raise InputError("--sigma fixes the scale, --sigma-per learns it: give one of them")
     changes = dict(map(_parameter, param))
-    if sigma is not None:
-        if not sigma > 0:
-            raise InputError(f"--sigma must be positive, got {sigma:g}")
-        changes["scale"] = sigma
-    if sigma_per is not None:
-        changes["scale"] = sigma_per
+    scale = _scale(sigma, sigma_per)
+    if scale is not None:
+        changes["scale"] = scale
     levels = {"stochastic": "binary", "threshold": "threshold", None: None}[binarise]
     head = observations.get(obs)
     if levels is not None and head.levels != "grey":
         raise InputError(f"--binarise suits an observation of 0 and 1 as bernoulli, not {obs}")
-    return head.replace(levels, **changes)
+    return head.replace(levels, _interval(interval, grey), scale_with_range, **changes)
+
+
+def _scale(sigma: str | None, per: str | None) -> Any:
+    """What --sigma and --sigma-per say of the parameter ``scale``."""
+    from pyro_vae.errors import InputError
+    from pyro_vae.heads import Param
+
+    if sigma == "from-data":
+        return Param(per or "dataset", source="data")
+    if sigma is None:
+        return per
+    if per is not None:
+        raise InputError("--sigma fixes the scale, --sigma-per learns it: give one of them")
+    try:
+        value = float(sigma)
+    except ValueError:
+        raise InputError(f"--sigma must be a number or 'from-data', got {sigma!r}") from None
+    if not value > 0:
+        raise InputError(f"--sigma must be positive, got {sigma}")
+    return value
+
+
+def _interval(text: str, grey: tuple[float, float] | None) -> tuple[float, float]:
+    """``low,high``, or ``standardised``: where 0 and 1 go when pixels get mean 0 and deviation 1."""
+    from pyro_vae.errors import InputError
+
+    if text == "standardised":
+        mean, deviation = grey or (0.0, 1.0)
+        return -mean / deviation, (1 - mean) / deviation
+    try:
+        low, high = map(float, text.split(","))
+    except ValueError:
+        raise InputError(
+            f"--range must be LOW,HIGH (as 0,1 or -1,1 or 0,255) or standardised, got {text!r}"
+        ) from None
+    return low, high
 
 
 def _parameter(text: str) -> tuple[str, Any]:

@@ -60,6 +60,8 @@ class Watcher:
         self.epochs = epochs
         if history.kind == "loss":
             self.console.print("this observation is a loss on these data and no likelihood")
+        for note in history.notes:
+            self.console.print(note)
         for label, value in history.baselines.items():
             self.console.print(f"{label}: {value:.1f} nats per image")
         self.console.print("nats per image, β = 1; higher is better; au: active units")

@@ -60,6 +60,21 @@ TABLE: dict[str, Entry] = {
         "σ is learned: per dataset, dimension, image or pixel",
         "real",
     ),
+    "normal-optimal-sigma": Entry(
+        Head.of(dist.Normal, "loc", scale=Param("batch", source="residual")),
+        "σ is the error's root mean square: per batch a Normal, per image or pixel a loss",
+        "real",
+    ),
+    "laplace": Entry(
+        Head.of(dist.Laplace, "loc", scale="image"),
+        "errors have heavier tails; its scale is learned as the Normal's σ",
+        "real",
+    ),
+    "student-t": Entry(
+        Head.of(dist.StudentT, "loc", df=Param("dataset", floor=2.0), scale="image"),
+        "errors have tails as heavy as the data ask for: the degrees of freedom are learned",
+        "real",
+    ),
     "beta": Entry(
         Head.of(dist.Beta, concentration1=_CONCENTRATION, concentration0=_CONCENTRATION),
         "pixels follow a Beta density with bounded concentrations",
@@ -72,6 +87,7 @@ def get(
     name: str,
     levels: str | None = None,
     interval: tuple[float, float] | None = None,
+    scaled: bool | None = None,
     **parameters: Param | str | float | tuple[int, ...],
 ) -> Head:
     """A stock observation's head, with changes.
@@ -80,6 +96,7 @@ def get(
         name: A key of :data:`TABLE`.
         levels: Other levels than its own, as ``"binary"`` for binarised pixels.
         interval: Where the data's range lies, (0, 1) by default.
+        scaled: Whether ``scale`` counts in units of the interval's width.
         **parameters: As in :meth:`Head.replace`: a number, a scope's name or a
             :class:`~pyro_vae.heads.Param`.
 
@@ -93,4 +110,4 @@ def get(
     if name not in TABLE:
         raise unknown("observation", name, TABLE)
     head = replace(TABLE[name].head, name=name)
-    return head.replace(levels, interval, **parameters)
+    return head.replace(levels, interval, scaled, **parameters)

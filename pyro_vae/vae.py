@@ -142,13 +142,14 @@ class VAE(nn.Module):
                 in Pyro's store under this VAE's name.
         """
         self._register("decoder", self.decoder, self.likelihood)
+        self.likelihood.check_set()
         if x is not None:
             x = self.observe(x)
             size = x.shape[-len(self.data_shape) - 1]
         with pyro.plate("data", size, dim=-1):
             with _scaled(beta):
                 z = pyro.sample("latent", self.prior())
-            drawn: Tensor = pyro.sample("obs", self.decode(z), obs=x)
+            drawn: Tensor = pyro.sample("obs", self.decode(z, x), obs=x)
         return drawn
 
     def guide(self, x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
@@ -184,16 +185,17 @@ class VAE(nn.Module):
         seen = self.levels.seen(x, self.obs.interval)
         return self.posterior(_through(self.encoder, seen, len(self.data_shape)))
 
-    def decode(self, z: Tensor) -> Any:
+    def decode(self, z: Tensor, x: Tensor | None = None) -> Any:
         """p(x|z).
 
         Args:
             z: Latents (..., latent_dim).
+            x: What it will score, where a scale is the residual of that.
 
         Returns:
             A distribution of batch_shape (...) and event_shape data_shape.
         """
-        return self.likelihood(_through(self.decoder, z, 1))
+        return self.likelihood(_through(self.decoder, z, 1), x)
 
     def observe(self, x: Tensor) -> Tensor:
         """8-bit levels as the observation takes them, with fresh noise; floats as they are.
@@ -209,6 +211,20 @@ class VAE(nn.Module):
             return x
         noise = torch.rand(x.shape, device=x.device) if self.levels.noisy else None
         return self.levels.observe(x, noise, self.obs.interval)
+
+    @torch.no_grad()
+    def estimate(self, images: Tensor) -> None:
+        """Set the scales that come from the data (``source="data"``) from training images.
+
+        Args:
+            images: Levels (uint8) or floats, (N, *data_shape).
+        """
+        n, first = 0, torch.zeros(self.data_shape, dtype=torch.float64)
+        second = first.clone()
+        for part in images.split(1000):
+            x = self.observe(part).to("cpu", torch.float64)
+            n, first, second = n + len(x), first + x.sum(0), second + x.square().sum(0)
+        self.likelihood.estimate((second / n - (first / n).square()).clamp_min(0).float())
 
     @torch.no_grad()
     def reconstruct(self, x: Tensor, kind: str = "mean") -> Tensor:

@@ -303,11 +303,22 @@ def test_auxiliary_sites_are_refused_where_the_kl_must_be_analytic(spec: str) ->
 
 @pytest.mark.parametrize(
     "text",
-    (
-        "trace trace:K=5 mean-field mean-field:K=2 iwae:10 dreg:10 renyi:0.5 renyi:0.5,K=10 "
-        "renyi:-2 free-bits:0.25 free-bits:0.1,K=3 capacity:25,gamma=100 capacity:25 "
-        "capacity:0.3,gamma=10,K=2"
-    ).split(),
+    [
+        "trace",
+        "trace:K=5",
+        "mean-field",
+        "mean-field:K=2",
+        "iwae:10",
+        "dreg:10",
+        "renyi:0.5",
+        "renyi:0.5,K=10",
+        "renyi:-2",
+        "free-bits:0.25",
+        "free-bits:0.1,K=3",
+        "capacity:25,gamma=100",
+        "capacity:25",
+        "capacity:0.3,gamma=10,K=2",
+    ],
 )
 def test_text_round_trip(text: str) -> None:
     assert str(objectives.parse(text)) == text

@@ -5,7 +5,7 @@ from pyro_vae.distributions.continuous_bernoulli import ContinuousBernoulli
 from pyro_vae.distributions.cross_entropy import BernoulliCrossEntropy
 from pyro_vae.distributions.discretized import Discretized
 from pyro_vae.distributions.inflated import ZeroOneInflated
-from pyro_vae.distributions.interval_mass import log_interval_mass
+from pyro_vae.distributions.interval_mass import log_interval_mass, register_interval_mass
 from pyro_vae.distributions.kumaraswamy import Kumaraswamy
 from pyro_vae.distributions.logit_normal import LogitNormal
 from pyro_vae.distributions.truncated_normal import TruncatedNormal
@@ -20,4 +20,5 @@ __all__ = [
     "TruncatedNormal",
     "ZeroOneInflated",
     "log_interval_mass",
+    "register_interval_mass",
 ]

@@ -28,7 +28,8 @@ def evaluate(vae: VAE, images: Any) -> dict[str, Any]:
         and ``collapsed`` (the best constant prediction's ELBO) in nats per image; ``kl_per_latent``
         in nats; ``active_units``; ``bits_per_dim`` and ``collapsed_bits_per_dim``; ``mse`` of the
         mean reconstruction per pixel on [0, 1] and ``mse_mean_image``, that of the mean image;
-        ``spread``, the standard deviation of the mean reconstruction over images, averaged over
+        ``frozen``, for a scale that is a residual: ``elbo`` and ``bits_per_dim`` with the scale of
+        the training data, else None; ``spread``, the standard deviation of the mean reconstruction over images, averaged over
         pixels that vary by more than 0.05; ``images``, their number. For a loss ``elbo`` and the
         bits are None and ``objective`` stands in their place.
 
@@ -45,6 +46,7 @@ def evaluate(vae: VAE, images: Any) -> dict[str, Any]:
     return {
         "kind": kind,
         **scores,
+        "frozen": _frozen(vae, tensor),
         "collapsed": collapsed,
         "bits_per_dim": bits[0],
         "collapsed_bits_per_dim": bits[1],
@@ -56,6 +58,19 @@ def evaluate(vae: VAE, images: Any) -> dict[str, Any]:
 def _bits(vae: VAE, elbo: float, kind: str) -> float:
     dims = math.prod(vae.data_shape)
     return measures.bits_per_dim(elbo, kind, vae.obs.levels, dims, vae.obs.interval)
+
+
+def _frozen(vae: VAE, images: Tensor) -> dict[str, Any] | None:
+    """Scores of a scale that is a residual, at its value on the training data: a real density."""
+    if "residual" not in vae.likelihood.origins():
+        return None
+    vae.likelihood.frozen = True
+    try:
+        scores = measures.scores_of(measures.held_out_terms(vae, images), "density")
+    finally:
+        vae.likelihood.frozen = False
+    bits = _bits(vae, scores["elbo"], "density") if images.dtype == torch.uint8 else None
+    return {"name": "normal, frozen σ", "elbo": scores["elbo"], "bits_per_dim": bits}
 
 
 def _pictures(vae: VAE, images: Tensor) -> dict[str, float]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from pyro_vae import links
 from pyro_vae.errors import InputError
 from pyro_vae.heads.families import Whole, attribute
-from pyro_vae.heads.param import SCOPES, Param
+from pyro_vae.heads.param import Param
 
 if TYPE_CHECKING:
     from pyro_vae.heads.head import Head
@@ -34,6 +35,8 @@ class BuiltHead(nn.Module):
     def __init__(self, head: Head, data_shape: tuple[int, ...]) -> None:
         super().__init__()
         self.head, self.data_shape = head, data_shape
+        for name, param in head.parameters:
+            param.check(head.title, name)
         self.links = {name: self._link(name, param) for name, param in head.parameters}
         self.site_event = self._probe_site_event()
         cut = len(data_shape) - len(self.site_event)
@@ -43,28 +46,44 @@ class BuiltHead(nn.Module):
                 f"{head.title} makes events of shape {self.site_event} in a site, "
                 f"which do not end the data's shape {data_shape}"
             )
-        sites = math.prod(self.grid)
         self.shapes = {name: self._shape(param) for name, param in head.parameters}
-        sizes = {
-            scope: sum(math.prod(self.shapes[n]) for n, p in head.parameters if p.scope == scope)
-            for scope in SCOPES
-        }
-        self.grid_numbers = sites * sizes["pixel"]
-        self.image_numbers = sizes["image"]
+        self.grid_numbers = math.prod(self.grid) * self._numbers("pixel")
+        self.image_numbers = self._numbers("image")
         self.numbers = self.grid_numbers + self.image_numbers
         self.learned = nn.ParameterDict()
+        self.frozen = False
+        self.offset: Tensor | None
+        self.register_buffer("offset", None)
         for name, param in head.parameters:
-            if param.scope in ("dataset", "dimension"):
-                grid = self.grid if param.scope == "dimension" else ()
-                self.learned[name] = nn.Parameter(torch.zeros((*grid, *self.shapes[name])))
-            elif not isinstance(param.scope, str):
-                self.register_buffer(f"fixed_{name}", self._fixed(name, param), persistent=False)
+            self._own(name, param)
 
-    def forward(self, raw: Tensor) -> Any:
+    def _numbers(self, scope: str) -> int:
+        """Raw numbers per site (pixel) or in all (image) of the parameters of a scope."""
+        return sum(
+            math.prod(self.shapes[name])
+            for name, param in self.head.parameters
+            if param.scope == scope and param.origin == "learned"
+        )
+
+    def _own(self, name: str, param: Param) -> None:
+        """Keep what belongs to the head and does not come from the decoder."""
+        per_site = param.scope in ("dimension", "pixel")
+        shape = (*(self.grid if per_site else ()), *self.shapes[name])
+        if param.origin == "fixed":
+            self.register_buffer(f"fixed_{name}", self._fixed(name, param), persistent=False)
+        elif param.origin != "learned":
+            unset = math.nan if param.origin == "data" else 1.0
+            self.register_buffer(f"fixed_{name}", torch.full(shape, unset))
+        elif param.scope in ("dataset", "dimension"):
+            self.learned[name] = nn.Parameter(torch.zeros(shape))
+
+    def forward(self, raw: Tensor, x: Tensor | None = None) -> Any:
         """The distribution of raw output.
 
         Args:
             raw: Shape (..., numbers).
+            x: What it will score, (..., *data_shape); a scale that is a residual of x needs it,
+                and has its frozen value without.
 
         Returns:
             A distribution of batch_shape (...) and event_shape data_shape.
@@ -80,37 +99,98 @@ class BuiltHead(nn.Module):
             )
         # Log-probabilities stay in float32 when the networks run in half precision.
         raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
-        distribution = self.head.family(**self._values(raw))
+        if self.offset is not None:
+            raw = raw + self.offset
+        values = self._values(raw)
+        if x is not None and not self.frozen:
+            for name, param in self.head.parameters:
+                if param.origin == "residual":
+                    values[name] = self._residual(name, param, x - values["loc"])
+        distribution = self.head.family(**values)
         batch = raw.shape[:-1] + self.grid
         if distribution.batch_shape != batch:
             distribution = distribution.expand(batch)
         return distribution.to_event(len(self.grid))
 
     def _values(self, raw: Tensor) -> dict[str, Tensor]:
-        values, lead = {}, raw.shape[:-1]
-        offsets = {"pixel": 0, "image": self.grid_numbers}
+        values: dict[str, Tensor] = {}
+        start = {"pixel": 0, "image": self.grid_numbers}
         for name, param in self.head.parameters:
-            shape = self.shapes[name]
-            if param.scope not in offsets:
-                learned = name in self.learned
-                values[name] = (
-                    self.links[name](self.learned[name]) if learned else self._buffer(name)
-                )
-                continue
-            scope = str(param.scope)
-            grid = self.grid if scope == "pixel" else (1,) * len(self.grid)
-            size = math.prod(shape) * math.prod(grid)
-            part = raw[..., offsets[scope] : offsets[scope] + size].reshape(*lead, *shape, *grid)
-            offsets[scope] += size
-            if shape and grid:
-                source = tuple(range(len(lead), len(lead) + len(shape)))
-                part = part.movedim(source, tuple(range(-len(shape), 0)))
-            values[name] = self.links[name](part)
+            if param.origin != "learned":
+                values[name] = getattr(self, f"fixed_{name}")
+            elif name in self.learned:
+                values[name] = self.links[name](self.learned[name])
+            else:
+                scope = str(param.scope)
+                grid = self.grid if scope == "pixel" else (1,) * len(self.grid)
+                size = math.prod(self.shapes[name]) * math.prod(grid)
+                part = raw[..., start[scope] : start[scope] + size]
+                start[scope] += size
+                values[name] = self.links[name](_site_last(part, self.shapes[name], grid))
         return values
 
-    def _buffer(self, name: str) -> Tensor:
-        value: Tensor = getattr(self, f"fixed_{name}")
-        return value
+    def _residual(self, name: str, param: Param, residual: Tensor) -> Tensor:
+        """The scale that is optimal for these residuals, not below the floor.
+
+        Below the floor the squared error stays in the loss, divided by 2 floor².
+        """
+        frozen: Tensor = getattr(self, f"fixed_{name}")
+        squared = residual.square()
+        if param.scope == "batch":
+            # A σ of the batch is a number of the model, as a learned one: by the envelope theorem
+            # the gradient of the mean is the same without a gradient through it.
+            if self.training:
+                frozen.copy_(self._above(param, squared.mean()).detach())
+            return frozen
+        if param.scope == "image":
+            squared = squared.mean(tuple(range(-len(self.grid), 0)), keepdim=True)
+        return self._above(param, squared)
+
+    def _above(self, param: Param, squared: Tensor) -> Tensor:
+        return squared.clamp_min((param.floor_or_default() * self.head.unit) ** 2).sqrt()
+
+    @torch.no_grad()
+    def estimate(self, variance: Tensor) -> None:
+        """Set the scales that come from the data.
+
+        Args:
+            variance: Of the training data about each site's mean, data_shape.
+        """
+        low, high = self.head.interval
+        floor = (high - low) / (256 * math.sqrt(12))  # of a level's own rounding
+        for name, param in self.head.parameters:
+            if param.origin == "data":
+                value = variance.mean() if param.scope == "dataset" else variance
+                getattr(self, f"fixed_{name}").copy_(value.sqrt().clamp_min(floor))
+
+    @torch.no_grad()
+    def freeze(self, squared: Tensor) -> None:
+        """Set the scales that are residuals to those of the training data.
+
+        Args:
+            squared: Mean squared residual of each site over the training data, data_shape.
+        """
+        for name, param in self.head.parameters:
+            if param.origin == "residual":
+                value = squared if param.scope == "pixel" else squared.mean()
+                getattr(self, f"fixed_{name}").copy_(self._above(param, value))
+
+    def origins(self) -> set[str]:
+        """Where its parameters come from: "learned", "fixed", "data", "residual"."""
+        return {param.origin for _, param in self.head.parameters}
+
+    def check_set(self) -> None:
+        """Make sure that scales from the data have been set.
+
+        Raises:
+            InputError: If they have not.
+        """
+        for name, param in self.head.parameters:
+            if param.origin == "data" and bool(getattr(self, f"fixed_{name}").isnan().any()):
+                raise InputError(
+                    f"{name} of {self.head.title} comes from the data and is not set: "
+                    "call vae.estimate(images) first, as fit does"
+                )
 
     def _shape(self, param: Param) -> tuple[int, ...]:
         shape = param.shape or ()
@@ -123,6 +203,7 @@ class BuiltHead(nn.Module):
             raise InputError(
                 f"{name} of {self.head.title} must satisfy {constraint}, got {param.scope:g}"
             )
+        value = value * (self.head.unit if name == "scale" else 1.0)
         return value.expand(param.shape) if param.shape else value
 
     def _link(self, name: str, param: Param) -> links.Link:
@@ -136,6 +217,8 @@ class BuiltHead(nn.Module):
                 f"parameter {name!r} of {self.head.title} needs link=: its family is a plain "
                 f"function, which declares no arg_constraints (links: {', '.join(links.NAMES)})"
             )
+        if name == "scale" and self.head.unit != 1.0:
+            return _Times(made, self.head.unit)
         return made
 
     def _probe_site_event(self) -> tuple[int, ...]:
@@ -152,3 +235,24 @@ class BuiltHead(nn.Module):
         except (TypeError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{self.head.title} refuses its parameters: {reason}") from error
+
+
+@dataclass(frozen=True)
+class _Times:
+    """A link in another unit."""
+
+    link: links.Link
+    unit: float
+
+    def __call__(self, raw: Tensor) -> Tensor:
+        return self.unit * self.link(raw)
+
+
+def _site_last(part: Tensor, shape: tuple[int, ...], grid: tuple[int, ...]) -> Tensor:
+    """(..., shape × grid) → (..., *grid, *shape)."""
+    lead = part.shape[:-1]
+    part = part.reshape(*lead, *shape, *grid)
+    if not (shape and grid):
+        return part
+    source = tuple(range(len(lead), len(lead) + len(shape)))
+    return part.movedim(source, tuple(range(-len(shape), 0)))

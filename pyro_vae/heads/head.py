@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from operator import attrgetter
 from typing import Any
 
 from torch import Tensor
+from torch.distributions import constraints
 
 from pyro_vae.data import levels as data_levels
 from pyro_vae.errors import InputError, unknown
@@ -34,6 +36,7 @@ class Head:
         levels: How 8-bit data reach it, a name of ``data.levels.LEVELS``.
         kind: ``"density"``, ``"mass"`` or ``"loss"``.
         interval: Where the data's range lies in the observation's own unit.
+        scaled: Whether the parameter ``scale`` counts in units of the interval's width.
         name: The stock name it came from, if any.
         changes: What :meth:`replace` changed since, as (name, Param) pairs.
 
@@ -52,6 +55,7 @@ class Head:
     levels: str = "dequantised"
     kind: str = "density"
     interval: tuple[float, float] = (0.0, 1.0)
+    scaled: bool = False
     name: str | None = None
     changes: tuple[tuple[str, Param], ...] = field(default=())
 
@@ -127,6 +131,7 @@ class Head:
         self,
         levels: str | None = None,
         interval: tuple[float, float] | None = None,
+        scaled: bool | None = None,
         **parameters: Param | str | float | tuple[int, ...],
     ) -> Head:
         """A copy with other parameters, levels or interval.
@@ -148,8 +153,25 @@ class Head:
             parameters=tuple(own.items()),
             changes=tuple(changes.items()),
             levels=data_levels.get(levels or self.levels).name,
-            interval=interval or self.interval,
+            interval=self._checked_interval(interval),
+            scaled=self.scaled if scaled is None else scaled,
         )
+
+    def _checked_interval(self, interval: tuple[float, float] | None) -> tuple[float, float]:
+        if interval is None or tuple(interval) == self.interval:
+            return self.interval
+        low, high = map(float, interval)
+        if not (math.isfinite(low) and math.isfinite(high) and low < high):
+            raise InputError(f"a range must be finite, low < high; got {low:g},{high:g}")
+        support = getattr(class_of(self.family), "support", None)
+        if self.levels != "dequantised" or support is constraints.unit_interval:
+            raise InputError(f"{self.title} lives on [0, 1], not on the range {low:g},{high:g}")
+        return low, high
+
+    @property
+    def unit(self) -> float:
+        """What a scale of 1 is in the observation's own unit."""
+        return self.interval[1] - self.interval[0] if self.scaled else 1.0
 
     @property
     def title(self) -> str:
@@ -162,6 +184,10 @@ class Head:
         Args:
             images: Levels (uint8) or floats.
         """
+        own_x = any(p.origin == "residual" and p.scope != "batch" for _, p in self.parameters)
+        if own_x:
+            # A σ computed from the very x that it scores is no parameter of a density.
+            return "loss"
         if self.kind != "loss":
             return self.kind
         if self.levels in ("binary", "threshold"):

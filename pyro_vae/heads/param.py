@@ -8,9 +8,15 @@ from dataclasses import dataclass, fields, replace
 from pyro_vae import links
 from pyro_vae.errors import InputError, unknown
 
-__all__ = ["SCOPES", "Param"]
+__all__ = ["SCOPES", "SOURCES", "Param"]
 
-SCOPES = ("dataset", "dimension", "image", "pixel")
+SCOPES = ("dataset", "dimension", "batch", "image", "pixel")
+SOURCES = {
+    "learned": ("dataset", "dimension", "image", "pixel"),
+    "data": ("dataset", "dimension"),
+    "residual": ("batch", "image", "pixel"),
+}
+"""Where a parameter's values come from, and the scopes that each allows."""
 
 
 @dataclass(frozen=True)
@@ -20,11 +26,15 @@ class Param:
     Attributes:
         scope: A number (fixed), ``"dataset"`` (one learned number), ``"dimension"`` (one learned
             number per site), ``"image"`` or ``"pixel"`` (from the decoder, per image or per site
-            and image). A new head's default is ``"pixel"``.
+            and image). ``"batch"`` is for residuals only. A new head's default is ``"pixel"``.
         shape: Its shape inside a site; a new head's default is ().
         link: A name of ``links.NAMES``, or a transform or function raw → value; a new head's
             default is the one of the family's ``arg_constraints``.
         floor: Smallest value of a positive parameter; default 0.01 per pixel, else 0.001.
+        source: ``"learned"`` (the default of a new head), ``"data"`` (the standard deviation of
+            the training data about each site's mean, fixed) or ``"residual"`` (the root mean
+            square of x − loc over what the scope shares: the optimal σ of σ-VAE, Rybkin et al.
+            2021).
 
     Raises:
         InputError: If the scope is unknown, or a number or floor is not finite.
@@ -34,6 +44,7 @@ class Param:
     shape: tuple[int, ...] | None = None
     link: str | links.Link | None = None
     floor: float | None = None
+    source: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.scope, str):
@@ -41,6 +52,8 @@ class Param:
                 raise unknown("scope", self.scope, SCOPES)
         elif self.scope is not None and not math.isfinite(self.scope):
             raise InputError(f"a fixed parameter must be finite, got {self.scope}")
+        if self.source is not None and self.source not in SOURCES:
+            raise unknown("source", self.source, SOURCES)
         if self.floor is not None and not (math.isfinite(self.floor) and self.floor > 0):
             raise InputError(f"a floor must be positive and finite, got {self.floor}")
 
@@ -59,9 +72,21 @@ class Param:
         return replace(own, **{name: value for name, value in ours.items() if value is not None})
 
     @property
-    def size(self) -> int:
-        """Numbers per site."""
-        return math.prod(self.shape or ())
+    def origin(self) -> str:
+        """Its source, ``"learned"`` where it says none, or ``"fixed"`` for a number."""
+        return (self.source or "learned") if isinstance(self.scope, str) else "fixed"
+
+    def check(self, title: str, name: str) -> None:
+        """Refuse a scope that its source does not allow.
+
+        Raises:
+            InputError: Naming the parameter and the scopes that it may have.
+        """
+        if self.origin in SOURCES and self.scope not in SOURCES[self.origin]:
+            accepted = ", ".join(SOURCES[self.origin])
+            raise InputError(
+                f"{name} of {title} is {self.origin}, so it may be per {accepted}; got {self.scope}"
+            )
 
     def floor_or_default(self) -> float:
         """The floor, or the one that its scope needs.

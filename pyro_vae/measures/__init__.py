@@ -1,6 +1,12 @@
 """Numbers from distributions and records, that training, evaluation and diagnosis all need."""
 
-from pyro_vae.measures.baselines import Constant, best_constant, predict_half
+from pyro_vae.measures.baselines import (
+    Constant,
+    best_constant,
+    freeze_residuals,
+    predict_half,
+    start_at,
+)
 from pyro_vae.measures.scores import (
     BLOCK,
     bits_per_dim,
@@ -9,7 +15,7 @@ from pyro_vae.measures.scores import (
     local_params,
     scores_of,
 )
-from pyro_vae.measures.signs import overfitting
+from pyro_vae.measures.signs import overfitting, scale_note
 from pyro_vae.measures.terms import ACTIVE, Terms, active_units, terms_of
 
 __all__ = [
@@ -21,10 +27,13 @@ __all__ = [
     "best_constant",
     "bits_per_dim",
     "fixed_noise",
+    "freeze_residuals",
     "held_out_terms",
     "local_params",
     "overfitting",
     "predict_half",
+    "scale_note",
     "scores_of",
+    "start_at",
     "terms_of",
 ]

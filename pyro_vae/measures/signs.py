@@ -5,7 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-__all__ = ["overfitting"]
+import pyro.distributions as dist
+
+from pyro_vae.vae import VAE
+
+__all__ = ["overfitting", "scale_note"]
 
 _WAIT = 5
 _FALL = 0.10
@@ -37,3 +41,30 @@ def overfitting(
         f"({scores[best]:.1f}) and is {scores[-1]:.1f} now, while training's has risen: "
         "share σ more widely (--sigma-per dataset), add --dropout, or stop earlier (--patience)"
     )
+
+
+def scale_note(vae: VAE, kind: str) -> str | None:
+    """What a scale that is not learned implies, in one line; None where there is none.
+
+    A Normal's fixed σ is the weight of the KL in disguise: squared error + 2σ² β KL.
+    """
+    origins = {name: param.origin for name, param in vae.obs.parameters}
+    origin = origins.get("scale", "learned")
+    if origin == "learned":
+        return None
+    if origin == "residual":
+        return (
+            "σ is computed from the errors that it scores: a loss and no likelihood"
+            if kind == "loss"
+            else "σ is each batch's root mean square error, frozen outside training"
+        )
+    scale = vae.likelihood.fixed_scale
+    value = float(scale.square().mean().sqrt())
+    said = f"σ = {value:.4g} {'from the data' if origin == 'data' else 'fixed'}"
+    if scale.numel() > 1:
+        said += (
+            f" (root mean square over sites, {float(scale.min()):.2g} to {float(scale.max()):.2g})"
+        )
+    if vae.obs.family is not dist.Normal:
+        return said
+    return f"{said}: the summed squared error with the KL weighted 2σ²β = {2 * value**2:.4g} β"

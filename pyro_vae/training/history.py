@@ -28,12 +28,14 @@ class History:
         kind: What the observation is on the training data.
         baselines: Reconstruction of the best constant prediction and the like, in nats per image.
         warnings: What training warned of.
+        notes: What is worth knowing before the first step.
     """
 
     records: list[Record] = field(default_factory=list)
     kind: str = "density"
     baselines: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     @property
     def steps(self) -> list[Record]:

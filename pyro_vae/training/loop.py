@@ -112,12 +112,16 @@ def fit(
         epochs=epochs, batch_size=batch_size, lr=lr, beta=beta, seed=seed, **options
     )
     train, held_out = split(as_images(images, vae.data_shape), validation, seed)
+    device = next(vae.parameters()).device
+    train = train.to(device)
+    held_out = None if held_out is None else held_out.to(device)
     for part in (train, held_out):
         if part is not None:
             check_images(vae, part)
     folder = None if out is None else runs.check_free(out, overwrite)
     progress = progress or Silent()
     history = History(kind=vae.obs.kind_on(train))
+    _prepare(vae, train, settings, history)
     state = State(vae, settings, len(train))
     for message in state.warnings():
         _warn(message, history, progress)
@@ -127,12 +131,30 @@ def fit(
         _train(state, train, held_out, history, folder, progress)
     finally:
         state.finish()
+        if "residual" in vae.likelihood.origins():
+            measures.freeze_residuals(vae, train)
         if folder is not None:
             runs.save(vae, folder, data=data, fit=settings.to_dict(), kind=history.kind)
             if all(bool(torch.isfinite(p).all()) for p in vae.parameters()):
                 shown = train if held_out is None else held_out
                 pictures.draw_run(vae, shown, history, folder)
     return history
+
+
+def _prepare(vae: VAE, train: Tensor, settings: Settings, history: History) -> None:
+    """Everything that is read off the training images before the first step."""
+    with measures.fixed_noise(settings.seed, train.device):
+        if "data" in vae.likelihood.origins():
+            vae.estimate(train)
+    constant = measures.best_constant(vae, train)
+    history.baselines = {
+        "best constant prediction": constant.reconstruction,
+        "predicting ½": measures.predict_half(vae, train).reconstruction,
+    }
+    if settings.init_from_data:
+        measures.start_at(vae, constant)
+    note = measures.scale_note(vae, history.kind)
+    history.notes = [note] if note else []
 
 
 def _clear(folder: Path) -> None:
@@ -150,21 +172,15 @@ def _train(
     progress: Progress,
 ) -> None:
     settings = state.settings
-    device = next(state.vae.parameters()).device
-    train = train.to(device)
-    history.baselines = {
-        "best constant prediction": measures.best_constant(state.vae, train).reconstruction,
-        "predicting ½": measures.predict_half(state.vae, train).reconstruction,
-    }
     progress.start(history, state.total_steps, settings.epochs)
     for epoch in range(1, settings.epochs + 1):
         start = len(history.records)
-        with measures.fixed_noise(settings.seed * 1_000_003 + epoch, device):
+        with measures.fixed_noise(settings.seed * 1_000_003 + epoch, train.device):
             record = _epoch(state, train, epoch, history, progress)
         history.records.append(record)
         scored = None
         if held_out is not None:
-            scored = _held_out(state, held_out.to(device), record, history)
+            scored = _held_out(state, held_out, record, history)
         if folder is not None:
             with (folder / runs.METRICS).open("a", encoding="utf-8") as stream:
                 stream.writelines(history.lines(start))

@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -37,6 +38,7 @@ def head_spec(head: Head) -> dict[str, Any] | None:
         "name": head.name,
         "levels": head.levels,
         "interval": list(head.interval),
+        "scaled": head.scaled,
         "parameters": changes,
     }
 
@@ -47,7 +49,7 @@ def _head_of(spec: Mapping[str, Any]) -> Head:
         shape = fields.get("shape")
         parameters[name] = Param(**{**fields, "shape": None if shape is None else tuple(shape)})
     low, high = map(float, spec["interval"])
-    return observations.get(spec["name"], spec["levels"], (low, high), **parameters)
+    return observations.get(spec["name"], spec["levels"], (low, high), spec["scaled"], **parameters)
 
 
 def check_free(out: str | Path, overwrite: bool = False) -> Path:
@@ -171,6 +173,8 @@ def load(
         raise InputError(f"{folder / CONFIG} is damaged: {error!r}") from None
     try:
         weights = load_file(path)
+        if "likelihood.offset" in weights:
+            vae.likelihood.offset = torch.zeros(vae.likelihood.numbers)
         vae.load_state_dict(weights)
     except FileNotFoundError:
         raise InputError(f"{folder} is no finished run: it has no {WEIGHTS}") from None

@@ -1,0 +1,118 @@
+"""How each term is reduced along each axis, told from its weights at other sizes."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+
+from pyro_vae.diagnosis.audit.points import Sizes, fit
+from pyro_vae.diagnosis.audit.probes import Probe
+
+__all__ = ["Scaling", "axis_names", "guess", "measure", "word"]
+
+_NEAR = 0.2
+
+
+@dataclass(frozen=True)
+class Scaling:
+    """Powers of an axis' size that a term's weight is divided by: 0 for a sum, 1 for a mean.
+
+    Attributes:
+        reconstruction: By axis ("batch", the data's axes, "latents"); None where the function
+            does not accept another size.
+        kl: The same for the KL.
+        other_batch: The batch size that the given one was compared with.
+    """
+
+    reconstruction: Mapping[str, float | None]
+    kl: Mapping[str, float | None]
+    other_batch: int
+
+
+def axis_names(data_shape: tuple[int, ...]) -> tuple[str, ...]:
+    """Names for the axes of one image, or of one vector."""
+    known = {1: ("features",), 2: ("height", "width"), 3: ("channels", "height", "width")}
+    rank = len(data_shape)
+    return known.get(rank, tuple(f"axis {number + 1}" for number in range(rank)))
+
+
+def measure(probe: Probe) -> Scaling:
+    """Read the loss at other sizes, one axis at a time."""
+    sizes = probe.point.sizes
+    batch = _batch(sizes, probe.noisy)
+    small = replace(sizes, batch=batch)
+    reconstruction: dict[str, float | None] = {}
+    kl: dict[str, float | None] = {}
+
+    def compare(axis: str, old: Sizes, new: Sizes, ratio: float) -> bool:
+        powers = _powers(probe, old, new, ratio)
+        reconstruction[axis], kl[axis] = powers or (None, None)
+        return powers is not None
+
+    base = small if compare("batch", sizes, small, batch / sizes.batch) else sizes
+    for number, (axis, size) in enumerate(zip(axis_names(sizes.data), sizes.data, strict=True)):
+        # 2n + 1 leaves a remainder where `view(-1, n)` would regroup 2n without a word.
+        shape = (*sizes.data[:number], 2 * size + 1, *sizes.data[number + 1 :])
+        compare(axis, base, replace(base, data=shape), (2 * size + 1) / size)
+    more = 2 * sizes.latents + 1
+    compare("latents", base, replace(base, latents=more), more / sizes.latents)
+    return Scaling(reconstruction, kl, batch)
+
+
+def word(power: float) -> str:
+    """Name a power of an axis' size."""
+    if abs(power) < _NEAR:
+        return "sum"
+    return "mean" if abs(power - 1) < _NEAR else "other"
+
+
+def guess(weight: float, sizes: Mapping[str, int]) -> dict[str, float]:
+    """Powers along axes whose size cannot change, from the weight that is left.
+
+    A weight of 1 or 1/2 after multiplying by the sizes of some axes says that these are averaged.
+    """
+    plain = (1.0, 0.5)
+    axes = [axis for axis, size in sizes.items() if size > 1]
+    choices = (
+        [()]
+        + [tuple(axes)]
+        + [
+            chosen
+            for count in range(1, len(axes))
+            for chosen in itertools.combinations(axes, count)
+        ]
+    )
+    for chosen in choices:
+        scaled = abs(weight) * math.prod(sizes[axis] for axis in chosen)
+        if any(math.isclose(scaled, constant, rel_tol=1e-3) for constant in plain):
+            return {axis: float(axis in chosen) for axis in sizes}
+    return dict.fromkeys(sizes, 0.0)
+
+
+def _batch(sizes: Sizes, noisy: bool) -> int:
+    """A batch size of which no axis is a divisor, so that no view can regroup images silently."""
+    start = max(2, sizes.batch // 2) if noisy else 3
+    forbidden = [size for size in sizes.data if size > 1]
+    return next(
+        batch
+        for batch in itertools.count(start)
+        if batch != sizes.batch and all(batch % size for size in forbidden)
+    )
+
+
+def _powers(probe: Probe, old: Sizes, new: Sizes, ratio: float) -> tuple[float, float] | None:
+    try:
+        before = probe.read_large(old)
+        after = probe.read_large(new)
+    except Exception:  # sizes are written into the function
+        return None
+    factors = (
+        fit(after.x_hat, before.x_hat)[0],
+        fit(torch.cat([after.mean, after.scale]), torch.cat([before.mean, before.scale]))[0],
+    )
+    powers = [-math.log(f) / math.log(ratio) if f > 0 else 0.0 for f in factors]
+    return powers[0], powers[1]

@@ -1,0 +1,62 @@
+"""The beta-binomial against high precision, where Pyro's own loses digits."""
+
+import copy
+
+import mpmath
+import pyro.distributions as dist
+import pytest
+import torch
+from mpmath import mpf
+
+from pyro_vae.distributions import BetaBinomial
+
+SHAPES = [1e-3, 0.1, 1.0, 10.0, 100.0, 1e3, 1e4]
+LEVELS = [0, 1, 17, 128, 254, 255]
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
+
+shapes = pytest.mark.parametrize("a", SHAPES)
+dtypes = pytest.mark.parametrize("dtype", TOLERANCE, ids=["float32", "float64"])
+
+
+def log_mass(k: int, a: mpf, b: mpf) -> mpf:
+    with mpmath.workdps(50):
+        gammas = [mpmath.loggamma(v) for v in (k + a, 255 - k + b, a + b, 255 + a + b, a, b)]
+        beta = gammas[0] + gammas[1] + gammas[2] - gammas[3] - gammas[4] - gammas[5]
+        return mpmath.log(mpmath.binomial(255, k)) + beta
+
+
+@dtypes
+@shapes
+def test_log_prob_against_high_precision(a: float, dtype: torch.dtype) -> None:
+    first, second = torch.tensor(a, dtype=dtype), torch.tensor(SHAPES, dtype=dtype)
+    k = torch.tensor(LEVELS, dtype=dtype)[:, None]
+    ours = BetaBinomial(first, second, 255).log_prob(k)
+    for i, level in enumerate(LEVELS):
+        for j in range(len(SHAPES)):
+            true = log_mass(level, mpf(first.item()), mpf(second[j].item()))
+            assert abs(ours[i, j].item() - true) < TOLERANCE[dtype] * max(1, abs(true))
+
+
+def test_pyros_own_is_wrong_where_ours_is_not() -> None:
+    a, b, zero = torch.tensor(100.0), torch.tensor(1e4), torch.tensor(0.0)
+    true = float(log_mass(0, mpf(100), mpf(10000)))
+    assert abs(dist.BetaBinomial(a, b, 255).log_prob(zero).item() - true) > 1e-3
+    assert BetaBinomial(a, b, 255).log_prob(zero).item() == pytest.approx(true, abs=2e-5)
+
+
+@shapes
+def test_masses_sum_to_one_with_finite_gradients(a: float) -> None:
+    first = torch.full((256, 7), a, requires_grad=True)
+    second = torch.tensor(SHAPES).repeat(256, 1).requires_grad_()
+    log_prob = BetaBinomial(first, second, 255).log_prob(torch.arange(256.0)[:, None])
+    assert (log_prob.double().exp().sum(0) - 1).abs().max() < 2e-5
+    assert all(g.isfinite().all() for g in torch.autograd.grad(log_prob.sum(), [first, second]))
+
+
+def test_it_expands_and_copies_as_itself() -> None:
+    d = BetaBinomial(torch.tensor(2.0), torch.tensor(3.0), 255)
+    for twin in (d.expand((2,)), copy.deepcopy(d)):
+        assert type(twin) is BetaBinomial
+        torch.testing.assert_close(
+            twin.log_prob(torch.tensor(9.0)), d.log_prob(torch.tensor(9.0)).expand(twin.batch_shape)
+        )
