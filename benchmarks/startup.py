@@ -1,6 +1,6 @@
 """How long ``pyro-vae --help`` takes, against ``python -c "import click"``, in turn.
 
-    python -m benchmarks.startup
+python -m benchmarks.startup
 """
 
 from __future__ import annotations

@@ -86,8 +86,8 @@ def fit(**options: Any) -> None:
 
     from .progress import Watcher
 
-    described_head = [options.pop(name) for name in HEAD_OPTIONS]
-    head = head_of(*described_head)
+    observation = {name: options.pop(name) for name in HEAD_OPTIONS}
+    head = head_of(**observation)
     out = options.pop("out") or Path("runs") / f"{head.title}-{options['seed']}"
     check_free(out, options["overwrite"])
     net = _network(*(options.pop(k) for k in ("net", "hidden", "depth", "dropout")))
@@ -96,7 +96,7 @@ def fit(**options: Any) -> None:
     pv.training.Settings.of(**{k: v for k, v in settings.items() if k != "overwrite"})
     data, described = load_data(options["data"], options["data_root"], options["download"])
     grey = data.train.float() / 255
-    head = head_of(*described_head, grey=(float(grey.mean()), float(grey.std())))
+    head = head_of(**observation, grey=(float(grey.mean()), float(grey.std())))
     torch.manual_seed(options["seed"])
     vae = pv.VAE(tuple(data.train.shape[1:]), latent_dim, head, net)
     with Watcher(out) as watcher:

@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from .audit import audit
 from .data import data
 from .evaluate import evaluate
 from .fit import fit
@@ -66,5 +67,5 @@ def main() -> None:
     """Variational autoencoders whose observation is swappable, correct and explained."""
 
 
-for command in (fit, reconstruct, sample, evaluate, obs, data):
+for command in (fit, reconstruct, sample, evaluate, audit, obs, data):
     main.add_command(command)

@@ -112,12 +112,7 @@ def head_of(
     scale_with_range: bool,
     grey: tuple[float, float] | None = None,
 ) -> Head:
-    """The head that the observation options describe.
-
-    Args:
-        obs: And the others: as given.
-        grey: Mean and standard deviation of the training pixels on [0, 1], for ``standardised``.
-    """
+    """The head that the options describe; ``grey`` is the pixels' mean and standard deviation."""
     from pyro_vae import observations
     from pyro_vae.errors import InputError
 
@@ -153,7 +148,7 @@ def _scale(sigma: str | None, per: str | None) -> Any:
 
 
 def _interval(text: str, grey: tuple[float, float] | None) -> tuple[float, float]:
-    """``low,high``, or ``standardised``: where 0 and 1 go when pixels get mean 0 and deviation 1."""
+    """``low,high``, or where 0 and 1 go when pixels are ``standardised``."""
     from pyro_vae.errors import InputError
 
     if text == "standardised":

@@ -7,6 +7,7 @@ p(x|z). Swapping the likelihood is swapping one head.
 from importlib.metadata import version
 
 from pyro_vae import data, networks, objectives, observations, schedules, training
+from pyro_vae.diagnosis import AuditReport, audit
 from pyro_vae.errors import InputError, TrainingError
 from pyro_vae.evaluation import evaluate
 from pyro_vae.heads import Head, Param
@@ -16,11 +17,13 @@ from pyro_vae.vae import VAE
 __version__ = version("pyro_vae")
 __all__ = [
     "VAE",
+    "AuditReport",
     "Head",
     "History",
     "InputError",
     "Param",
     "TrainingError",
+    "audit",
     "data",
     "evaluate",
     "fit",

@@ -129,7 +129,10 @@ MISTAKES: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "sigma -1": (("fit", "--sigma", -1), ("--sigma must be positive, got -1",)),
     "sigma nan": (("fit", "--sigma", "nan"), ("--sigma must be positive",)),
     "sigma inf": (("fit", "--sigma", "inf"), ("must be finite",)),
-    "sigma for bernoulli": (("fit", "--obs", "bernoulli", "--sigma", 1), ("unknown bernoulli parameter 'scale'",)),
+    "sigma for bernoulli": (
+        ("fit", "--obs", "bernoulli", "--sigma", 1),
+        ("unknown bernoulli parameter 'scale'",),
+    ),
     "a word for sigma": (("fit", "--sigma", "big"), ("--sigma", "'big'")),
     "two sigmas": (("fit", "--sigma", 1, "--sigma-per", "pixel"), ("--sigma-per",)),
     "an unknown scope": (("fit", "--sigma-per", "pixle"), ("did you mean 'pixel'",)),
@@ -179,7 +182,9 @@ def test_a_newer_run_is_refused(mistake: Callable[..., str], run_folder: Path) -
     assert "upgrade pyro_vae" in mistake("evaluate", run_folder)
 
 
-def test_a_run_whose_data_are_gone_asks_for_them(mistake: Callable[..., str], run_folder: Path) -> None:
+def test_a_run_whose_data_are_gone_asks_for_them(
+    mistake: Callable[..., str], run_folder: Path
+) -> None:
     config = json.loads((run_folder / "config.json").read_text())
     (run_folder / "config.json").write_text(json.dumps({**config, "data": None}))
     assert "--data" in mistake("evaluate", run_folder)

@@ -43,9 +43,7 @@ def linear(float64: None) -> Linear:
         gain = variance[:, None] * loadings.T / SIGMA**2
         encoder.weight.copy_(torch.cat([gain, torch.zeros(LATENT, DIM)]))
         floor = 1e-4
-        encoder.bias.copy_(
-            torch.cat([-gain @ offset, _inverse_softplus(variance.sqrt() - floor)])
-        )
+        encoder.bias.copy_(torch.cat([-gain @ offset, _inverse_softplus(variance.sqrt() - floor)]))
     head = Head.of(dist.Normal, loc=Param(link="identity"), scale=SIGMA)
     vae = VAE((DIM,), LATENT, head, (encoder, decoder))
     x = torch.randn(11, DIM)

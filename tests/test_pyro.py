@@ -108,7 +108,9 @@ def test_two_vaes_one_after_the_other_both_learn(x: Tensor, few: Tensor, how: st
         else:
             history = fit(vae, few, epochs=10, lr=1e-2)
             assert history.epochs()[-1]["elbo"] > history.epochs()[0]["elbo"] + 10
-        moved = [key for key, value in vae.state_dict().items() if not torch.equal(value, start[key])]
+        moved = [
+            key for key, value in vae.state_dict().items() if not torch.equal(value, start[key])
+        ]
         assert set(moved) == set(start)
 
 

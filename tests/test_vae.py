@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pyro_vae import VAE, InputError, networks, observations
+from pyro_vae import VAE, InputError, Param, networks, observations
 from pyro_vae.data import levels
 
 from .zoo import CASES, NAMES
@@ -52,7 +52,7 @@ def test_noise_never_reaches_a_level_in_float32() -> None:
     for u in (0.0, 0.99999994):
         x = dequantised.observe(k, torch.full((2,), u), (0.0, 1.0))
         assert torch.equal((x * 256).floor(), k.float())
-        assert 0 < x[0]
+        assert x[0] > 0
         assert x[1] < 1
 
 
@@ -79,7 +79,10 @@ def test_levels_by_hand() -> None:
     [
         (lambda vae: vae.encode(torch.zeros(3, 28, 28)), r"shape \(N, 1, 28, 28\)"),
         (lambda vae: vae.model(torch.zeros(3, 1, 28, 27)), r"got \(3, 1, 28, 27\)"),
-        (lambda vae: vae.model(torch.zeros(3, 1, 28, 28), beta=-1.0), "beta must be finite and not"),
+        (
+            lambda vae: vae.model(torch.zeros(3, 1, 28, 28), beta=-1.0),
+            "beta must be finite and not",
+        ),
         (lambda vae: vae.reconstruct(torch.zeros(1, 1, 28, 28), "means"), "did you mean 'mean'"),
         (lambda vae: small("beta").sample(2, "parameter"), "no parameter on the data's range"),
     ],
@@ -88,3 +91,44 @@ def test_levels_by_hand() -> None:
 def test_mistakes(call: Any, words: str) -> None:
     with pytest.raises(InputError, match=words):
         call(small("normal"))
+
+
+def test_a_scale_from_the_data_is_their_standard_deviation() -> None:
+    x = torch.rand(400, 5) * torch.tensor([1.0, 0.5, 0.1, 1e-6, 0.8])
+    for scope in ("dimension", "dataset"):
+        head = observations.get("normal", scale=Param(scope, source="data"))
+        vae = VAE((5,), 2, head)
+        with pytest.raises(InputError, match=r"call vae\.estimate"):
+            vae.model(x)
+        vae.estimate(x)
+        sigma = vae.decode(torch.zeros(1, 2)).base_dist.scale[0]
+        variance = torch.from_numpy(x.numpy().astype("float64").var(0))
+        expected = variance if scope == "dimension" else variance.mean().expand(5)
+        floor = 1 / (256 * 12**0.5)
+        assert torch.allclose(sigma.double(), expected.sqrt().clamp_min(floor), rtol=1e-4)
+        vae.model(x)
+
+
+def test_an_optimal_scale_is_the_root_mean_square_error() -> None:
+    x = torch.rand(6, 5)
+    for scope, axes in (("batch", (0, 1)), ("image", (1,)), ("pixel", ())):
+        vae = VAE((5,), 2, observations.get("normal-optimal-sigma", scale=scope))
+        z = torch.randn(6, 2)
+        scored = vae.decode(z, x).base_dist
+        squared = (x - scored.loc).square()
+        expected = (squared.mean(axes, keepdim=True) if axes else squared).sqrt()
+        assert torch.allclose(scored.scale, expected.expand(6, 5).clamp_min(0.001), rtol=1e-5)
+        assert vae.decode(z).base_dist.scale.unique().numel() == 1
+
+
+def test_the_gradient_under_an_optimal_scale_does_not_see_the_range() -> None:
+    """log σ* changes by a constant when data and prediction are rescaled, its gradient not at all."""
+    gradients = []
+    for width in (1.0, 255.0):
+        torch.manual_seed(0)
+        head = observations.get("normal-optimal-sigma", interval=(0.0, width))
+        vae = VAE((5,), 2, head, networks.MLP(hidden=8))
+        x, z = width * torch.rand(6, 5), torch.randn(6, 2)
+        vae.decode(z, x).log_prob(x).sum().backward()
+        gradients.append(vae.decoder[-1].weight.grad)
+    assert torch.allclose(gradients[0], gradients[1], rtol=1e-4, atol=1e-6)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pyro_vae import Head, observations
+from pyro_vae import Head, Param, observations
 
 CASES: dict[str, Callable[[], Head]] = {
     "bernoulli": lambda: observations.get("bernoulli"),
@@ -19,6 +19,11 @@ CASES: dict[str, Callable[[], Head]] = {
     "normal-per-dimension": lambda: observations.get("normal-learned-sigma", scale="dimension"),
     "normal-per-image": lambda: observations.get("normal-learned-sigma"),
     "normal-per-pixel": lambda: observations.get("normal-learned-sigma", scale="pixel"),
+    "normal-from-data": lambda: observations.get("normal", scale=Param("dimension", source="data")),
+    "normal-optimal-batch": lambda: observations.get("normal-optimal-sigma"),
+    "normal-optimal-image": lambda: observations.get("normal-optimal-sigma", scale="image"),
+    "laplace": lambda: observations.get("laplace"),
+    "student-t": lambda: observations.get("student-t"),
     "beta": lambda: observations.get("beta"),
 }
 

@@ -188,9 +188,7 @@ def _torchvision(source: Source, root: Path, download: bool) -> Data:
         try:
             part = kind(str(root), train=train, download=download)
         except (RuntimeError, OSError, ValueError, AssertionError, EOFError) as error:
-            raise InputError(
-                f"{source.name} could not be read from {root}: {error!r}"
-            ) from error
+            raise InputError(f"{source.name} could not be read from {root}: {error!r}") from error
         parts += [torch.as_tensor(part.data)[:, None].contiguous(), torch.as_tensor(part.targets)]
     return Data(*parts)
 

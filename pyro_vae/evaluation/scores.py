@@ -29,9 +29,9 @@ def evaluate(vae: VAE, images: Any) -> dict[str, Any]:
         in nats; ``active_units``; ``bits_per_dim`` and ``collapsed_bits_per_dim``; ``mse`` of the
         mean reconstruction per pixel on [0, 1] and ``mse_mean_image``, that of the mean image;
         ``frozen``, for a scale that is a residual: ``elbo`` and ``bits_per_dim`` with the scale of
-        the training data, else None; ``spread``, the standard deviation of the mean reconstruction over images, averaged over
-        pixels that vary by more than 0.05; ``images``, their number. For a loss ``elbo`` and the
-        bits are None and ``objective`` stands in their place.
+        the training data, else None; ``spread``, the standard deviation of the mean reconstruction
+        over images, averaged over pixels that vary by more than 0.05; ``images``, their number.
+        For a loss ``elbo`` and the bits are None and ``objective`` stands in their place.
 
     Raises:
         InputError: If the images are empty, not finite, or of another shape than the model's.

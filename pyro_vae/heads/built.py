@@ -54,6 +54,9 @@ class BuiltHead(nn.Module):
         self.frozen = False
         self.offset: Tensor | None
         self.register_buffer("offset", None)
+        if "data" in self.origins():
+            self.estimated: Tensor
+            self.register_buffer("estimated", torch.tensor(False))
         for name, param in head.parameters:
             self._own(name, param)
 
@@ -72,8 +75,7 @@ class BuiltHead(nn.Module):
         if param.origin == "fixed":
             self.register_buffer(f"fixed_{name}", self._fixed(name, param), persistent=False)
         elif param.origin != "learned":
-            unset = math.nan if param.origin == "data" else 1.0
-            self.register_buffer(f"fixed_{name}", torch.full(shape, unset))
+            self.register_buffer(f"fixed_{name}", torch.ones(shape))
         elif param.scope in ("dataset", "dimension"):
             self.learned[name] = nn.Parameter(torch.zeros(shape))
 
@@ -107,7 +109,10 @@ class BuiltHead(nn.Module):
                 if param.origin == "residual":
                     values[name] = self._residual(name, param, x - values["loc"])
         distribution = self.head.family(**values)
-        batch = raw.shape[:-1] + self.grid
+        lead = raw.shape[:-1]
+        if x is not None:  # a scale that is x's own residual has x's batch
+            lead = torch.broadcast_shapes(lead, x.shape[: x.dim() - len(self.data_shape)])
+        batch = lead + self.grid
         if distribution.batch_shape != batch:
             distribution = distribution.expand(batch)
         return distribution.to_event(len(self.grid))
@@ -162,6 +167,7 @@ class BuiltHead(nn.Module):
             if param.origin == "data":
                 value = variance.mean() if param.scope == "dataset" else variance
                 getattr(self, f"fixed_{name}").copy_(value.sqrt().clamp_min(floor))
+                self.estimated.fill_(True)
 
     @torch.no_grad()
     def freeze(self, squared: Tensor) -> None:
@@ -185,12 +191,11 @@ class BuiltHead(nn.Module):
         Raises:
             InputError: If they have not.
         """
-        for name, param in self.head.parameters:
-            if param.origin == "data" and bool(getattr(self, f"fixed_{name}").isnan().any()):
-                raise InputError(
-                    f"{name} of {self.head.title} comes from the data and is not set: "
-                    "call vae.estimate(images) first, as fit does"
-                )
+        if "data" in self.origins() and not bool(self.estimated):
+            raise InputError(
+                f"a scale of {self.head.title} comes from the data and is not set: "
+                "call vae.estimate(images) first, as fit does"
+            )
 
     def _shape(self, param: Param) -> tuple[int, ...]:
         shape = param.shape or ()

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyro.distributions as dist
+from torch import Tensor
 
 from pyro_vae.vae import VAE
 
@@ -58,7 +59,7 @@ def scale_note(vae: VAE, kind: str) -> str | None:
             if kind == "loss"
             else "σ is each batch's root mean square error, frozen outside training"
         )
-    scale = vae.likelihood.fixed_scale
+    scale: Tensor = getattr(vae.likelihood, "fixed_scale")  # noqa: B009
     value = float(scale.square().mean().sqrt())
     said = f"σ = {value:.4g} {'from the data' if origin == 'data' else 'fixed'}"
     if scale.numel() > 1:

@@ -100,7 +100,7 @@ class Objective(ELBO):  # type: ignore[misc]
         """The loss as a number; adds its gradients to the parameters' (what ``SVI`` calls)."""
         loss = self.differentiable_loss(model, guide, *args, **kwargs)
         if loss.requires_grad:
-            loss.backward(retain_graph=self.retain_graph)  # type: ignore[no-untyped-call]
+            loss.backward(retain_graph=self.retain_graph)
         return float(loss.detach())
 
     @property

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -27,9 +28,8 @@ def sample(mean, log_var):
 
 
 def command() -> Any:
-    from cli.audit import audit
-
-    return audit
+    (point,) = entry_points(group="console_scripts", name="pyro-vae")
+    return point.load().commands["audit"]
 
 
 def run(*arguments: object) -> Result:

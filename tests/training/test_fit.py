@@ -66,7 +66,9 @@ def test_the_mean_field_loss_is_what_the_records_add_up_to(few: Tensor) -> None:
     history = fit(small(), few, epochs=1, elbo="mean-field", beta=2.0)
     assert len(history.steps) == 3
     for record in history.steps:
-        assert record["loss"] == pytest.approx(2 * record["kl"] - record["reconstruction"], rel=1e-5)
+        assert record["loss"] == pytest.approx(
+            2 * record["kl"] - record["reconstruction"], rel=1e-5
+        )
 
 
 def test_a_loss_has_no_elbo(few: Tensor) -> None:

@@ -106,7 +106,7 @@ def test_a_missing_run(tmp_path: Path) -> None:
 def test_a_run_is_not_overwritten_unasked(run: Path, few: Tensor) -> None:
     weights = (run / "model.safetensors").read_bytes()
     vae = VAE((1, 28, 28), 2, net=networks.MLP(hidden=8))
-    with pytest.raises(InputError, match="holds a run already.*--overwrite"):
+    with pytest.raises(InputError, match=r"holds a run already.*--overwrite"):
         fit(vae, few, epochs=1, out=run)
     assert (run / "model.safetensors").read_bytes() == weights
     fit(vae, few, epochs=1, out=run, overwrite=True)

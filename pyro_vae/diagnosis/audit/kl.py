@@ -130,9 +130,8 @@ FORMS: tuple[Form, ...] = (
 def recognise(probe: Probe) -> Divergence:
     """Name the formula behind the gradients with respect to mean and log_var."""
     base, large = probe.read(probe.point), probe.read_large(probe.point.sizes)
-    if float(base.mean.norm()) == 0 and float(base.scale.norm()) == 0:
-        if float(large.mean.norm()) == 0 and float(large.scale.norm()) == 0:
-            return Divergence(Form("none", lambda m, s: 0 * m), 0.0)
+    if not any(float(part.norm()) for part in (base.mean, base.scale, large.mean, large.scale)):
+        return Divergence(Form("none", lambda m, s: 0 * m), 0.0)
     tolerance = 0.15 if probe.noisy else _TOLERANCE
     form, weight, residual = _best(base, probe.point.latents)
     if residual > tolerance:
