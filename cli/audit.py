@@ -34,8 +34,20 @@ class _Mistake(click.ClickException):
     metavar="C,H,W",
     help="Shape of one image, channels first, or length of one vector.",
 )
-@click.option("--latent-dim", default=20, show_default=True, type=click.IntRange(1))
-@click.option("--batch-size", default=128, show_default=True, type=click.IntRange(1))
+@click.option(
+    "--latent-dim",
+    default=20,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Length of z to probe with.",
+)
+@click.option(
+    "--batch-size",
+    default=128,
+    show_default=True,
+    type=click.IntRange(1),
+    help="Images per batch that the loss is used with.",
+)
 @click.option(
     "--sample-fn", metavar="NAME", help="Audit this function (mean, log_var) -> sample too."
 )

@@ -122,7 +122,7 @@ def test_an_optimal_scale_is_the_root_mean_square_error() -> None:
 
 
 def test_the_gradient_under_an_optimal_scale_does_not_see_the_range() -> None:
-    """log σ* changes by a constant when data and prediction are rescaled, its gradient not at all."""
+    """Rescaling changes log σ* by a constant and its gradient not at all."""
     gradients = []
     for width in (1.0, 255.0):
         torch.manual_seed(0)
