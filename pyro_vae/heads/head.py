@@ -42,6 +42,7 @@ class Head:
 
     Example:
         >>> import pyro.distributions as dist
+        >>> import torch
         >>> head = Head.of(dist.Laplace, "loc", scale="image")
         >>> p = head.build((1, 8, 8))(torch.zeros(5, 65))
         >>> p.batch_shape, p.event_shape
