@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from .options import as_json, data_options, echo_json, load_data
+from .options import as_json, data_options, echo_json, load_data, load_run, own_head
 
 __all__ = ["evaluate"]
 
@@ -15,14 +15,20 @@ __all__ = ["evaluate"]
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @data_options
+@own_head
 @as_json
 def evaluate(
-    run: Path, data: str | None, data_root: Path | None, download: bool, as_json: bool
+    run: Path,
+    data: str | None,
+    data_root: Path | None,
+    download: bool,
+    obs: str | None,
+    as_json: bool,
 ) -> None:
     """Score a RUN on held-out images, with the baselines that keep the scores honest."""
     import pyro_vae as pv
 
-    vae = pv.load(run)
+    vae = load_run(run, obs)
     images, _ = load_data(data, data_root, download, pv.training.read_config(run))
     scores = pv.evaluate(vae, images.test)
     if as_json:

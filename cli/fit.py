@@ -95,8 +95,9 @@ def fit(**options: Any) -> None:
     settings = {k: v for k, v in options.items() if k not in ("data", "data_root", "download")}
     pv.training.Settings.of(**{k: v for k, v in settings.items() if k != "overwrite"})
     data, described = load_data(options["data"], options["data_root"], options["download"])
-    grey = data.train.float() / 255
-    head = head_of(**observation, grey=(float(grey.mean()), float(grey.std())))
+    head = head_of(**observation, images=data.train)
+    if head.name is None:
+        pv.testing.check_head(head, tuple(data.train.shape[1:]))
     torch.manual_seed(options["seed"])
     vae = pv.VAE(tuple(data.train.shape[1:]), latent_dim, head, net)
     with Watcher(out) as watcher:

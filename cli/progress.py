@@ -40,7 +40,6 @@ class Watcher:
         self.rows = 0
 
     def __enter__(self) -> Watcher:
-        self.bar.start()
         return self
 
     def __exit__(
@@ -58,6 +57,7 @@ class Watcher:
         self.name = history.objective
         self.task = self.bar.add_task("", total=total_steps, epoch=f"1/{epochs}", rate="")
         self.epochs = epochs
+        self.bar.start()
         if history.kind == "loss":
             self.console.print("this observation is a loss on these data and no likelihood")
         for note in history.notes:
@@ -78,13 +78,13 @@ class Watcher:
     def epoch(self, training: dict[str, Any], held_out: dict[str, Any] | None) -> None:
         """Print a line."""
         line = (
-            f"{training['epoch']:5d} {training['beta']:5.3g} | {'':8} {training[self.name]:9.1f} ="
-            f" {training['reconstruction']:6.1f} − {training['kl']:4.1f}"
+            f"{training['epoch']:5d} {training['beta']:5.3g} | {'':8} {_figure(training[self.name], 9)} ="
+            f" {_figure(training['reconstruction'], 6)} − {_figure(training['kl'], 4)}"
             f" {training['active_units']:2d} |"
         )
         if held_out is not None:
             line += (
-                f" {'':8} {held_out[self.name]:9.1f} {held_out['kl']:4.1f}"
+                f" {'':8} {_figure(held_out[self.name], 9)} {_figure(held_out['kl'], 4)}"
                 f" {held_out['active_units']:2d}"
             )
         self.console.print(line)
@@ -95,3 +95,11 @@ class Watcher:
     def warn(self, message: str) -> None:
         """Print a warning."""
         self.console.print(f"warning: {message}", style="yellow")
+
+
+def _figure(value: float, width: int) -> str:
+    """A figure in so many columns where it can be: with fewer digits if it is large."""
+    for text in (f"{value:.1f}", f"{value:.0f}", f"{value:.0e}"):
+        if len(text) <= width:
+            return text.rjust(width)
+    return text

@@ -25,6 +25,28 @@ CASES: dict[str, Callable[[], Head]] = {
     "laplace": lambda: observations.get("laplace"),
     "student-t": lambda: observations.get("student-t"),
     "beta": lambda: observations.get("beta"),
+    "truncated-normal": lambda: observations.get("truncated-normal"),
+    "cauchy": lambda: observations.get("cauchy"),
+    "kumaraswamy": lambda: observations.get("kumaraswamy"),
+    "logit-normal": lambda: observations.get("logit-normal"),
+    "discretized-normal": lambda: observations.get("discretized-normal"),
+    "discretized-truncated-normal": lambda: observations.get("discretized-truncated-normal"),
+    "discretized-laplace": lambda: observations.get("discretized-laplace"),
+    "discretized-logistic": lambda: observations.get("discretized-logistic"),
+    "logistic-mixture": lambda: observations.get("logistic-mixture"),
+    "zero-one-inflated": lambda: observations.get("zero-one-inflated"),
+    "discretized-continuous-bernoulli": lambda: observations.get(
+        "discretized-continuous-bernoulli"
+    ),
+    "discretized-kumaraswamy": lambda: observations.get("discretized-kumaraswamy"),
+    "discretized-beta": lambda: observations.get("discretized-beta"),
+    "binomial": lambda: observations.get("binomial"),
+    "beta-binomial": lambda: observations.get("beta-binomial"),
+    "categorical": lambda: observations.get("categorical"),
+    "poisson": lambda: observations.get("poisson"),
+    "negative-binomial": lambda: observations.get("negative-binomial"),
+    "real-normal": lambda: observations.get("real-normal"),
+    "real-student-t": lambda: observations.get("real-student-t"),
 }
 
 NAMES = list(CASES)

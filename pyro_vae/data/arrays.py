@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -11,7 +11,23 @@ from torch.utils.data import Dataset
 
 from pyro_vae.errors import InputError
 
-__all__ = ["as_images", "split"]
+__all__ = ["Data", "as_images", "split"]
+
+
+class Data(NamedTuple):
+    """A data set in memory.
+
+    Attributes:
+        train: Training images, uint8 (N, C, H, W); of a user's file also floats, or (N, D).
+        train_labels: Their classes, int64 (N,), or None.
+        test: Held-out images.
+        test_labels: Their classes, or None.
+    """
+
+    train: Tensor
+    train_labels: Tensor | None
+    test: Tensor
+    test_labels: Tensor | None
 
 
 def as_images(images: Any, data_shape: tuple[int, ...] | None = None) -> Tensor:

@@ -40,6 +40,8 @@ class Levels:
         seen: (x, interval) → what the encoder sees, on [0, 1] where x is an image.
         midpoints: Whether the encoder sees levels without their noise outside training.
         shown: (value, interval) → the picture: the displayed value brought back to [0, 1].
+        eight_bit: Whether data are pictures of 8-bit levels, shown on [0, 1].
+        refused: Likeliest causes of data that an observation cannot take.
     """
 
     name: str
@@ -49,6 +51,11 @@ class Levels:
     midpoints: bool
     seen: Callable[[Tensor, Range], Tensor]
     shown: Callable[[Tensor, Range], Tensor]
+    eight_bit: bool = True
+    refused: str = (
+        "likeliest causes: levels 0 to 255 passed as floats (pass uint8, or divide by 255), "
+        "or images scaled to -1..1 (add 1 and divide by 2)"
+    )
 
 
 def _dequantise(k: Tensor, noise: Tensor | None, interval: Range) -> Tensor:
@@ -69,6 +76,15 @@ def _same(x: Tensor, interval: Range) -> Tensor:
     return x
 
 
+_NOT_LEVELS = (
+    "likeliest causes: floats on [0, 1] (pass uint8 levels), or counts above 255 "
+    "(poisson and negative-binomial have no upper bound)"
+)
+_NOT_COUNTS = (
+    "likeliest causes: images on [0, 1] (they suit bernoulli or normal-learned-sigma), "
+    "or negative or fractional numbers (they suit real-normal)"
+)
+
 LEVELS: dict[str, Levels] = {
     levels.name: levels
     for levels in (
@@ -81,6 +97,7 @@ LEVELS: dict[str, Levels] = {
             False,
             lambda x, interval: (x + 0.5) / 256,
             lambda value, interval: value / 255,
+            refused=_NOT_LEVELS,
         ),
         Levels(
             "grey",
@@ -111,6 +128,19 @@ LEVELS: dict[str, Levels] = {
             False,
             lambda x, interval: torch.log1p(x),
             _same,
+            eight_bit=False,
+            refused=_NOT_COUNTS,
+        ),
+        Levels(
+            "real",
+            "x as given",
+            lambda k, noise, interval: k.to(_float(noise)),
+            False,
+            False,
+            _same,
+            _same,
+            eight_bit=False,
+            refused="likeliest cause: a family for part of the real line",
         ),
     )
 }

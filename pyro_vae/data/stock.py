@@ -10,31 +10,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from pyro_vae.data.arrays import Data
+from pyro_vae.data.files import SUFFIXES, read
 from pyro_vae.errors import InputError, unknown
 
-__all__ = ["TABLE", "Data", "Source", "find", "load"]
-
-
-class Data(NamedTuple):
-    """A data set in memory.
-
-    Attributes:
-        train: Training images, uint8 (N, C, H, W).
-        train_labels: Their classes, int64 (N,).
-        test: Held-out images.
-        test_labels: Their classes.
-    """
-
-    train: Tensor
-    train_labels: Tensor
-    test: Tensor
-    test_labels: Tensor
+__all__ = ["TABLE", "Source", "find", "load"]
 
 
 @dataclass(frozen=True)
@@ -88,10 +73,10 @@ _SYSTEM_ROOT = Path("/usr/share/datasets")
 
 
 def load(name: str = "mnist-5k", root: str | Path | None = None, download: bool = False) -> Data:
-    """A stock data set.
+    """A stock data set, or a file of the user's own.
 
     Args:
-        name: A key of :data:`TABLE`.
+        name: A key of :data:`TABLE`, or the path of a .npy or .npz file (see :func:`files.read`).
         root: Folder to look in first; then the variable PYRO_VAE_DATA, ``~/.cache/pyro_vae`` and
             Debian's /usr/share/datasets.
         download: Let torchvision fetch it into the root (or the cache) if it is found nowhere.
@@ -104,8 +89,10 @@ def load(name: str = "mnist-5k", root: str | Path | None = None, download: bool 
         >>> data.train.shape, data.test.shape
         (torch.Size([4500, 1, 28, 28]), torch.Size([500, 1, 28, 28]))
     """
+    if Path(name).suffix in SUFFIXES:
+        return read(name)
     if name not in TABLE:
-        raise unknown("data set", name, TABLE)
+        raise unknown("data set (or .npy or .npz file)", name, TABLE)
     source = TABLE[name]
     if source.torchvision is None:
         return _embedded(source.name)

@@ -51,6 +51,13 @@ class BuiltHead(nn.Module):
         self.image_numbers = self._numbers("image")
         self.numbers = self.grid_numbers + self.image_numbers
         self.learned = nn.ParameterDict()
+        self.shared = nn.ModuleDict(
+            {
+                name: nn.Linear(param.features, math.prod(self.shapes[name]))
+                for name, param in head.parameters
+                if param.features is not None
+            }
+        )
         self.frozen = False
         self.offset: Tensor | None
         self.register_buffer("offset", None)
@@ -63,10 +70,14 @@ class BuiltHead(nn.Module):
     def _numbers(self, scope: str) -> int:
         """Raw numbers per site (pixel) or in all (image) of the parameters of a scope."""
         return sum(
-            math.prod(self.shapes[name])
+            math.prod(self._raw_shape(name, param))
             for name, param in self.head.parameters
             if param.scope == scope and param.origin == "learned"
         )
+
+    def _raw_shape(self, name: str, param: Param) -> tuple[int, ...]:
+        """Shape of the raw numbers that make one value of a parameter."""
+        return self.shapes[name] if param.features is None else (param.features,)
 
     def _own(self, name: str, param: Param) -> None:
         """Keep what belongs to the head and does not come from the decoder."""
@@ -128,10 +139,13 @@ class BuiltHead(nn.Module):
             else:
                 scope = str(param.scope)
                 grid = self.grid if scope == "pixel" else (1,) * len(self.grid)
-                size = math.prod(self.shapes[name]) * math.prod(grid)
-                part = raw[..., start[scope] : start[scope] + size]
+                shape = self._raw_shape(name, param)
+                size = math.prod(shape) * math.prod(grid)
+                part = _site_last(raw[..., start[scope] : start[scope] + size], shape, grid)
                 start[scope] += size
-                values[name] = self.links[name](_site_last(part, self.shapes[name], grid))
+                if name in self.shared:
+                    part = self.shared[name](part).reshape(*part.shape[:-1], *self.shapes[name])
+                values[name] = self.links[name](part)
         return values
 
     def _residual(self, name: str, param: Param, residual: Tensor) -> Tensor:

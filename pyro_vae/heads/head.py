@@ -95,9 +95,9 @@ class Head:
             if constrained and name not in constrained:
                 raise unknown(f"{title_of(family)} parameter", name, constrained)
         discrete = is_discrete(getattr(class_of(family), "support", None))
-        if parameter is None and "loc" in dict(pairs):
-            parameter = attrgetter("base_dist.loc")
         levels = levels or ("levels" if discrete else "dequantised")
+        if parameter is None and not discrete and "loc" in constrained:
+            parameter = attrgetter("base_dist.loc")
         data_levels.get(levels)
         kind = kind or ("mass" if discrete else "density")
         if kind not in ("density", "mass", "loss"):

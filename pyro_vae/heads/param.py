@@ -35,6 +35,8 @@ class Param:
             the training data about each site's mean, fixed) or ``"residual"`` (the root mean
             square of x − loc over what the scope shares: the optimal σ of σ-VAE, Rybkin et al.
             2021).
+        features: Raw numbers from which a linear layer makes the parameter, one layer shared by
+            all sites; by default the raw numbers are the parameter's own.
 
     Raises:
         InputError: If the scope is unknown, or a number or floor is not finite.
@@ -45,6 +47,7 @@ class Param:
     link: str | links.Link | None = None
     floor: float | None = None
     source: str | None = None
+    features: int | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.scope, str):
@@ -56,6 +59,8 @@ class Param:
             raise unknown("source", self.source, SOURCES)
         if self.floor is not None and not (math.isfinite(self.floor) and self.floor > 0):
             raise InputError(f"a floor must be positive and finite, got {self.floor}")
+        if self.features is not None and self.features < 1:
+            raise InputError(f"features must be a positive integer, got {self.features}")
 
     @classmethod
     def of(cls, value: Param | str | float | tuple[int, ...]) -> Param:
@@ -86,6 +91,11 @@ class Param:
             accepted = ", ".join(SOURCES[self.origin])
             raise InputError(
                 f"{name} of {title} is {self.origin}, so it may be per {accepted}; got {self.scope}"
+            )
+        if self.features is not None and self.scope not in ("image", "pixel"):
+            raise InputError(
+                f"{name} of {title} is made from features of the decoder, so it may be per image "
+                f"or pixel; got {self.scope}"
             )
 
     def floor_or_default(self) -> float:

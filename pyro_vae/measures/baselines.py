@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from typing import NamedTuple
 
 import torch
@@ -29,7 +30,7 @@ class Constant(NamedTuple):
     head: BuiltHead
 
 
-def best_constant(vae: VAE, images: Tensor, limit: int = 1000, steps: int = 120) -> Constant:
+def best_constant(vae: VAE, images: Tensor, limit: int = 500, steps: int = 120) -> Constant:
     """The best constant prediction per pixel under the model's own observation.
 
     This is what a collapsed VAE reaches: its KL is 0 and its reconstruction this number.
@@ -37,50 +38,81 @@ def best_constant(vae: VAE, images: Tensor, limit: int = 1000, steps: int = 120)
     Args:
         vae: The model; only its observation is used, and not changed.
         images: Levels (uint8) or floats, (N, *data_shape).
-        limit: Images that are used, the first ones.
-        steps: Of resilient backpropagation (Riedmiller & Braun 1993) on all of them at once.
+        limit: Images that are used, the first ones, where levels get noise or images are floats;
+            without noise all of them count, by how often each level occurs at each pixel.
+        steps: Of resilient backpropagation (Riedmiller & Braun 1993) on all of them at once, at
+            most.
     """
-    return _fit(vae, images[:limit], steps, everything=True)
+    return _fit(vae, images, limit, steps, everything=True)
 
 
-def predict_half(vae: VAE, images: Tensor, limit: int = 1000, steps: int = 60) -> Constant:
+def predict_half(vae: VAE, images: Tensor, limit: int = 500, steps: int = 120) -> Constant:
     """Predicting the middle of the range at every pixel, with the scale that suits it best."""
-    return _fit(vae, images[:limit], steps, everything=False)
+    return _fit(vae, images, limit, steps, everything=False)
 
 
-def _fit(vae: VAE, images: Tensor, steps: int, everything: bool) -> Constant:
+def _fit(vae: VAE, images: Tensor, limit: int, steps: int, everything: bool) -> Constant:
     head = copy.deepcopy(vae.likelihood).requires_grad_(True)
     head.offset = None
     raw = torch.zeros(head.numbers, device=images.device)
     # The first numbers are the grid's: at 0 they stand in the middle of the range.
     held = 0 if everything else head.grid_numbers
-    free = raw[held:].clone().requires_grad_(True)
-    parameters = [p for p in (free, *head.parameters()) if p.numel()]
     with fixed_noise(0, images.device):
-        x = vae.observe(images)
+        x, frequencies = _counted(vae, images, limit)
+        # Not exactly 0, where the components of a mixture stay alike for ever.
+        free = (0.01 * torch.randn_like(raw[held:])).requires_grad_(True)
+    parameters = [p for p in (free, *head.parameters()) if p.numel()]
 
     def loss() -> Tensor:
         likelihood = head(torch.cat([raw[:held], free]).expand(1, -1), x)
-        value: Tensor = -likelihood.log_prob(x).mean()
+        if frequencies is None:
+            value: Tensor = -likelihood.log_prob(x).mean()
+        else:
+            value = -(frequencies * likelihood.base_dist.log_prob(x)).sum()
         return value
 
     if parameters:
         # Pixels are separate problems of very different curvature: sign-based steps suit them.
         optimiser = torch.optim.Rprop(parameters, lr=0.1)
-        for _ in range(steps):
+        reached = [math.inf]
+        while len(reached) <= steps and not _settled(reached):
             optimiser.zero_grad()
-            loss().backward()
+            value = loss()
+            value.backward()
             optimiser.step()
+            reached.append(float(value.detach()))
     with torch.no_grad():
         return Constant(-float(loss()), torch.cat([raw[:held], free]).detach(), head)
+
+
+def _settled(reached: list[float]) -> bool:
+    """Whether the last ten steps gained next to nothing."""
+    return len(reached) > 20 and min(reached[:-10]) - min(reached[-10:]) < 1e-3
+
+
+def _counted(vae: VAE, images: Tensor, limit: int) -> tuple[Tensor, Tensor | None]:
+    """Data to fit and, where levels get no noise, how often each occurs at each pixel."""
+    sites = vae.likelihood.grid == vae.data_shape
+    if images.dtype != torch.uint8 or vae.levels.noisy or not sites:
+        return vae.observe(images[:limit]), None
+    n, d = len(images), math.prod(vae.data_shape)
+    counts = torch.zeros(d * 256, dtype=torch.int64, device=images.device)
+    first = 256 * torch.arange(d, device=images.device)
+    for part in images.flatten(1).split(1000):
+        counts += (part + first).flatten().bincount(minlength=d * 256)
+    by_level = counts.reshape(d, 256).T
+    there = by_level.any(1)
+    levels = there.nonzero().to(torch.uint8).expand(-1, d)
+    x = vae.observe(levels.reshape(-1, *vae.data_shape))
+    return x, (by_level[there] / n).reshape(x.shape).to(x.dtype)
 
 
 @torch.no_grad()
 def start_at(vae: VAE, constant: Constant) -> None:
     """Let a model start at a constant prediction: as an offset under the decoder's raw output."""
     vae.likelihood.offset = constant.raw.clone()
-    for name, value in vae.likelihood.learned.items():
-        value.copy_(constant.head.learned[name])
+    for name, value in vae.likelihood.named_parameters():
+        value.copy_(constant.head.get_parameter(name))
 
 
 @torch.no_grad()

@@ -4,18 +4,13 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor
+from torch.distributions import constraints
 
 from pyro_vae.errors import InputError
 from pyro_vae.links import Interval
 from pyro_vae.vae import VAE
 
 __all__ = ["check_images"]
-
-_CAUSES = (
-    "likeliest causes: levels 0 to 255 passed as floats (pass uint8, or divide by 255), "
-    "or images scaled to -1..1 (add 1 and divide by 2)"
-)
-
 
 @torch.no_grad()
 def check_images(vae: VAE, images: Tensor) -> None:
@@ -34,13 +29,15 @@ def check_images(vae: VAE, images: Tensor) -> None:
     low, high = float(images.min()), float(images.max())
     zeros = torch.zeros(1, vae.likelihood.numbers, device=images.device)
     likelihood = vae.likelihood(zeros)
-    found = f"{vae.obs.title} wants images in {{}}, got values from {low:g} to {high:g}; {_CAUSES}"
-    if any(isinstance(link, Interval) for link in vae.likelihood.links.values()):
+    got = f"got values from {low:g} to {high:g}; {vae.levels.refused}"
+    found = f"{vae.obs.title} wants data in {{}}, {got}"
+    support = likelihood.support
+    links = vae.likelihood.links.values()
+    if not support.is_discrete and any(isinstance(link, Interval) for link in links):
         # A location that ends at the interval cannot reach data outside it, whatever the support.
         a, b = vae.obs.interval
         if low < a or high > b:
             raise InputError(found.format(f"[{a:g}, {b:g}]"))
-    support = likelihood.support
     for start in range(0, len(images), 1000):
         if not bool(support.check(images[start : start + 1000]).all()):
             wanted = getattr(support, "base_constraint", support)
@@ -56,7 +53,11 @@ def check_images(vae: VAE, images: Tensor) -> None:
 
 
 def _words(support: object) -> str:
+    if support is constraints.nonnegative_integer:
+        return "0, 1, 2, ..."
     low, high = getattr(support, "lower_bound", None), getattr(support, "upper_bound", None)
     if low is not None and high is not None:
+        if getattr(support, "is_discrete", False):
+            return f"{int(low)}, {int(low) + 1}, ..., {int(high)}"
         return f"[{float(low):g}, {float(high):g}]"
     return str(support)

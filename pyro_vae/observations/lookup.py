@@ -1,0 +1,116 @@
+"""Observations by name: stock ones, those of installed packages, and a user's own by its path."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from dataclasses import replace
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from pyro_vae.errors import InputError, unknown
+from pyro_vae.heads import Head, Param
+from pyro_vae.observations.table import TABLE, Entry
+
+__all__ = ["GROUP", "available", "get", "resolve"]
+
+GROUP = "pyro_vae.observations"
+"""Entry-point group of packages that add observations: name = module:attribute."""
+
+
+def available() -> dict[str, Entry | None]:
+    """Every name that :func:`get` takes; None for one of another package, not yet imported.
+
+    A stock name cannot be taken by another package.
+    """
+    return {**dict.fromkeys(_installed()), **TABLE}
+
+
+def get(
+    name: str,
+    levels: str | None = None,
+    interval: tuple[float, float] | None = None,
+    scaled: bool | None = None,
+    **parameters: Param | str | float | tuple[int, ...],
+) -> Head:
+    """A stock observation's head, or one of an installed package, with changes.
+
+    Args:
+        name: A key of :data:`~pyro_vae.observations.TABLE`, or a name that an installed package
+            declares in the entry-point group ``pyro_vae.observations``.
+        levels: Other levels than its own, as ``"binary"`` for binarised pixels.
+        interval: Where the data's range lies, (0, 1) by default.
+        scaled: Whether ``scale`` counts in units of the interval's width.
+        **parameters: As in :meth:`Head.replace`: a number, a scope's name or a
+            :class:`~pyro_vae.heads.Param`.
+
+    Raises:
+        InputError: If there is no such observation or parameter (names the nearest), or a
+            package's entry is no head.
+
+    Example:
+        >>> get("normal-learned-sigma", scale="pixel").parameters[1][1].scope
+        'pixel'
+    """
+    if name in TABLE:
+        head = TABLE[name].head
+    elif name in _installed():
+        head = _loaded(_installed()[name])
+    else:
+        raise unknown("observation", name, available())
+    return replace(head, name=name).replace(levels, interval, scaled, **parameters)
+
+
+def resolve(path: str) -> Head:
+    """The head at ``package.module:attribute``; the module is imported, so its code runs.
+
+    Modules in the working directory are found too.
+
+    Raises:
+        InputError: If the module does not import, lacks the attribute, or that is no head.
+    """
+    module, _, attribute = path.partition(":")
+    if not (module and attribute):
+        raise InputError(f"a path to an observation must read package.module:attribute, got {path!r}")
+    here = os.getcwd()
+    sys.path.insert(0, here)
+    try:
+        value: Any = importlib.import_module(module)
+    except Exception as error:
+        reason = str(error).splitlines()[0] if str(error) else "no reason given"
+        raise InputError(
+            f"observation {path!r}: {module!r} does not import: {type(error).__name__}: {reason}"
+        ) from error
+    finally:
+        sys.path.remove(here)
+    try:
+        for part in attribute.split("."):
+            value = getattr(value, part)
+    except AttributeError as error:
+        raise InputError(f"observation {path!r}: {error}") from None
+    return _as_head(value, path)
+
+
+def _installed() -> dict[str, EntryPoint]:
+    return {point.name: point for point in entry_points(group=GROUP)}
+
+
+def _loaded(point: EntryPoint) -> Head:
+    try:
+        return _as_head(point.load(), point.value)
+    except (ImportError, AttributeError) as error:
+        raise InputError(f"observation {point.name!r} of {point.value}: {error}") from error
+
+
+def _as_head(value: Any, path: str) -> Head:
+    if isinstance(value, Entry):
+        return value.head
+    if isinstance(value, Head):
+        return value
+    if callable(value) and isinstance(getattr(value, "num_raw", None), int):
+        return Head.wrap(value)
+    raise InputError(
+        f"observation {path!r} is of type {type(value).__name__}: it must be a pyro_vae.Head, or a "
+        "function raw → distribution with an integer attribute num_raw"
+    )
