@@ -48,7 +48,8 @@ class Watcher:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        self.bar.stop()
+        if self.bar.live.is_started:  # else stopping it prints an empty line
+            self.bar.stop()
         if kind is KeyboardInterrupt:
             self.console.print(f"interrupted; what there is was saved in {self.out}")
 

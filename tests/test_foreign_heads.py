@@ -217,7 +217,8 @@ def test_counts_and_unit_intervals_are_told_apart(
         assert f"{obs} wants data in 0, 1, 2, ..." in said
     for obs in ("categorical", "discretized-logistic", "binomial"):
         said = mistake("fit", "--obs", obs, "--data", "levels.npy")
-        assert f"{obs} wants data in 0, 1, ..., 255, got values from 0 to 299" in said
+        assert f"{obs} wants data in 0, 1, ..., 255, got values from " in said
+        assert "to 299; " in said
 
 
 def test_counts_train_from_a_file(tmp_path: Path, cli: Run) -> None:
