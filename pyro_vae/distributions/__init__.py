@@ -7,6 +7,7 @@ from pyro_vae.distributions.discretized import Discretized
 from pyro_vae.distributions.inflated import ZeroOneInflated
 from pyro_vae.distributions.interval_mass import log_interval_mass, register_interval_mass
 from pyro_vae.distributions.kumaraswamy import Kumaraswamy
+from pyro_vae.distributions.level_binomial import LevelBinomial
 from pyro_vae.distributions.level_categorical import LevelCategorical
 from pyro_vae.distributions.logit_normal import LogitNormal
 from pyro_vae.distributions.truncated_normal import TruncatedNormal
@@ -17,6 +18,7 @@ __all__ = [
     "ContinuousBernoulli",
     "Discretized",
     "Kumaraswamy",
+    "LevelBinomial",
     "LevelCategorical",
     "LogitNormal",
     "TruncatedNormal",

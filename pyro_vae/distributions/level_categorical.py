@@ -68,7 +68,9 @@ class LevelCategorical(LevelMass):
         start = torch.arange(self.batch_shape.numel(), device=value.device) * self.levels
         index = start.reshape(self.batch_shape) + value.long()
         picked = self.logits.reshape(-1).index_select(0, index.reshape(-1)).reshape(index.shape)
-        return picked - self.logits.logsumexp(-1)
+        # Both from the largest logit: large ones are subtracted before anything is rounded.
+        top = self.logits.detach().amax(-1)
+        return (picked - top) - (self.logits - top.unsqueeze(-1)).exp().sum(-1).log()
 
     def _log_masses(self) -> Tensor:
         return self.logits.log_softmax(-1).movedim(-1, 0)

@@ -72,7 +72,9 @@ def resolve(path: str) -> Head:
     """
     module, _, attribute = path.partition(":")
     if not (module and attribute):
-        raise InputError(f"a path to an observation must read package.module:attribute, got {path!r}")
+        raise InputError(
+            f"a path to an observation must read package.module:attribute, got {path!r}"
+        )
     here = os.getcwd()
     sys.path.insert(0, here)
     try:

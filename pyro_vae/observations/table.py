@@ -17,6 +17,7 @@ from pyro_vae.distributions import (
     BetaBinomial,
     ContinuousBernoulli,
     Kumaraswamy,
+    LevelBinomial,
     LevelCategorical,
     LogitNormal,
     TruncatedNormal,
@@ -222,7 +223,7 @@ TABLE: dict[str, Entry] = {
         "levels",
     ),
     "binomial": Entry(
-        Head.of(partial(dist.Binomial, 255), "logits", parameter=_level_probs),
+        Head.of(LevelBinomial, "logits", parameter=_level_probs, levels="levels", kind="mass"),
         "levels are 255 coin tosses: narrower than any photograph's noise",
         _LEVELS,
         "levels",
@@ -238,7 +239,9 @@ TABLE: dict[str, Entry] = {
         "levels",
     ),
     "categorical": Entry(
-        Head.of(LevelCategorical, logits=Param(shape=(256,), features=16), levels="levels"),
+        Head.of(
+            LevelCategorical, logits=Param(shape=(256,), features=16), levels="levels", kind="mass"
+        ),
         "a probability for each level, from 16 numbers per pixel and one layer for all pixels",
         _LEVELS,
         "levels",
