@@ -1,0 +1,101 @@
+"""The diagnosis: a verdict, the evidence, and the causes with their mends."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pyro_vae.data import as_images
+from pyro_vae.diagnosis.diagnose.causes import Cause, Situation, causes_of, verdict_of
+from pyro_vae.diagnosis.diagnose.evidence import Evidence, evidence_of
+from pyro_vae.training import History
+from pyro_vae.vae import VAE
+
+__all__ = ["Diagnosis", "diagnose"]
+
+_LIMIT = 1000
+
+
+@dataclass(frozen=True)
+class Diagnosis:
+    """What is the matter with a VAE.
+
+    Attributes:
+        verdict: ``healthy``, ``collapsed``, ``partly-collapsed``, ``underfitted``, ``overfitted``,
+            ``diverging`` or ``unfinished``.
+        causes: Why, the likeliest first; each with what speaks for it and what mends it.
+        evidence: The numbers.
+    """
+
+    verdict: str
+    causes: tuple[Cause, ...]
+    evidence: Evidence
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        causes = [
+            {key: value for key, value in asdict(cause).items() if key != "changes"}
+            for cause in self.causes
+        ]
+        return {
+            "verdict": self.verdict,
+            "causes": causes,
+            "evidence": self.evidence.to_dict(),
+        }
+
+
+def diagnose(
+    vae: VAE,
+    images: Any,
+    history: History | None = None,
+    settings: Mapping[str, Any] | None = None,
+) -> Diagnosis:
+    """Why a VAE gives what it gives, and what mends it.
+
+    It works on any :class:`~pyro_vae.vae.VAE`, one built around a user's own encoder and decoder
+    included; without a history it leaves out what only the course of training can tell.
+
+    Args:
+        vae: The model.
+        images: Held-out images if there are any, else training images: uint8 levels or floats,
+            (N, *data_shape); the first 1,000 are looked at.
+        history: What :func:`~pyro_vae.fit` returned, or what a run folder's metrics hold.
+        settings: Options of ``fit`` that it was trained with, as ``{"beta": "4"}``.
+
+    Raises:
+        InputError: If the images are empty, not finite, or of another shape than the model's.
+
+    Example:
+        >>> import pyro_vae as pv
+        >>> digits = pv.data.load("mnist-5k")
+        >>> vae = pv.VAE((1, 28, 28), 5, "normal", pv.networks.MLP(hidden=32))
+        >>> history = pv.fit(vae, digits.train[:512], epochs=5, beta=100)
+        >>> found = pv.diagnose(vae, digits.test, history, {"beta": "100"})
+        >>> found.verdict, found.causes[0].code
+        ('collapsed', 'beta-too-large')
+    """
+    tensor = as_images(images, vae.data_shape)[:_LIMIT]
+    evidence = evidence_of(vae, tensor, history, settings or {})
+    low, high = vae.obs.interval
+    situation = Situation(
+        evidence,
+        settings or {},
+        math.prod(vae.data_shape),
+        _scale_of(vae),
+        high - low,
+        vae.obs.scaled,
+    )
+    causes = causes_of(situation)
+    return Diagnosis(verdict_of(situation, causes), causes, evidence)
+
+
+def _scale_of(vae: VAE) -> str:
+    """How the observation's scale comes about: its scope if learned, "fixed", or "none"."""
+    param = dict(vae.obs.parameters).get("scale")
+    if param is None:
+        return "none"
+    if param.origin == "learned":
+        return str(param.scope)
+    return "fixed" if param.origin in ("fixed", "data") else f"residual-{param.scope}"
