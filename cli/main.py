@@ -8,9 +8,11 @@ from typing import Any
 import click
 
 from .audit import audit
+from .classify import classifier
 from .data import data
 from .evaluate import evaluate
 from .fit import fit
+from .forecast import forecast
 from .obs import obs
 from .pictures import reconstruct, sample
 
@@ -67,5 +69,5 @@ def main() -> None:
     """Variational autoencoders whose observation is swappable, correct and explained."""
 
 
-for command in (fit, reconstruct, sample, evaluate, audit, obs, data):
+for command in (fit, reconstruct, sample, evaluate, forecast, audit, classifier, obs, data):
     main.add_command(command)

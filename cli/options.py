@@ -11,8 +11,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from pyro_vae.data import Data
     from pyro_vae.heads import Head
+    from pyro_vae.vae import VAE
 
 __all__ = [
     "HEAD_OPTIONS",
@@ -21,7 +24,11 @@ __all__ = [
     "echo_json",
     "head_of",
     "load_data",
+    "load_run",
     "observation_options",
+    "own_head",
+    "parameter_options",
+    "png_option",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,20 +55,32 @@ def _all(*options: Callable[[Any], Any]) -> Callable[[F], F]:
     return decorate
 
 
+def _png(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
+    """A picture's path, checked before anything is computed for it."""
+    if value is not None and value.suffix.lower() != ".png":
+        raise click.BadParameter(f"must end in .png, got {str(value)!r}", context, parameter)
+    if value is not None and not value.parent.is_dir():
+        raise click.BadParameter(f"there is no folder {str(value.parent)!r}", context, parameter)
+    return value
+
+
+def png_option(*names: str, **extra: Any) -> Callable[[F], F]:
+    """An option for the path of a picture to write."""
+    kind = click.Path(path_type=Path, dir_okay=False)
+    return click.option(*names, type=kind, callback=_png, metavar="FILE.png", **extra)
+
+
 data_options = _all(
-    click.option("--data", default=None, metavar="NAME", help="Data set; see `pyro-vae data`."),
+    click.option(
+        "--data",
+        metavar="NAME|FILE",
+        help="Data set, see `pyro-vae data`; or a .npy or .npz file of images or vectors.",
+    ),
     click.option("--data-root", type=click.Path(path_type=Path), help="Folder to look for it in."),
     click.option("--download", is_flag=True, help="Let torchvision fetch it if it is not at hand."),
 )
 
-observation_options = _all(
-    click.option(
-        "--obs",
-        default="normal-learned-sigma",
-        show_default=True,
-        metavar="NAME",
-        help="Observation distribution p(x|z); see `pyro-vae obs`.",
-    ),
+parameter_options = _all(
     click.option(
         "--sigma",
         metavar="X|from-data",
@@ -101,6 +120,32 @@ observation_options = _all(
     ),
 )
 
+observation_options = _all(
+    click.option(
+        "--obs",
+        default="normal-learned-sigma",
+        show_default=True,
+        metavar="NAME",
+        help="Observation distribution p(x|z); see `pyro-vae obs`; or package.module:attribute, "
+        "a pyro_vae.Head of your own.",
+    ),
+    parameter_options,
+)
+
+
+own_head = click.option(
+    "--obs",
+    metavar="MODULE:NAME",
+    help="The head of your own that the run was trained with; no folder can name it by itself.",
+)
+
+
+def load_run(run: Path, obs: str | None) -> VAE:
+    """The model of a run folder, with the user's own head where it was trained with one."""
+    from pyro_vae import load, observations
+
+    return load(run, None if obs is None else observations.resolve(obs))
+
 
 def head_of(
     obs: str,
@@ -110,9 +155,9 @@ def head_of(
     binarise: str | None,
     interval: str,
     scale_with_range: bool,
-    grey: tuple[float, float] | None = None,
+    images: Tensor | None = None,
 ) -> Head:
-    """The head that the options describe; ``grey`` is the pixels' mean and standard deviation."""
+    """The head that the options describe, for the training images where they are known."""
     from pyro_vae import observations
     from pyro_vae.errors import InputError
 
@@ -121,10 +166,10 @@ def head_of(
     if scale is not None:
         changes["scale"] = scale
     levels = {"stochastic": "binary", "threshold": "threshold", None: None}[binarise]
-    head = observations.get(obs)
+    head = observations.resolve(obs) if ":" in obs else observations.get(obs)
     if levels is not None and head.levels != "grey":
         raise InputError(f"--binarise suits an observation of 0 and 1 as bernoulli, not {obs}")
-    return head.replace(levels, _interval(interval, grey), scale_with_range, **changes)
+    return head.replace(levels, _interval(interval, images), scale_with_range, **changes)
 
 
 def _scale(sigma: str | None, per: str | None) -> Any:
@@ -147,12 +192,17 @@ def _scale(sigma: str | None, per: str | None) -> Any:
     return value
 
 
-def _interval(text: str, grey: tuple[float, float] | None) -> tuple[float, float]:
+def _interval(text: str, images: Tensor | None) -> tuple[float, float]:
     """``low,high``, or where 0 and 1 go when pixels are ``standardised``."""
     from pyro_vae.errors import InputError
 
     if text == "standardised":
-        mean, deviation = grey or (0.0, 1.0)
+        if images is None:
+            return 0.0, 1.0
+        if images.is_floating_point():
+            raise InputError("--range standardised takes 8-bit images, these are floats")
+        grey = images.float() / 255
+        mean, deviation = float(grey.mean()), float(grey.std())
         return -mean / deviation, (1 - mean) / deviation
     try:
         low, high = map(float, text.split(","))
@@ -205,6 +255,8 @@ def load_data(
     described = (config or {}).get("data") or {}
     if name is None and config is not None and not described:
         raise InputError("the run was trained on arrays from a script: name a data set by --data")
+    if name is not None and Path(name).is_file():
+        name = str(Path(name).resolve())
     name = name or described.get("name") or "mnist-5k"
     root = root or (Path(described["root"]) if described.get("root") else None)
     return load(name, root, download), {"name": name, "root": str(root) if root else None}

@@ -6,11 +6,12 @@ p(x|z). Swapping the likelihood is swapping one head.
 
 from importlib.metadata import version
 
-from pyro_vae import data, networks, objectives, observations, schedules, training
-from pyro_vae.diagnosis import AuditReport, audit
+from pyro_vae import data, networks, objectives, observations, schedules, testing, training
+from pyro_vae.diagnosis import AuditReport, Diagnosis, audit, diagnose, forecast
 from pyro_vae.errors import InputError, TrainingError
 from pyro_vae.evaluation import evaluate
 from pyro_vae.heads import Head, Param
+from pyro_vae.measures import Forecast
 from pyro_vae.training import History, fit, load, save
 from pyro_vae.vae import VAE
 
@@ -18,6 +19,8 @@ __version__ = version("pyro_vae")
 __all__ = [
     "VAE",
     "AuditReport",
+    "Diagnosis",
+    "Forecast",
     "Head",
     "History",
     "InputError",
@@ -25,13 +28,16 @@ __all__ = [
     "TrainingError",
     "audit",
     "data",
+    "diagnose",
     "evaluate",
     "fit",
+    "forecast",
     "load",
     "networks",
     "objectives",
     "observations",
     "save",
     "schedules",
+    "testing",
     "training",
 ]

@@ -7,6 +7,8 @@ from pyro_vae.measures.baselines import (
     predict_half,
     start_at,
 )
+from pyro_vae.measures.curves import Curves, curves_of
+from pyro_vae.measures.forecasts import Forecast, forecast_gaussian, forecast_of
 from pyro_vae.measures.scores import (
     BLOCK,
     bits_per_dim,
@@ -15,18 +17,23 @@ from pyro_vae.measures.scores import (
     local_params,
     scores_of,
 )
-from pyro_vae.measures.signs import overfitting, scale_note
+from pyro_vae.measures.signs import overfitting, scale_note, worse_than_mean_image
 from pyro_vae.measures.terms import ACTIVE, Terms, active_units, terms_of
 
 __all__ = [
     "ACTIVE",
     "BLOCK",
     "Constant",
+    "Curves",
+    "Forecast",
     "Terms",
     "active_units",
     "best_constant",
     "bits_per_dim",
+    "curves_of",
     "fixed_noise",
+    "forecast_gaussian",
+    "forecast_of",
     "freeze_residuals",
     "held_out_terms",
     "local_params",
@@ -36,4 +43,5 @@ __all__ = [
     "scores_of",
     "start_at",
     "terms_of",
+    "worse_than_mean_image",
 ]

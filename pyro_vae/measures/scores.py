@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 import torch
@@ -14,7 +14,17 @@ from torch import Tensor
 from pyro_vae.measures.terms import Terms, active_units, terms_of
 from pyro_vae.vae import VAE
 
-__all__ = ["BLOCK", "fixed_noise", "held_out_terms", "local_params", "objective_key", "scores_of"]
+__all__ = [
+    "BLOCK",
+    "bits_per_dim",
+    "block_noise",
+    "fixed_noise",
+    "held_out_terms",
+    "local_params",
+    "objective_key",
+    "observed_block",
+    "scores_of",
+]
 
 BLOCK = 250
 """Images per block of fixed noise: scores do not depend on any other batch size."""
@@ -41,6 +51,17 @@ def fixed_noise(seed: int, device: torch.device) -> Iterator[None]:
         yield
 
 
+def block_noise(block: int, device: torch.device, seed: int = 0) -> AbstractContextManager[None]:
+    """The fixed noise of a block of images.
+
+    Args:
+        block: Its number.
+        device: Where the images are.
+        seed: Which fixed noise.
+    """
+    return fixed_noise(seed * 1_000_003 + block, device)
+
+
 @torch.no_grad()
 def held_out_terms(vae: VAE, images: Tensor, seed: int = 0) -> Terms:
     """Terms of the ELBO outside training: no dropout, the same noise each time.
@@ -61,7 +82,7 @@ def held_out_terms(vae: VAE, images: Tensor, seed: int = 0) -> Terms:
         parts = []
         for block, start in enumerate(range(0, len(images), BLOCK)):
             batch = images[start : start + BLOCK]
-            with fixed_noise(seed * 1_000_003 + block, batch.device), local_params():
+            with block_noise(block, batch.device, seed), local_params():
                 parts.append(_block_terms(vae, batch))
         return Terms.cat(parts)
     finally:
@@ -69,15 +90,27 @@ def held_out_terms(vae: VAE, images: Tensor, seed: int = 0) -> Terms:
 
 
 def _block_terms(vae: VAE, batch: Tensor) -> Terms:
+    x, seen = observed_block(vae, batch)
+    guide_trace = poutine.trace(vae.guide).get_trace(seen)
+    model_trace = poutine.trace(poutine.replay(vae.model, trace=guide_trace)).get_trace(x)
+    return terms_of(model_trace, guide_trace)
+
+
+def observed_block(vae: VAE, batch: Tensor) -> tuple[Tensor, Tensor]:
+    """A block of images as the observation takes them, and what the encoder is given.
+
+    To be called under :func:`block_noise`.
+
+    Args:
+        vae: The model.
+        batch: Levels (uint8) or floats, at most :data:`BLOCK` of them.
+    """
     # Drawn for a whole block, so that an image's noise does not depend on how many follow.
     full = torch.rand(BLOCK, *batch.shape[1:], device=batch.device)[: len(batch)]
     x = batch
     if batch.dtype == torch.uint8:
         x = vae.levels.observe(batch, full, vae.obs.interval)
-    seen = batch if vae.levels.midpoints else x
-    guide_trace = poutine.trace(vae.guide).get_trace(seen)
-    model_trace = poutine.trace(poutine.replay(vae.model, trace=guide_trace)).get_trace(x)
-    return terms_of(model_trace, guide_trace)
+    return x, batch if vae.levels.midpoints else x
 
 
 def objective_key(kind: str) -> str:

@@ -390,7 +390,7 @@ def test_the_forecast_is_asked_for_the_implied_variance(monkeypatch: pytest.Monk
     auditing = importlib.import_module("pyro_vae.diagnosis.audit.auditing")
     asked = []
 
-    def forecast(data: Any, sigma: float) -> str:
+    def forecast(data: Any, sigma: float, sizes: Any) -> str:
         asked.append(sigma)
         return "dark"
 

@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from pyro_vae.data import as_images
 from pyro_vae.diagnosis.audit import kl as kl_forms
 from pyro_vae.diagnosis.audit import reconstruction as terms
 from pyro_vae.diagnosis.audit.calling import bind
@@ -23,6 +24,7 @@ from pyro_vae.diagnosis.audit.reductions import measure
 from pyro_vae.diagnosis.audit.remarks import remark, undecidable, wide
 from pyro_vae.diagnosis.audit.report import AuditReport, Finding
 from pyro_vae.diagnosis.audit.sampling import audit_sampling
+from pyro_vae.measures import Forecast, forecast_gaussian
 
 __all__ = ["audit"]
 
@@ -100,7 +102,7 @@ def audit(
         notes.append(wide(sigma))
     forecast = None
     if data is not None:
-        forecast = None if sigma is None else _forecast(data, sigma)
+        forecast = None if sigma is None else _forecast(data, sigma, sizes)
         notes += (
             []
             if sigma is not None
@@ -130,12 +132,10 @@ def _sizes(data_shape: Sequence[int], latent_dim: int, batch_size: int) -> Sizes
     return Sizes(batch_size, shape, latent_dim)
 
 
-def _forecast(data: Any, sigma: float) -> Any:
-    from pyro_vae import measures
-
-    return measures.forecast_gaussian(  # type: ignore[attr-defined]
-        data, variance=sigma**2, beta=1.0
-    )
+def _forecast(data: Any, sigma: float, sizes: Sizes) -> Forecast:
+    """For the decoder that the loss amounts to: the implied σ at β = 1."""
+    images = as_images(torch.as_tensor(data).flatten(1))
+    return forecast_gaussian(images, variance=sigma**2, latent_dim=sizes.latents)
 
 
 def _with_constants(evidence: Evidence) -> tuple[str, str]:

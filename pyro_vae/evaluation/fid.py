@@ -1,0 +1,215 @@
+"""Distances between two sets of feature vectors, and the Inception Score of one set of logits.
+
+Through torchmetrics, in float64, on whatever features are given.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyro_vae.errors import InputError
+from pyro_vae.measures import fixed_noise
+
+__all__ = [
+    "BLOCKS",
+    "frechet_distance",
+    "frechet_distance_infinite",
+    "inception_score",
+    "kernel_distance",
+    "least",
+]
+
+BLOCKS = 10
+"""Disjoint blocks that standard errors are taken over."""
+
+_SIZES, _REPEATS = 5, 4
+
+
+def least(dims: int) -> int:
+    """The fewest images in a set that Fréchet distances of features (N, dims) are taken of.
+
+    Each half of the set must have a covariance of full rank, and each block two images.
+    """
+    return max(2 * (dims + 1), 2 * BLOCKS)
+
+
+def frechet_distance(first: Tensor, second: Tensor) -> float:
+    r"""The Fréchet distance of two sets' normal approximations (Heusel et al. 2017).
+
+    .. math:: \|\mu_1-\mu_2\|^2
+       + \mathrm{tr}\left(\Sigma_1+\Sigma_2-2(\Sigma_1\Sigma_2)^{1/2}\right)
+
+    Its bias falls as 1/N: compare distances of equal N only.
+
+    Args:
+        first: Features (N, D).
+        second: Features (M, D).
+
+    Raises:
+        InputError: If a set has no more images than features, or torchmetrics is not installed.
+
+    Example:
+        >>> features = torch.randn(100, 3)
+        >>> round(frechet_distance(features, features + 1), 6)
+        3.0
+    """
+    _check(first, second, fewest=first.shape[1] + 1)
+    from torchmetrics.image.fid import FrechetInceptionDistance
+
+    metric = FrechetInceptionDistance(_Given(first.shape[1]), normalize=True)
+    metric.set_dtype(torch.float64)
+    metric.update(first.double(), real=True)
+    metric.update(second.double(), real=False)
+    return float(metric.compute())
+
+
+def frechet_distance_infinite(first: Tensor, second: Tensor, seed: int = 0) -> float:
+    """The Fréchet distance extrapolated to infinitely many images (Chong & Forsyth 2020).
+
+    The intercept of a straight line in 1/n, fitted to distances of random subsets of n images of
+    each set. (The paper varies one set's n; here both sets are finite.) Where the sets have the
+    same distribution it is 0 but for noise, and may be negative.
+
+    Args:
+        first: Features (N, D).
+        second: Features (M, D).
+        seed: Of the subsets.
+
+    Raises:
+        InputError: If a set has fewer images than :func:`least` says.
+
+    Example:
+        >>> a, b = torch.randn(2, 400, 16).unbind()
+        >>> abs(frechet_distance_infinite(a, b)) < frechet_distance(a, b) / 4
+        True
+    """
+    dims = first.shape[1]
+    _check(first, second, fewest=least(dims))
+    most = min(len(first), len(second))
+    fewest = min(most // 2, max(2 * dims, most // 5))
+    generator = torch.Generator().manual_seed(seed)
+    inverse, distances = [], []
+    for step in torch.linspace(1 / most, 1 / fewest, _SIZES, dtype=torch.float64):
+        n = min(round(1 / float(step)), most)
+        for _ in range(_REPEATS):
+            parts = [
+                part[torch.randperm(len(part), generator=generator)[:n].to(part.device)]
+                for part in (first, second)
+            ]
+            inverse.append(1 / n)
+            distances.append(frechet_distance(*parts))
+    x, y = torch.tensor(inverse).double(), torch.tensor(distances).double()
+    slope = ((x - x.mean()) * (y - y.mean())).sum() / (x - x.mean()).square().sum()
+    return float(y.mean() - slope * x.mean())
+
+
+def kernel_distance(first: Tensor, second: Tensor) -> tuple[float, float]:
+    r"""The unbiased squared MMD under a cubic kernel (KID, Bińkowski et al. 2018).
+
+    .. math:: k(x, y) = (x^\top y / D + 1)^3
+
+    The mean over ten disjoint blocks of both sets, which are independent, so that their standard
+    error is one (subsets that overlap, as usual, would understate it). Sets must be in random
+    order.
+
+    Args:
+        first: Features (N, D).
+        second: Features (M, D); the first min(N, M) of both are used.
+
+    Returns:
+        The distance and its standard error.
+
+    Raises:
+        InputError: If a set has fewer than 20 images, or torchmetrics is not installed.
+
+    Example:
+        >>> a, b = torch.randn(2, 1000, 16).unbind()
+        >>> value, error = kernel_distance(a, b)
+        >>> abs(value) < 4 * error
+        True
+    """
+    _check(first, second, fewest=2 * BLOCKS)
+    from torchmetrics.image.kid import poly_mmd
+
+    size = min(len(first), len(second)) // BLOCKS
+    blocks = (part.double()[: BLOCKS * size].split(size) for part in (first, second))
+    values = torch.stack([poly_mmd(a, b) for a, b in zip(*blocks, strict=True)])
+    return float(values.mean()), float(values.std()) / math.sqrt(BLOCKS)
+
+
+def inception_score(logits: Tensor) -> tuple[float, float]:
+    r"""The Inception Score (Salimans et al. 2016): from 1 to the number of classes.
+
+    .. math:: \exp\left(E_x\,\mathrm{KL}(p(y|x)\,\|\,E_x\,p(y|x))\right)
+
+    Of all images in one split; the standard error comes from ten.
+
+    Args:
+        logits: Of a classifier, (N, classes).
+
+    Returns:
+        The score and its standard error.
+
+    Raises:
+        InputError: If there are fewer than 20 images, or torchmetrics is not installed.
+
+    Example:
+        >>> certain = 50 * torch.eye(10).repeat(30, 1)
+        >>> round(inception_score(certain)[0], 6)
+        10.0
+    """
+    _check(logits, logits, fewest=2 * BLOCKS)
+    from torchmetrics.image.inception import InceptionScore
+
+    def score(splits: int) -> tuple[Tensor, Tensor]:
+        # It warns that it keeps all logits, and of one split's standard deviation; it draws from
+        # the global generator to shuffle.
+        with warnings.catch_warnings(), fixed_noise(0, logits.device):
+            warnings.simplefilter("ignore", UserWarning)
+            metric = InceptionScore(_Given(logits.shape[1]), splits=splits)
+            metric.update(logits.double())
+            found: tuple[Tensor, Tensor] = metric.compute()
+        return found
+
+    return float(score(1)[0]), float(score(BLOCKS)[1]) / math.sqrt(BLOCKS)
+
+
+class _Given(nn.Module):
+    """The feature extractor of features that are there already."""
+
+    def __init__(self, dims: int) -> None:
+        super().__init__()
+        self.num_features = dims
+
+    def forward(self, features: Tensor) -> Tensor:
+        return features
+
+
+def _check(first: Tensor, second: Tensor, fewest: int) -> None:
+    _require_torchmetrics()
+    for part in (first, second):
+        if part.dim() != 2 or part.shape[1] != first.shape[1]:
+            raise InputError(
+                "two sets of features must have shapes (N, D) and (M, D), got "
+                f"{tuple(first.shape)} and {tuple(second.shape)}"
+            )
+        if len(part) < fewest:
+            raise InputError(
+                f"on {part.shape[1]} features this distance needs at least {fewest} images "
+                f"in a set, got {len(part)}"
+            )
+
+
+def _require_torchmetrics() -> Any:
+    try:
+        import torchmetrics
+    except ImportError as error:
+        raise InputError(
+            f"scores of samples need torchmetrics ({error}): pip install 'pyro_vae[evaluate]'"
+        ) from error
+    return torchmetrics

@@ -1,0 +1,256 @@
+"""Scores of samples: classifier-FID, classifier-KID and classifier-IS, beside their floors."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae.data import as_images
+from pyro_vae.errors import InputError
+from pyro_vae.evaluation.classifier import Classifier
+from pyro_vae.evaluation.fid import (
+    frechet_distance,
+    frechet_distance_infinite,
+    inception_score,
+    kernel_distance,
+    least,
+)
+from pyro_vae.measures import BLOCK, fixed_noise
+from pyro_vae.training.pictures import unit
+from pyro_vae.vae import VAE
+
+__all__ = ["Features", "draw", "rows", "sample_scores", "score_pictures"]
+
+Features = Callable[[Tensor], Tensor]
+"""Pictures on [0, 1], (N, C, H, W), to features (N, D)."""
+
+
+def sample_scores(
+    vae: VAE,
+    images: Any,
+    classifier: Classifier | None,
+    n: int | None = None,
+    kind: str = "sample",
+    seed: int = 0,
+    features: Features | None = None,
+) -> dict[str, Any]:
+    """Scores of a VAE's samples against real images, the same from call to call.
+
+    Args:
+        vae: The model.
+        images: Real images that neither the VAE nor the classifier was trained on, uint8 levels
+            or floats, (N, *data_shape).
+        classifier: Of the data set, see :func:`~pyro_vae.evaluation.classifier.classifier_for`;
+            None where ``features`` is given, which leaves out the Inception Score.
+        n: Number of samples; by default as many as real images.
+        kind: What of p(x|z) to score: ``"sample"``, ``"mean"``, ``"mode"`` or ``"parameter"``.
+        seed: Of the latents, the samples and the subsets.
+        features: In place of the classifier's features, as Inception's from torch-fidelity for
+            those who have its weights. The scores are then named ``custom``.
+
+    Returns:
+        Those of :func:`score_pictures`, with ``kind`` and ``seed``.
+
+    Raises:
+        InputError: If there are too few images or samples for the distance (it says how many it
+            needs), they have another shape than the model's or the classifier's, or the
+            observation has no such picture.
+    """
+    if classifier is not None and classifier.data_shape != vae.data_shape:
+        raise InputError(
+            f"the classifier takes images of shape {classifier.data_shape}, "
+            f"the run's have {vae.data_shape}"
+        )
+    real = unit(vae, as_images(images, vae.data_shape))
+    n = len(real) if n is None else n
+    if classifier is not None and features is None:
+        _check_number(len(real), "real images", least(classifier.dims), classifier.dims)
+        _check_number(n, "samples", least(classifier.dims), classifier.dims)
+    elif n < 1:
+        raise InputError(f"n must be at least 1, got {n}")
+    scores = score_pictures(draw(vae, n, kind, seed), real, classifier, features, seed)
+    return {**scores, "kind": kind, "seed": seed}
+
+
+@torch.no_grad()
+def draw(vae: VAE, n: int, kind: str = "sample", seed: int = 0) -> Tensor:
+    """Pictures at latents from the prior, (n, *data_shape) on [0, 1], in fixed blocks of noise.
+
+    Args:
+        vae: The model.
+        n: How many.
+        kind: As for :meth:`~pyro_vae.vae.VAE.sample`.
+        seed: Of the latents and the samples.
+    """
+    training = vae.training
+    vae.eval()
+    parts = []
+    try:
+        for block in range(-(-n // BLOCK)):
+            with fixed_noise(seed * 1_000_003 + block, next(vae.parameters()).device):
+                parts.append(vae.sample(BLOCK, kind).cpu())
+    finally:
+        vae.train(training)
+    return torch.cat(parts)[:n].clamp(0, 1)
+
+
+def score_pictures(
+    pictures: Tensor,
+    real: Tensor,
+    classifier: Classifier | None,
+    features: Features | None = None,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Scores of generated pictures against real ones.
+
+    Args:
+        pictures: Generated, on [0, 1], (n, C, H, W); values outside are clipped, as a screen does.
+        real: Real ones.
+        classifier: Of the data set, or None.
+        features: In place of the classifier's.
+        seed: Of the subsets.
+
+    Returns:
+        With the prefix ``classifier_`` (``custom_`` with ``features``): ``fid``; ``fid_infinite``,
+        extrapolated to infinite n; ``fid_floor``, between two halves of the real pictures, and
+        ``fid_at_floor``, of the samples at the same number; ``kid`` and ``kid_se``, and
+        ``kid_floor`` and ``kid_floor_se``. ``classifier_is``, ``classifier_is_se`` and the real
+        pictures' ``classifier_is_real`` and ``classifier_is_real_se``, or None without a
+        classifier. ``n``, ``n_real``, ``n_floor``; ``classifier_sha256``,
+        ``classifier_accuracy``, ``classifier_tested``; ``features``, their number.
+        ``dark`` and ``light``, the fractions of pixels below 0.02 and above 0.98, and the real
+        pictures' ``dark_real`` and ``light_real``.
+
+    Raises:
+        InputError: As for :func:`sample_scores`.
+    """
+    chosen = features
+    if chosen is None:
+        if classifier is None:
+            raise InputError("scores of samples need a classifier, or features of your own")
+        chosen = classifier.features
+    generator = torch.Generator().manual_seed(seed)
+    # Blocks and halves are of pictures in random order, whatever order the data came in.
+    pictures, real = (
+        part.cpu().clamp(0, 1)[torch.randperm(len(part), generator=generator)]
+        for part in (pictures, real)
+    )
+    made, true = _features(chosen, pictures), _features(chosen, real)
+    _check_number(len(real), "real images", least(true.shape[1]), true.shape[1])
+    _check_number(len(pictures), "samples", least(true.shape[1]), true.shape[1])
+    prefix = "classifier" if features is None else "custom"
+    return {
+        **{f"{prefix}_{name}": value for name, value in _distances(made, true, seed).items()},
+        **_inception(classifier, pictures, real),
+        "n": len(pictures),
+        "n_real": len(real),
+        "n_floor": len(real) // 2,
+        "features": true.shape[1],
+        "dark": float((pictures < 0.02).double().mean()),
+        "light": float((pictures > 0.98).double().mean()),
+        "dark_real": float((real < 0.02).double().mean()),
+        "light_real": float((real > 0.98).double().mean()),
+    }
+
+
+def _distances(made: Tensor, real: Tensor, seed: int) -> dict[str, float]:
+    half = len(real) // 2
+    first, second = real[:half], real[half : 2 * half]
+    same = made[: min(half, len(made))]
+    kid, kid_se = kernel_distance(made, real)
+    floor, floor_se = kernel_distance(first, second)
+    return {
+        "fid": frechet_distance(made, real),
+        "fid_infinite": frechet_distance_infinite(made, real, seed),
+        "fid_floor": frechet_distance(first, second),
+        "fid_at_floor": (frechet_distance(same, first) + frechet_distance(same, second)) / 2,
+        "kid": kid,
+        "kid_se": kid_se,
+        "kid_floor": floor,
+        "kid_floor_se": floor_se,
+    }
+
+
+def _inception(classifier: Classifier | None, made: Tensor, real: Tensor) -> dict[str, Any]:
+    names = ("is", "is_se", "is_real", "is_real_se", "sha256", "accuracy", "tested")
+    values: tuple[Any, ...] = (None,) * len(names)
+    if classifier is not None:
+        scores = (*_score(classifier, made), *_score(classifier, real))
+        values = (*scores, classifier.sha256, classifier.accuracy, classifier.tested)
+    return {f"classifier_{name}": value for name, value in zip(names, values, strict=True)}
+
+
+def _score(classifier: Classifier, pictures: Tensor) -> tuple[float, float]:
+    return inception_score(classifier.logits(pictures))
+
+
+@torch.no_grad()
+def _features(features: Features, pictures: Tensor) -> Tensor:
+    parts = [features(block) for block in pictures.split(BLOCK)]
+    for part in parts:
+        if not isinstance(part, Tensor) or part.dim() != 2:
+            shape = tuple(part.shape) if isinstance(part, Tensor) else type(part).__name__
+            raise InputError(f"features must return a tensor (N, D), got {shape}")
+    found = torch.cat(parts).double().cpu()
+    if not bool(torch.isfinite(found).all()):
+        raise InputError("features must be finite, and of these pictures some are not")
+    return found
+
+
+def _check_number(n: int, what: str, fewest: int, dims: int) -> None:
+    if n < fewest:
+        raise InputError(f"FID on {dims} features needs at least {fewest} {what}, got {n}")
+
+
+def rows(scores: dict[str, Any]) -> list[tuple[str, str]]:
+    """Scores as lines of a table: a label, and its value in words.
+
+    Args:
+        scores: As :func:`sample_scores` or :func:`score_pictures` returns them.
+    """
+    name = "custom" if "custom_fid" in scores else "classifier"
+    at = {key: scores[f"{name}_{key}"] for key in _KEYS}
+    half = scores["n_floor"]
+    kid_floor = f"{at['kid_floor']:.5f} ± {at['kid_floor_se']:.5f}"
+    found = [
+        (
+            f"{name}-FID",
+            f"{at['fid']:10.3f} of {scores['n']} samples and {scores['n_real']} real images",
+        ),
+        ("  at infinite n", f"{at['fid_infinite']:10.3f} extrapolated in 1/n"),
+        (f"  at n = {half}", f"{at['fid_at_floor']:10.3f} real halves: {at['fid_floor']:.3f}"),
+        (f"{name}-KID", f"{at['kid']:10.5f} ± {at['kid_se']:.5f}, real halves: {kid_floor}"),
+    ]
+    if scores["classifier_is"] is not None:
+        found += [
+            (
+                "classifier-IS",
+                f"{scores['classifier_is']:10.3f} ± {scores['classifier_is_se']:.3f}, real "
+                f"images: {scores['classifier_is_real']:.3f}",
+            ),
+            (
+                "  classifier",
+                f"{scores['classifier_sha256'][:10]} accuracy {scores['classifier_accuracy']:.4f} "
+                f"on {scores['classifier_tested']} test images",
+            ),
+        ]
+    return [
+        *found,
+        ("samples' dark pixels", f"{scores['dark']:10.4f} < 0.02, real: {scores['dark_real']:.4f}"),
+        ("  light pixels", f"{scores['light']:10.4f} > 0.98, real: {scores['light_real']:.4f}"),
+    ]
+
+
+_KEYS = (
+    "fid",
+    "fid_infinite",
+    "fid_floor",
+    "fid_at_floor",
+    "kid",
+    "kid_se",
+    "kid_floor",
+    "kid_floor_se",
+)

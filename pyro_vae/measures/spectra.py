@@ -1,0 +1,104 @@
+"""Eigenvalues of the data's covariance, streamed over images of any number and width."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+
+import torch
+from torch import Tensor
+
+__all__ = ["WIDE", "Covariance", "blocks_of"]
+
+WIDE = 2000
+"""Numbers per image up to which the whole covariance is kept; beyond, it is only applied."""
+
+_OVERSAMPLING = 20
+_ITERATIONS = 8
+
+Blocks = Callable[[], Iterator[Tensor]]
+
+
+class Covariance:
+    r"""Covariance of images, from passes over blocks: memory does not grow with their number.
+
+    Up to :data:`WIDE` numbers per image its eigenvalues are exact; beyond that they come from a
+    randomised subspace iteration (Halko, Martinsson and Tropp 2011), which reads the blocks again
+    for each step and never forms the matrix.
+
+    Args:
+        blocks: Called once per pass; yields (n, D) of any floating type, the same rows every time.
+        dims: D.
+
+    Attributes:
+        count: Number of rows.
+        mean: Of each column, (D,), float64.
+        variance: Of each column about it, divided by the number of rows, (D,).
+        trace: Sum of the variances, the sum of all eigenvalues.
+
+    Example:
+        >>> rows = torch.tensor([[0.0, 0.0], [2.0, 0.0], [0.0, 4.0], [2.0, 4.0]])
+        >>> Covariance(lambda: iter(rows.split(3)), 2).top(2)
+        tensor([4., 1.], dtype=torch.float64)
+    """
+
+    def __init__(self, blocks: Blocks, dims: int) -> None:
+        self._blocks, self.dims = blocks, dims
+        self.count = 0
+        total = torch.zeros(dims, dtype=torch.float64)
+        for block in self._rows():
+            self.count, total = self.count + len(block), total + block.sum(0)
+        self.mean = total / self.count
+        self._matrix: Tensor | None = None
+        if dims <= WIDE:
+            self._matrix = self._over_rows(lambda centred: centred.T @ centred)
+            self.variance = self._matrix.diagonal()
+        else:
+            self.variance = self._over_rows(lambda centred: centred.square().sum(0))
+        self.trace = float(self.variance.sum())
+
+    def _rows(self) -> Iterator[Tensor]:
+        for block in self._blocks():
+            yield block.to("cpu", torch.float64)
+
+    def _over_rows(self, term: Callable[[Tensor], Tensor]) -> Tensor:
+        """The mean over rows of what is summed over each block of centred rows."""
+        terms = (term(block - self.mean) for block in self._rows())
+        return sum(terms, torch.zeros((), dtype=torch.float64)) / self.count
+
+    def top(self, number: int, weight: Tensor | None = None) -> Tensor:
+        """The largest eigenvalues, descending, of the covariance of weighted columns.
+
+        Args:
+            number: How many, at most D are returned.
+            weight: Factor of each column, (D,); 1 by default.
+        """
+        number = min(number, self.dims)
+        weight = torch.ones(self.dims, dtype=torch.float64) if weight is None else weight
+        if self._matrix is not None:
+            matrix = weight[:, None] * self._matrix * weight
+            return _largest(matrix, number)
+        size = min(number + _OVERSAMPLING, self.dims)
+        generator = torch.Generator().manual_seed(0)
+        start = torch.randn(self.dims, size, generator=generator, dtype=torch.float64)
+        basis = torch.linalg.qr(start).Q
+        for _ in range(_ITERATIONS):
+            basis = torch.linalg.qr(self._applied(basis, weight)).Q
+        ritz = basis.T @ self._applied(basis, weight)
+        return _largest((ritz + ritz.T) / 2, number)
+
+    def _applied(self, basis: Tensor, weight: Tensor) -> Tensor:
+        weighted = weight[:, None] * basis
+        return weight[:, None] * self._over_rows(lambda centred: centred.T @ (centred @ weighted))
+
+
+def _largest(symmetric: Tensor, number: int) -> Tensor:
+    eigenvalues: Tensor = torch.linalg.eigvalsh(symmetric)
+    return eigenvalues.flip(0)[:number].clamp_min(0)
+
+
+def blocks_of(images: Tensor, observe: Callable[[Tensor], Tensor]) -> Blocks:
+    """Blocks of a few million numbers of images, flattened, as ``observe`` turns them to floats."""
+    dims = math.prod(images.shape[1:])
+    size = max(1, 4_000_000 // dims)
+    return lambda: (observe(part).flatten(1) for part in images.split(size))
