@@ -1,7 +1,8 @@
 """Training: fit, its history, and run folders."""
 
 from pyro_vae.training.history import History
-from pyro_vae.training.loop import Progress, fit
+from pyro_vae.training.loop import fit
+from pyro_vae.training.progress import Progress
 from pyro_vae.training.runs import load, read_config, save
 from pyro_vae.training.settings import Settings
 

@@ -20,8 +20,12 @@ class History:
     Each record has ``record`` ("step" or "epoch"), ``split`` ("training" or "held-out"), ``step``,
     ``epoch``, ``loss`` (what was minimised), ``beta``, ``elbo`` (at β = 1; null where the
     observation is only a loss, ``objective`` stands in its place then), ``reconstruction``, ``kl``,
-    ``kl_per_latent`` and ``active_units``; training records also have ``gradient_norm``,
-    ``learning_rate`` and, per epoch, ``images_per_second``.
+    ``kl_per_latent``, ``active_units``, ``gradient_norm`` (before clipping; null for held-out
+    images), ``learning_rate`` and ``images_per_second`` (an accelerator's steps are queued: there
+    only an epoch's rate is the machine's).
+
+    A training epoch's figures are averages over its steps, each at the weights it had; β and
+    learning rate are the last step's.
 
     Attributes:
         records: All of them, in order.

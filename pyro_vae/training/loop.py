@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import pyro
 import torch
@@ -16,44 +19,14 @@ from pyro_vae.data import as_images, split
 from pyro_vae.errors import TrainingError
 from pyro_vae.training import pictures, runs
 from pyro_vae.training.checks import check_images
+from pyro_vae.training.events import FOLDER, Events
 from pyro_vae.training.history import History
+from pyro_vae.training.progress import Progress, Silent
 from pyro_vae.training.settings import Settings
 from pyro_vae.training.state import State
 from pyro_vae.vae import VAE
 
-__all__ = ["Progress", "fit"]
-
-
-class Progress(Protocol):
-    """What :func:`fit` tells while it runs."""
-
-    def start(self, history: History, total_steps: int, epochs: int) -> None:
-        """Training is about to begin."""
-
-    def step(self, step: int) -> None:
-        """A step is done."""
-
-    def epoch(self, training: dict[str, Any], held_out: dict[str, Any] | None) -> None:
-        """An epoch is done: its records."""
-
-    def warn(self, message: str) -> None:
-        """Something is wrong that does not stop training."""
-
-
-class Silent:
-    """Progress that nobody watches."""
-
-    def start(self, history: History, total_steps: int, epochs: int) -> None:
-        """Say nothing."""
-
-    def step(self, step: int) -> None:
-        """Say nothing."""
-
-    def epoch(self, training: dict[str, Any], held_out: dict[str, Any] | None) -> None:
-        """Say nothing."""
-
-    def warn(self, message: str) -> None:
-        """Say nothing."""
+__all__ = ["fit"]
 
 
 def fit(
@@ -112,6 +85,7 @@ def fit(
         epochs=epochs, batch_size=batch_size, lr=lr, beta=beta, seed=seed, **options
     )
     train, held_out = split(as_images(images, vae.data_shape), validation, seed)
+    settings.check_held_out(held_out is not None)
     device = next(vae.parameters()).device
     train = train.to(device)
     held_out = None if held_out is None else held_out.to(device)
@@ -121,16 +95,18 @@ def fit(
     folder = None if out is None else runs.check_free(out, overwrite)
     progress = progress or Silent()
     history = History(kind=vae.obs.kind_on(train))
-    _prepare(vae, train, settings, history)
+    warning = _prepare(vae, train, settings, history)
     state = State(vae, settings, len(train))
-    for message in state.warnings():
+    for message in [warning, *state.warnings()]:
         _warn(message, history, progress)
     if folder is not None:
         _clear(folder)
+    events = Events(folder)
     try:
-        _train(state, train, held_out, history, folder, progress)
+        _train(state, train, held_out, history, folder, events, progress)
     finally:
         state.finish()
+        events.close()
         if "residual" in vae.likelihood.origins():
             measures.freeze_residuals(vae, train)
         if folder is not None:
@@ -141,8 +117,8 @@ def fit(
     return history
 
 
-def _prepare(vae: VAE, train: Tensor, settings: Settings, history: History) -> None:
-    """Everything that is read off the training images before the first step."""
+def _prepare(vae: VAE, train: Tensor, settings: Settings, history: History) -> str | None:
+    """Everything that is read off the training images before the first step, and a warning."""
     with measures.fixed_noise(settings.seed, train.device):
         if "data" in vae.likelihood.origins():
             vae.estimate(train)
@@ -155,12 +131,23 @@ def _prepare(vae: VAE, train: Tensor, settings: Settings, history: History) -> N
         measures.start_at(vae, constant)
     note = measures.scale_note(vae, history.kind)
     history.notes = [note] if note else []
+    return _forecast(vae, train, settings, history)
+
+
+def _forecast(vae: VAE, train: Tensor, settings: Settings, history: History) -> str | None:
+    """Note how many latents should survive, and return a warning where none does."""
+    if settings.controller() is not None or settings.elbo not in ("trace", "mean-field"):
+        return None  # β, or the weight of each latent, is found during training
+    forecast = measures.forecast_of(vae, train, settings.schedule().end, limit=5000)
+    history.notes.append(forecast.note())
+    return forecast.warning()
 
 
 def _clear(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for name in (runs.CONFIG, runs.WEIGHTS, runs.METRICS):
         (folder / name).unlink(missing_ok=True)
+    shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 
 def _train(
@@ -169,6 +156,7 @@ def _train(
     held_out: Tensor | None,
     history: History,
     folder: Path | None,
+    events: Events,
     progress: Progress,
 ) -> None:
     settings = state.settings
@@ -184,8 +172,11 @@ def _train(
         if folder is not None:
             with (folder / runs.METRICS).open("a", encoding="utf-8") as stream:
                 stream.writelines(history.lines(start))
+        events.write(history.records[start:])
         progress.epoch(record, scored)
         _warn(measures.overfitting(*_epochs(history)), history, progress)
+        score = (history.epochs(), history.objective)
+        _warn(measures.worse_than_mean_image(state.vae, train, *score), history, progress)
         if state.end_epoch(scored, history):
             break
 
@@ -206,21 +197,25 @@ def _epoch(
     state: State, train: Tensor, epoch: int, history: History, progress: Progress
 ) -> dict[str, Any]:
     state.vae.train()
-    began = time.perf_counter()
-    rows, moments, n = [], [], 0
+    rows, moments, n, ends = [], [], 0, [time.perf_counter()]
     for batch in _batches(train, state.settings.batch_size):
         # The first batch has been through every check: later ones need none (they cost a third).
         with pyro.validation_enabled(state.step == 0), measures.local_params():
+            # One check refuses a β of 0, where a schedule may well begin.
+            pyro.poutine.enable_validation(False)
             row, mean = state.advance(batch)
         rows.append((len(batch), row))
         moments.append(torch.stack([mean.sum(0), mean.square().sum(0)]))
         n += len(batch)
+        ends.append(time.perf_counter())
         progress.step(state.step)
     first, second = torch.stack(moments).sum(0) / n
-    seconds = time.perf_counter() - began
+    seconds = time.perf_counter() - ends[0]
     records = state.records(rows, epoch, history.objective)
+    for record, (size, _), (start, end) in zip(records, rows, pairwise(ends), strict=True):
+        record["images_per_second"] = size / (end - start)
     for record in records:
-        if record["loss"] != record["loss"]:
+        if not math.isfinite(record["loss"]):
             raise TrainingError(_diverged(record, state))
     history.records.extend(records)
     weighted = {
@@ -246,15 +241,20 @@ def _batches(train: Tensor, size: int) -> Iterator[Tensor]:
 def _held_out(
     state: State, images: Tensor, training: dict[str, Any], history: History
 ) -> dict[str, Any]:
+    began = time.perf_counter()
     scores = measures.scores_of(measures.held_out_terms(state.averaged, images), history.kind)
+    loss = state.held_out_loss(images, training["beta"], scores)
     record = {
         "record": "epoch",
         "split": "held-out",
         "epoch": training["epoch"],
         "step": training["step"],
-        "loss": training["beta"] * scores["kl"] - scores["reconstruction"],
+        "loss": loss,
         "beta": training["beta"],
         **scores,
+        "gradient_norm": None,
+        "learning_rate": training["learning_rate"],
+        "images_per_second": len(images) / (time.perf_counter() - began),
     }
     history.records.append(record)
     return record

@@ -22,7 +22,10 @@ LR_SCHEDULES: dict[str, Callable[[optim.Optimizer, int], Any]] = {
     "constant": lambda optimiser, total: lr_scheduler.ConstantLR(optimiser, 1.0),
     "cosine": lambda optimiser, total: lr_scheduler.CosineAnnealingLR(optimiser, total),
     "step": lambda optimiser, total: lr_scheduler.StepLR(optimiser, max(1, total // 3), 0.1),
-    "plateau": lambda optimiser, total: lr_scheduler.ReduceLROnPlateau(optimiser, "max"),
+    # An absolute threshold: relative to a negative score any standstill would count as a gain.
+    "plateau": lambda optimiser, total: lr_scheduler.ReduceLROnPlateau(
+        optimiser, "max", threshold=1e-3, threshold_mode="abs"
+    ),
 }
 """Name → (optimiser, total steps) → torch's scheduler; ``plateau`` is stepped once an epoch."""
 

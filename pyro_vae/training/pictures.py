@@ -28,7 +28,8 @@ def draw_grid(rows: Sequence[tuple[str, Tensor]], path: Path, title: str = "") -
         title: Above the rows.
     """
     columns = max(len(pictures) for _, pictures in rows)
-    figure = Figure(figsize=(0.7 * columns + 1.3, 0.75 * len(rows) + (0.4 if title else 0.1)))
+    height = 0.75 * len(rows) + (0.4 if title else 0.1)
+    figure = Figure(figsize=(0.7 * columns + 1.3, height))
     axes = figure.subplots(len(rows), columns, squeeze=False)
     for row, (label, pictures) in zip(axes, rows, strict=True):
         for axis, picture in zip(row, pictures, strict=False):
@@ -40,7 +41,12 @@ def draw_grid(rows: Sequence[tuple[str, Tensor]], path: Path, title: str = "") -
         figure.suptitle(title, fontsize=9)
     left = 1.2 / (0.7 * columns + 1.3)
     figure.subplots_adjust(
-        left=left, right=0.995, bottom=0.01, top=0.86 if title else 0.99, wspace=0.06, hspace=0.06
+        left=left,
+        right=0.995,
+        bottom=0.01,
+        top=1 - (0.3 if title else 0.02) / height,
+        wspace=0.06,
+        hspace=0.06,
     )
     figure.savefig(path, dpi=110)
 
@@ -56,7 +62,7 @@ def _pixels(picture: Tensor) -> Any:
 
 def unit(vae: VAE, images: Tensor) -> Tensor:
     """Images as pictures on [0, 1]: levels k/255, floats as the observation shows them."""
-    if images.dtype == torch.uint8:
+    if images.dtype == torch.uint8 and vae.levels.eight_bit:
         return images.float() / 255
     return vae.levels.shown(images, vae.obs.interval)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from pyro_vae import controllers, objectives, schedules
 from pyro_vae.data import augment
@@ -85,7 +85,7 @@ class Settings:
             _require(name, getattr(self, name), "positive and finite", _positive)
         _require("weight_decay", self.weight_decay, "not negative", _not_negative)
         _require("lr_warm_up", self.lr_warm_up, "an integer of at least 0", _natural)
-        _require("seed", self.seed, "an integer of at least 0", _natural)
+        _require("seed", self.seed, "an integer from 0 to 2**32 - 1", _seed)
         _require("average", self.average, "in (0, 1)", lambda value: 0 < value < 1)
         _require("patience", self.patience, "a positive integer", _positive_integer)
         for name, accepted in (
@@ -107,21 +107,45 @@ class Settings:
 
     def objective(self) -> objectives.Objective:
         """The ELBO object."""
-        return _parsed("elbo", lambda: objectives.parse(self.elbo))
+        # 1: the plate of a VAE's model and guide, so that Pyro need not run them to find out.
+        return _parsed("elbo", lambda: objectives.parse(self.elbo, max_plate_nesting=1))
 
     def controller(self) -> controllers.Controller | None:
         """What adapts β to a target, or None."""
         if self.target_kl is not None and self.target_reconstruction is not None:
             raise InputError("--target-kl and --target-reconstruction exclude each other")
+        if self.target_kl is None and self.target_reconstruction is None:
+            return None
+        if schedules.parse(self.beta) != schedules.parse("1"):
+            raise InputError(
+                f"--beta is what a target adapts: leave it out with --target-kl and "
+                f"--target-reconstruction, got {self.beta}"
+            )
         if self.target_kl is not None:
             kl = self.target_kl
             return _parsed("target_kl", lambda: controllers.TargetKL(kl))
-        if self.target_reconstruction is not None:
-            target = self.target_reconstruction
-            return _parsed(
-                "target_reconstruction", lambda: controllers.TargetReconstruction(target)
-            )
-        return None
+        target = cast(float, self.target_reconstruction)
+        return _parsed("target_reconstruction", lambda: controllers.TargetReconstruction(target))
+
+    def check_held_out(self, given: bool) -> None:
+        """Make sure that there are held-out images where an option looks at them.
+
+        Args:
+            given: Whether there are.
+
+        Raises:
+            InputError: If there are none; it names the option.
+        """
+        wanting = {
+            "patience": self.patience is not None,
+            "keep-best": self.keep_best,
+            "lr-schedule plateau": self.lr_schedule == "plateau",
+        }
+        for name, wants in wanting.items():
+            if wants and not given:
+                raise InputError(
+                    f"{name} looks at held-out images and there are none: give validation="
+                )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for config.json."""
@@ -160,6 +184,10 @@ def _not_negative(value: Any) -> bool:
 
 def _natural(value: Any) -> bool:
     return isinstance(value, int) and value >= 0
+
+
+def _seed(value: Any) -> bool:
+    return _natural(value) and value < 2**32
 
 
 def _positive_integer(value: Any) -> bool:

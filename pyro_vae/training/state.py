@@ -5,11 +5,12 @@ from __future__ import annotations
 import copy
 from typing import Any, cast
 
+import pyro
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from pyro_vae import measures, schedules
+from pyro_vae import measures, objectives, schedules
 from pyro_vae.data import augment
 from pyro_vae.training import optimisers
 from pyro_vae.training.history import History
@@ -55,7 +56,8 @@ class State:
         if settings.average is not None:
             decay = get_ema_multi_avg_fn(settings.average)
             self.average = AveragedModel(vae, multi_avg_fn=decay)
-        self.best: tuple[float, int, dict[str, Tensor]] | None = None
+        self.best: tuple[float, dict[str, Tensor]] | None = None
+        self.waited = 0
 
     @property
     def averaged(self) -> VAE:
@@ -65,7 +67,7 @@ class State:
     def warnings(self) -> list[str]:
         """What is wrong with the settings before the first step."""
         message = schedules.check_length(self.schedule, self.total_steps)
-        return [message] if message and self.controller is None else []
+        return [message] if message else []
 
     def advance(self, batch: Tensor) -> tuple[Tensor, Tensor]:
         """One step.
@@ -102,7 +104,7 @@ class State:
             kl,
             measures.active_units(terms.mean).to(kl),
             norm.detach(),
-            torch.as_tensor(lr, dtype=kl.dtype, device=kl.device),
+            kl.new_full((), lr),
         ]
         if self.controller is not None:
             self.controller.update(kl=kl, reconstruction=reconstruction)
@@ -150,33 +152,56 @@ class State:
             )
         return records
 
+    @torch.no_grad()
+    def held_out_loss(self, images: Tensor, beta: float, scores: dict[str, Any]) -> float:
+        """What is minimised, on held-out images: per image, under fixed noise.
+
+        Args:
+            images: Levels (uint8) or floats, (N, *data_shape).
+            beta: β of the last step.
+            scores: The images' scores, of which the ELBO's loss is made.
+        """
+        if isinstance(self.objective, objectives.TraceELBO | objectives.MeanFieldELBO):
+            return float(beta * scores["kl"] - scores["reconstruction"])
+        vae, total = self.averaged.eval(), torch.zeros((), device=self.beta.device)
+        scale = torch.full_like(self.beta, beta)
+        for block, batch in enumerate(images.split(measures.BLOCK)):
+            with (
+                measures.fixed_noise(block, images.device),
+                measures.local_params(),
+                pyro.validation_enabled(False),
+            ):
+                x = vae.observe(batch)
+                total += self.objective.differentiable_loss(vae.model, vae.guide, x, beta=scale)
+        return float(total) / len(images)
+
     def settled(self) -> bool:
-        """Whether β has reached its final value; a controlled or cyclical β has from the start."""
-        at = self.schedule.settles_at
-        return self.controller is not None or at is None or self.step >= at
+        """Whether the last step's β was its schedule's final one; a controlled β always counts."""
+        return self.controller is not None or self.schedule(self.step - 1) == self.schedule.final
 
     def end_epoch(self, held_out: dict[str, Any] | None, history: History) -> bool:
         """Take note of a held-out score; True if training should stop.
 
-        Scores count once β has settled: before that they belong to another objective.
+        Scores count where β has settled: others belong to another objective.
         """
         if held_out is None or not self.settled():
             return False
         score = held_out[history.objective]
         if self.per_epoch is not None:
             self.per_epoch.step(score)
+        self.waited += 1
         if self.best is None or score > self.best[0]:
             weights = {}
             if self.settings.keep_best:
                 weights = copy.deepcopy(self.averaged.state_dict())
-            self.best = (score, held_out["epoch"], weights)
+            self.best, self.waited = (score, weights), 0
         patience = self.settings.patience
-        return patience is not None and held_out["epoch"] - self.best[1] >= patience
+        return patience is not None and self.waited >= patience
 
     def finish(self) -> None:
         """Leave the model with its final weights, in evaluation mode."""
         if self.best is not None and self.settings.keep_best:
-            self.vae.load_state_dict(self.best[2])
+            self.vae.load_state_dict(self.best[1])
         elif self.average is not None:
             self.vae.load_state_dict(self.averaged.state_dict())
         self.vae.eval()

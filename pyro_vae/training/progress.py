@@ -1,0 +1,41 @@
+"""Progress: what fit tells whoever watches it."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from pyro_vae.training.history import History
+
+__all__ = ["Progress", "Silent"]
+
+
+class Progress(Protocol):
+    """What :func:`fit` tells while it runs."""
+
+    def start(self, history: History, total_steps: int, epochs: int) -> None:
+        """Training is about to begin."""
+
+    def step(self, step: int) -> None:
+        """A step is done."""
+
+    def epoch(self, training: dict[str, Any], held_out: dict[str, Any] | None) -> None:
+        """An epoch is done: its records."""
+
+    def warn(self, message: str) -> None:
+        """Something is wrong that does not stop training."""
+
+
+class Silent:
+    """Progress that nobody watches."""
+
+    def start(self, history: History, total_steps: int, epochs: int) -> None:
+        """Say nothing."""
+
+    def step(self, step: int) -> None:
+        """Say nothing."""
+
+    def epoch(self, training: dict[str, Any], held_out: dict[str, Any] | None) -> None:
+        """Say nothing."""
+
+    def warn(self, message: str) -> None:
+        """Say nothing."""
