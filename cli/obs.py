@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
-from .options import as_json, echo_json
+from .options import HEAD_OPTIONS, as_json, echo_json, head_of, parameter_options, png_option
+
+if TYPE_CHECKING:
+    from pyro_vae.heads import Head
 
 __all__ = ["obs"]
 
 
 @click.command()
 @click.argument("name", required=False)
+@png_option(
+    "--plot",
+    help="Draw its log-density, log-normaliser and mean against its first parameter, and the loss "
+    "against the error where σ is the error's own.",
+)
+@parameter_options
 @as_json
-def obs(name: str | None, as_json: bool) -> None:
+def obs(name: str | None, plot: Path | None, as_json: bool, **options: Any) -> None:
     """List the observations: what each assumes, its parameters, range, levels and kind."""
     from pyro_vae import observations
-    from pyro_vae.errors import unknown
 
-    if name is not None and name not in observations.TABLE:
-        raise unknown("observation", name, observations.TABLE)
-    names = [name] if name else list(observations.TABLE)
-    rows = [_row(key, observations.TABLE[key]) for key in names]
+    given = [f"--{_spelt(key)}" for key in ("plot", *HEAD_OPTIONS) if _is_given(key)]
+    if name is None and given:
+        raise click.UsageError(f"{given[0]} needs the NAME of an observation")
+    if name is None:
+        rows = [_row(key, entry.head) for key, entry in observations.TABLE.items()]
+    else:
+        head = _head(name, options)
+        rows = [_row(name, head)]
+        if plot is not None:
+            _plot(head, plot)
     if as_json:
         echo_json(rows)
         return
@@ -34,19 +50,51 @@ def obs(name: str | None, as_json: bool) -> None:
         click.echo(f"  range: {row['range']}   levels: {row['levels']} ({row['x']})")
 
 
-def _row(name: str, entry: Any) -> dict[str, Any]:
+def _is_given(key: str) -> bool:
+    source = click.get_current_context().get_parameter_source(key)
+    return source not in (None, ParameterSource.DEFAULT)
+
+
+def _spelt(key: str) -> str:
+    return {"interval": "range"}.get(key, key).replace("_", "-")
+
+
+def _head(name: str, options: dict[str, Any]) -> Head:
+    from pyro_vae.errors import InputError
+
+    if options["interval"] == "standardised":
+        raise InputError("--range standardised depends on the data: give LOW,HIGH here")
+    return head_of(name, **options)
+
+
+def _plot(head: Head, path: Path) -> None:
+    from pyro_vae.measures import curves_of
+    from pyro_vae.training.portraits import draw_observation
+
+    draw_observation(curves_of(head), path)
+    click.echo(f"drawn in {path}", err=True)
+
+
+def _row(name: str, head: Head) -> dict[str, Any]:
+    import torch
+
+    from pyro_vae import observations
     from pyro_vae.data import levels
 
-    head = entry.head
+    entry = observations.TABLE.get(name)
     return {
         "name": name,
-        "kind": head.kind,
-        "assumes": entry.assumes,
-        "parameters": {
-            key: f"per {param.scope}" if isinstance(param.scope, str) else f"= {param.scope:.4g}"
-            for key, param in head.parameters
-        },
-        "range": entry.range,
+        "kind": head.kind_on(torch.tensor([100], dtype=torch.uint8)),
+        "assumes": entry.assumes if entry else "",
+        "parameters": {key: _words(param) for key, param in head.parameters},
+        "range": entry.range if entry else "",
         "levels": head.levels,
         "x": levels.get(head.levels).describe,
     }
+
+
+def _words(param: Any) -> str:
+    if not isinstance(param.scope, str):
+        return f"= {param.scope:.4g}"
+    sources = {"data": " from the data", "residual": " from the error"}
+    return f"per {param.scope}{sources.get(param.origin, '')}"

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from .options import data_options, load_data
+from .options import data_options, load_data, load_run, own_head, png_option
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from pyro_vae import VAE
 
 __all__ = ["reconstruct", "sample"]
 
@@ -16,20 +23,23 @@ KINDS = ("mean", "mode", "sample", "parameter")
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @data_options
+@own_head
 @click.option(
     "--kind",
     multiple=True,
-    type=click.Choice(KINDS),
-    help="What of p(x|z) to show, a row each; may be repeated [mean].",
+    type=click.Choice((*KINDS, "all")),
+    help="What of p(x|z) to show, a row each; may be repeated; all: every kind that the "
+    "observation has [mean].",
 )
 @click.option("--count", default=16, show_default=True, help="Held-out images to show.")
 @click.option("--seed", default=0, show_default=True, help="Of --kind sample.")
-@click.option("--out", type=click.Path(path_type=Path), help="PNG [RUN/reconstructions.png].")
+@png_option("--out", help="Picture to write [RUN/reconstructions.png].")
 def reconstruct(
     run: Path,
     data: str | None,
     data_root: Path | None,
     download: bool,
+    obs: str | None,
     kind: tuple[str, ...],
     count: int,
     seed: int,
@@ -43,17 +53,20 @@ def reconstruct(
     from pyro_vae.training.pictures import draw_reconstructions
 
     _positive(count)
-    vae = pv.load(run)
+    vae = load_run(run, obs)
     images, _ = load_data(data, data_root, download, pv.training.read_config(run))
-    torch.manual_seed(seed)
     out = out or run / "reconstructions.png"
     test = as_images(images.test[:count], vae.data_shape)
+    if "all" in kind:
+        kind = tuple(_kinds(vae, test))
+    torch.manual_seed(seed)
     draw_reconstructions(vae, test, out, kind or ("mean",), count)
     click.echo(out)
 
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
+@own_head
 @click.option(
     "--kind",
     default="mean",
@@ -63,20 +76,34 @@ def reconstruct(
 )
 @click.option("--count", default=32, show_default=True, help="Latents to draw from the prior.")
 @click.option("--seed", default=0, show_default=True, help="Of the latents.")
-@click.option("--out", type=click.Path(path_type=Path), help="PNG [RUN/samples.png].")
-def sample(run: Path, kind: str, count: int, seed: int, out: Path | None) -> None:
+@png_option("--out", help="Picture to write [RUN/samples.png].")
+def sample(
+    run: Path, obs: str | None, kind: str, count: int, seed: int, out: Path | None
+) -> None:
     """Draw images from a RUN: p(x|z) at z drawn from the prior."""
     import torch
 
-    import pyro_vae as pv
     from pyro_vae.training.pictures import draw_samples
 
     _positive(count)
-    vae = pv.load(run)
+    vae = load_run(run, obs)
     torch.manual_seed(seed)
     out = out or run / "samples.png"
     draw_samples(vae, out, count, kind)
     click.echo(out)
+
+
+def _kinds(vae: VAE, images: Tensor) -> Iterator[str]:
+    """The kinds that the observation has on these images; says why the others are left out."""
+    from pyro_vae.errors import InputError
+
+    for kind in KINDS:
+        try:
+            vae.reconstruct(images, kind)
+        except InputError as error:
+            click.echo(f"{kind} left out: {error}", err=True)
+        else:
+            yield kind
 
 
 def _positive(count: int) -> None:

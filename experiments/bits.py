@@ -55,7 +55,7 @@ def run(name: str, head: pv.Head, data: pv.data.Data, seed: int, epochs: int) ->
 @click.option("--data-root", type=click.Path(path_type=Path))
 @click.option("--images", default=10_000, show_default=True, help="Training images.")
 @click.option("--held-out", default=1_000, show_default=True)
-@click.option("--epochs", default=20, show_default=True)
+@click.option("--epochs", default=8, show_default=True)
 @click.option("--seeds", default=3, show_default=True)
 def main(
     data: str, data_root: Path | None, images: int, held_out: int, epochs: int, seeds: int
