@@ -1,0 +1,211 @@
+r"""Bounds on log p(x): the importance-weighted one, and exact masses of levels under a density."""
+
+from __future__ import annotations
+
+import copy
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from pyro_vae.distributions import log_interval_mass
+from pyro_vae.errors import InputError
+from pyro_vae.evaluation.blocks import Block, encoded, evaluating, pieces, univariate
+from pyro_vae.evaluation.memory import bytes_of, bytes_per_image
+from pyro_vae.measures import fixed_noise
+from pyro_vae.vae import VAE
+
+__all__ = [
+    "Bounds",
+    "checked_particles",
+    "importance_bound",
+    "log_level_mass",
+    "masses_of",
+    "standard_error",
+]
+
+
+class Bounds(NamedTuple):
+    """Importance-weighted bounds per image, in nats, float64 (N,).
+
+    Attributes:
+        observed: Of log p(x), x as the observation takes it.
+        mass: Of the log-mass of the image's levels, where a density has it, else None.
+    """
+
+    observed: Tensor
+    mass: Tensor | None
+
+
+def checked_particles(iwae: Any) -> int:
+    """A number of particles.
+
+    Raises:
+        InputError: If it is not a positive integer.
+    """
+    if isinstance(iwae, bool) or not isinstance(iwae, int) or iwae < 1:
+        raise InputError(f"iwae must be a positive integer, the number of particles; got {iwae!r}")
+    return iwae
+
+
+def importance_bound(
+    vae: VAE, images: Tensor, iwae: int, memory_budget: str | int = "512MB", mass: bool = False
+) -> Bounds:
+    r"""The importance-weighted bound (Burda, Grosse and Salakhutdinov 2016).
+
+    .. math:: \log p(x) \ge E\Big[\log \frac1K \sum_{k=1}^K \frac{p(x|z_k)\,p(z_k)}{q(z_k|x)}\Big],
+        \qquad z_k \sim q(z|x)
+
+    Particles are drawn one by one for fixed blocks of images, so that neither the budget nor what
+    else is asked for changes them, and the first of K are those of any smaller K.
+
+    Args:
+        vae: The model.
+        images: Levels (uint8) or floats, (N, *data_shape).
+        iwae: K, the number of particles.
+        memory_budget: What decoding may take: bytes, or such as ``"512MB"``.
+        mass: Whether to bound the levels' mass, too; see :func:`log_level_mass`.
+
+    Raises:
+        InputError: If K is no positive integer, or the budget too small for one image.
+    """
+    checked_particles(iwae)
+    budget = bytes_of(memory_budget)
+    with evaluating(vae):
+        blocks = encoded(vae, images)
+        each = bytes_per_image(vae, blocks[0].x[:1], blocks[0].latent[:1]) * (2 if mass else 1)
+        if each > budget:
+            raise InputError(
+                f"memory-budget must be at least {each / 1e6:.3g}MB, what one image takes here; "
+                f"got {memory_budget}"
+            )
+        parts = [
+            _block_bounds(vae, block, number, iwae, budget // each, mass)
+            for number, block in enumerate(blocks)
+        ]
+    masses = [part.mass for part in parts if part.mass is not None]
+    observed = torch.cat([part.observed for part in parts])
+    return Bounds(observed, torch.cat(masses) if len(masses) == len(parts) else None)
+
+
+def _block_bounds(
+    vae: VAE, block: Block, number: int, particles: int, at_once: int, mass: bool
+) -> Bounds:
+    """Bounds of a block, ``at_once`` pairs of particle and image at a time."""
+    images = min(len(block), at_once)
+    step = max(1, at_once // images)
+    weights, mass_weights = [], []
+    for first in range(0, particles, step):
+        z = _particles(block, number, range(first, min(first + step, particles)))
+        # Of the prior over the posterior, for all images of the block.
+        ratio = (vae.prior().log_prob(z) - block.posterior.log_prob(z)).double()
+        pairs = [_scored(vae, block, z, start, images, mass) for start in range(0, len(block), images)]
+        weights.append(ratio + torch.cat([pair[0] for pair in pairs], -1))
+        levels = [pair[1] for pair in pairs if pair[1] is not None]
+        if levels:
+            mass_weights.append(ratio + torch.cat(levels, -1))
+    bounds = [
+        torch.cat(part).logsumexp(0) - math.log(particles) if part else None
+        for part in (weights, mass_weights)
+    ]
+    assert bounds[0] is not None
+    return Bounds(bounds[0], bounds[1])
+
+
+def _particles(block: Block, number: int, which: range) -> Tensor:
+    """Particles of a block by their numbers, (len(which), n, L)."""
+    drawn = []
+    with fixed_noise(0, block.x.device):
+        for particle in which:
+            # Only 32 bits of a seed count on a CPU. Block numbers stay those of no other noise.
+            torch.manual_seed((number * 1_000_003 + particle + 1) % 2**32)
+            drawn.append(block.posterior.rsample())
+    return torch.stack(drawn)
+
+
+def _scored(
+    vae: VAE, block: Block, z: Tensor, start: int, images: int, mass: bool
+) -> tuple[Tensor, Tensor | None]:
+    """log p(x|z) of some images, float64 (particles, images), and the log-mass of their levels."""
+    rows = slice(start, start + images)
+    x = block.x[rows]
+    p = vae.decode(z[:, rows], x)
+    levels = log_level_mass(vae, p, block.images[rows]) if mass else None
+    return p.log_prob(x).double(), None if levels is None else levels.double()
+
+
+def masses_of(vae: VAE, blocks: list[Block]) -> Tensor | None:
+    """Log-mass of each image's levels under a density, at the latents of the ELBO, (N,).
+
+    Args:
+        vae: The model, in evaluation mode.
+        blocks: Of uint8 images.
+
+    Returns:
+        Nats per image, float64; None where the density has no mass of an interval.
+    """
+    found = []
+    for block, rows in pieces(blocks):
+        x = block.x[rows]
+        value = log_level_mass(vae, vae.decode(block.latent[rows], x), block.images[rows])
+        if value is None:
+            return None
+        found.append(value.double())
+    return torch.cat(found)
+
+
+def log_level_mass(vae: VAE, p: Any, levels: Tensor) -> Tensor | None:
+    r"""Log of the mass that a density gives to each image's own levels, summed over pixels.
+
+    .. math:: \sum_d \log [F_d(e_{k_d+1}) - F_d(e_{k_d})],
+        \qquad e_k = a + (b - a)\,\frac{k}{256}
+
+    for data on [a, b]. What lies outside [a, b] is given to no level. By Jensen's inequality the
+    log-density at dequantised levels, minus D log(256/(b − a)), is below this on average.
+
+    Args:
+        vae: The model, for its interval and shape.
+        p: p(x|z), batch_shape (..., N).
+        levels: uint8 (N, *data_shape).
+
+    Returns:
+        Shape (..., N), in nats; None where p has neither an interval mass nor a cdf.
+    """
+    base = univariate(p, vae.data_shape)
+    if base is None:
+        return None
+    low, high = vae.obs.interval
+    k = levels.to(torch.float32)
+    lo, hi = (low + (high - low) * edge / 256 for edge in (k, k + 1))
+    mass = _interval(base, lo, hi)
+    if mass is None or not bool(torch.isfinite(mass).all()):
+        return None
+    dims = len(vae.data_shape)
+    return mass.flatten(mass.dim() - dims).sum(-1)
+
+
+def _interval(base: Any, lo: Tensor, hi: Tensor) -> Tensor | None:
+    try:
+        return log_interval_mass(base, lo, hi)
+    except TypeError:
+        pass
+    try:
+        twin = _in_float64(base)
+        return (twin.cdf(hi.double()) - twin.cdf(lo.double())).log()
+    except NotImplementedError:
+        return None
+
+
+def _in_float64(base: Any) -> Any:
+    """A copy whose own tensors are float64: the cdf of far tails is rounded otherwise."""
+    twin = copy.copy(base)
+    for name, value in vars(base).items():
+        if isinstance(value, Tensor) and value.is_floating_point():
+            setattr(twin, name, value.double())
+    return twin
+
+
+def standard_error(values: Tensor) -> float | None:
+    """Of the mean of values (N,), None for one value."""
+    return float(values.double().std() / math.sqrt(len(values))) if len(values) > 1 else None

@@ -1,0 +1,136 @@
+"""Reconstructions by kind: mean, mode, sample and parameter, each against the data."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn.functional import conv2d
+
+from pyro_vae.errors import InputError
+from pyro_vae.evaluation.blocks import DRAWN
+from pyro_vae.measures import fixed_noise
+from pyro_vae.vae import KINDS, VAE
+
+__all__ = ["COMPARED", "compare", "describe", "reconstructed", "reconstruction_scores"]
+
+COMPARED = 1000
+"""Images that are reconstructed in every kind, the first ones."""
+
+DARK, LIGHT = 0.02, 0.98
+"""Below and above these a pixel counts as saturated."""
+
+_LAPLACIAN = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
+_WINDOW = 11  # of the structural similarity
+
+
+def reconstructed(vae: VAE, images: Tensor, kind: str) -> Tensor:
+    """Reconstructions of any number of images, those of ``"sample"`` the same from call to call.
+
+    Raises:
+        InputError: If the observation has no such picture.
+    """
+    parts = []
+    for start in range(0, len(images), DRAWN):
+        with fixed_noise(3_000_003 + start, images.device):
+            parts.append(vae.reconstruct(images[start : start + DRAWN], kind))
+    return torch.cat(parts)
+
+
+def reconstruction_scores(
+    vae: VAE, images: Tensor, target: Tensor, mean: Tensor | None = None
+) -> dict[str, Any]:
+    """Scores of every kind of reconstruction that the observation has, and the data's own.
+
+    Args:
+        vae: The model, in evaluation mode.
+        images: Levels (uint8) or floats, (N, *data_shape); the first :data:`COMPARED` count.
+        target: The same as pictures.
+        mean: Their mean reconstructions, where they are at hand.
+
+    Returns:
+        ``images``, ``data`` (what :func:`describe` says of them), and for each kind what
+        :func:`compare` and :func:`describe` say.
+    """
+    images, target = images[:COMPARED], target[:COMPARED]
+    eight_bit = vae.levels.eight_bit
+    scores: dict[str, Any] = {"images": len(images)}
+    scores["data"] = describe(target, eight_bit)
+    for kind in KINDS:
+        try:
+            known = kind == "mean" and mean is not None
+            shown = mean[: len(images)] if known else reconstructed(vae, images, kind)  # type: ignore[index]
+        except InputError:
+            continue
+        scores[kind] = {**compare(shown, target, eight_bit), **describe(shown, eight_bit)}
+    return scores
+
+
+def compare(shown: Tensor, target: Tensor, eight_bit: bool = True) -> dict[str, float | None]:
+    r"""Errors of pictures.
+
+    Args:
+        shown: (N, *data_shape).
+        target: Of the same shape.
+        eight_bit: Whether they are pictures on [0, 1], of which there are PSNR and SSIM.
+
+    Returns:
+        ``mse`` and ``mae`` per pixel; ``psnr`` :math:`-10 \log_{10} \mathrm{MSE}` in dB, and
+        ``ssim``, the structural similarity of Wang et al. 2004 averaged over images (None for
+        vectors and for images below 11 × 11).
+    """
+    error = (shown - target).double()
+    mse = float(error.square().mean())
+    scores: dict[str, float | None] = {"mse": mse, "mae": float(error.abs().mean())}
+    if eight_bit:
+        scores["psnr"] = -10 * math.log10(mse) if mse > 0 else None
+        scores["ssim"] = _ssim(shown, target)
+    return scores
+
+
+def describe(shown: Tensor, eight_bit: bool = True) -> dict[str, float | None]:
+    """What pictures look like by themselves.
+
+    Args:
+        shown: (N, *data_shape).
+        eight_bit: Whether they are pictures on [0, 1], which can be saturated.
+
+    Returns:
+        ``darkest`` and ``lightest`` value; the fractions of pixels that are ``dark`` (< 0.02) and
+        ``light`` (> 0.98); ``sharpness``, the variance of the Laplacian of each image, averaged
+        over images (None for vectors).
+    """
+    values: dict[str, float | None] = {
+        "darkest": float(shown.min()),
+        "lightest": float(shown.max()),
+    }
+    if eight_bit:
+        values["dark"] = float((shown < DARK).double().mean())
+        values["light"] = float((shown > LIGHT).double().mean())
+        values["sharpness"] = _sharpness(shown)
+    return values
+
+
+def _sharpness(shown: Tensor) -> float | None:
+    if shown.dim() != 4 or min(shown.shape[-2:]) < 3:
+        return None
+    planes = shown.float().flatten(0, 1)[:, None]
+    edges = conv2d(planes, _LAPLACIAN.to(planes)[None, None])
+    return float(edges.reshape(len(shown), -1).var(-1, correction=0).mean())
+
+
+def _ssim(shown: Tensor, target: Tensor) -> float | None:
+    if shown.dim() != 4 or min(shown.shape[-2:]) < _WINDOW:
+        return None
+    # Imported only here: it takes a second.
+    from torchmetrics.functional.image import structural_similarity_index_measure
+
+    values: list[Tensor] = []
+    for ours, theirs in zip(shown.float().split(DRAWN), target.float().split(DRAWN), strict=True):
+        value = structural_similarity_index_measure(
+            ours, theirs, data_range=1.0, reduction="none"
+        )
+        values.append(torch.as_tensor(value).reshape(-1))
+    return float(torch.cat(values).mean())
