@@ -1,6 +1,6 @@
 """What a training step costs under each observation, against Bernoulli's.
 
-    python -m benchmarks.observations
+    python -m benchmarks.observations [--write]
 
 Each round runs a few steps under every observation in turn, so that a busy machine slows all of
 them; a ratio is the median over rounds of (its time / Bernoulli's time of the same round). The
@@ -13,6 +13,7 @@ import argparse
 import json
 import statistics
 import time
+from pathlib import Path
 from typing import Any
 
 import pyro
@@ -24,6 +25,9 @@ from pyro_vae.measures import local_params
 from pyro_vae.training.settings import Settings
 from pyro_vae.training.state import State
 
+COSTS = Path(pv.observations.__file__).with_name("costs.json")
+KEY = "times bernoulli"
+
 
 def main() -> None:
     """Print a line per observation, or JSON."""
@@ -31,9 +35,14 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=9)
     parser.add_argument("--steps", type=int, default=5)
     parser.add_argument("--json", action="store_true")
+    parser.add_argument("--write", action="store_true", help="Keep the medians for `pyro-vae obs`.")
     options = parser.parse_args()
     torch.set_num_threads(1)
     ratios = measure(options.rounds, options.steps)
+    if options.write:
+        costs = {name: round(median, 2) for name, (_, median, _) in ratios.items()}
+        text = json.dumps({"made by": "python -m benchmarks.observations", KEY: costs}, indent=2)
+        COSTS.write_text(text + "\n", encoding="utf-8")
     if options.json:
         print(json.dumps(ratios, indent=2))
         return

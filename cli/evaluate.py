@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import math
+import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +14,34 @@ from .options import as_json, data_options, echo_json, load_data, load_run, own_
 
 __all__ = ["evaluate"]
 
+WIDTH = 80
+LABEL = 24
+NOT_BEATEN = "NOT BEATEN by this run"
+COLUMNS = ("mse", "mae", "psnr", "ssim", "dark", "light", "darkest", "lightest", "sharpness")
+
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @data_options
 @own_head
+@click.option(
+    "--iwae",
+    type=int,
+    metavar="K",
+    help="Add the importance-weighted bound with K particles.",
+)
+@click.option(
+    "--memory-budget",
+    default="512MB",
+    show_default=True,
+    metavar="SIZE",
+    help="What decoding particles may take; the scores do not depend on it.",
+)
+@click.option(
+    "--labels/--no-labels",
+    default=None,
+    help="Colour the latents by the data's labels [where there are any].",
+)
 @as_json
 def evaluate(
     run: Path,
@@ -23,47 +49,168 @@ def evaluate(
     data_root: Path | None,
     download: bool,
     obs: str | None,
+    iwae: int | None,
+    memory_budget: str,
+    labels: bool | None,
     as_json: bool,
 ) -> None:
-    """Score a RUN on held-out images, with the baselines that keep the scores honest."""
+    """Score a RUN on held-out images, with the baselines that keep the scores honest.
+
+    Leaves evaluation.json and pictures in the RUN: latents, traversals, interpolations, kinds of
+    reconstructions and calibration.
+    """
     import pyro_vae as pv
+    from pyro_vae.evaluation import write_evaluation
 
     vae = load_run(run, obs)
-    images, _ = load_data(data, data_root, download, pv.training.read_config(run))
-    scores = pv.evaluate(vae, images.test)
+    images, described = load_data(data, data_root, download, pv.training.read_config(run))
+    if labels and images.test_labels is None:
+        raise pv.InputError(f"--labels needs labels, {described['name']} has none")
+    scores: dict[str, Any] = {"data": described["name"]}
+    scores |= pv.evaluate(
+        vae, images.test, train=images.train, iwae=iwae, memory_budget=memory_budget
+    )
+    classes = None if labels is False else images.test_labels
+    files = write_evaluation(vae, images.test, scores, run, classes)
+    for path in files:
+        click.echo(path, err=True)
     if as_json:
         echo_json(scores)
         return
     click.echo(f"{vae.obs.title}, a {scores['kind']} on these {scores['images']} images")
-    for label, text in _rows(scores):
-        click.echo(f"  {label:<22} {text}")
+    for line in _lines(scores):
+        click.echo(line)
 
 
-def _rows(scores: dict[str, Any]) -> list[tuple[str, str]]:
+def _lines(scores: dict[str, Any]) -> Iterator[str]:
+    for rows in (_nats(scores), _bits(scores), _latents(scores), _pictures(scores)):
+        for label, text in rows:
+            yield from _row(label, text)
+    yield from _kinds(scores["reconstructions"])
+    if scores["calibration"] is not None:
+        for label, text in _calibration(scores["calibration"]):
+            yield from _row(label, text)
+
+
+def _row(label: str, text: str) -> list[str]:
+    """A line, or several where the text is long."""
+    # Not by textwrap alone: it would drop the blanks that align numbers.
+    if len(text) <= WIDTH - LABEL:
+        return [f"{label:<{LABEL}}{text}"]
+    indent = " " * LABEL
+    return textwrap.wrap(text, WIDTH, initial_indent=f"{label:<{LABEL}}", subsequent_indent=indent)
+
+
+def _error(value: float | None, digits: int) -> str:
+    return "" if value is None else f" ± {value:.{digits}f}"
+
+
+def _nats(scores: dict[str, Any]) -> Iterator[tuple[str, str]]:
     name = "elbo" if scores["objective"] is None else "objective"
-    beaten = scores[name] > scores["collapsed"]
-    mark = "best constant prediction" if beaten else "NOT BEATEN by this run"
-    rows = [
-        (name, f"{scores[name]:10.2f} nats per image, higher is better"),
-        ("  if collapsed", f"{scores['collapsed']:10.2f} nats per image, {mark}"),
-        ("reconstruction", f"{scores['reconstruction']:10.2f} nats per image"),
-        ("kl", f"{scores['kl']:10.2f} nats per image"),
-        ("active units", f"{scores['active_units']:10d} of {len(scores['kl_per_latent'])}"),
-    ]
-    if scores["bits_per_dim"] is None:
-        why = "not a likelihood" if name == "objective" else "needs 8-bit data"
-        rows.append(("bits per dimension", f"{'-':>10} {why}"))
-    else:
-        rows += [
-            ("bits per dimension", f"{scores['bits_per_dim']:10.3f} lower is better (uniform: 8)"),
-            ("  if collapsed", f"{scores['collapsed_bits_per_dim']:10.3f}"),
-        ]
+    error = _error(scores["elbo_standard_error"], 2)
+    yield name, f"{scores[name]:10.2f} nats per image{error}, higher is better"
+    if scores["iwae"] is not None:
+        iwae = scores["iwae"]
+        mark = "" if iwae["beats_collapsed"] else ", below the collapsed one"
+        error = _error(iwae["standard_error"], 2)
+        yield f"  IWAE, K = {iwae['k']}", f"{iwae['bound']:10.2f} nats per image{error}{mark}"
+    mark = "best constant prediction" if scores["beats_collapsed"] else NOT_BEATEN
+    yield "  if collapsed", f"{scores['collapsed']:10.2f} nats per image, {mark}"
+    if scores["ppca"] is not None:
+        ppca = scores["ppca"]
+        yield "  probabilistic PCA", f"{ppca['log_likelihood']:10.2f} fitted to {ppca['fitted_to']}"
+    yield "reconstruction", f"{scores['reconstruction']:10.2f} nats per image"
+    yield "kl", f"{scores['kl']:10.2f} nats per image"
     if scores["frozen"] is not None:
-        frozen = scores["frozen"]
-        rows.append((frozen["name"], f"{frozen['elbo']:10.2f} elbo, nats per image"))
-    return [
-        *rows,
-        ("mse of the mean", f"{scores['mse']:10.4f} per pixel on [0, 1]"),
-        ("  of the mean image", f"{scores['mse_mean_image']:10.4f}"),
-        ("spread over inputs", f"{scores['spread']:10.4f} standard deviation; 0 if collapsed"),
-    ]
+        yield scores["frozen"]["name"], f"{scores['frozen']['elbo']:10.2f} elbo, nats per image"
+
+
+def _bits(scores: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if scores["bits_per_dim"] is None:
+        yield "bits per dimension", f"{'-':>10} {scores['no_bits']}"
+        return
+    beaten = scores["bits_per_dim"] < scores["collapsed_bits_per_dim"]
+    yield "bits per dimension", f"{scores['bits_per_dim']:10.3f} from the elbo, lower is better"
+    if scores["mass_bits_per_dim"] is not None:
+        yield "  by exact masses", f"{scores['mass_bits_per_dim']:10.3f} from the cdf at the levels"
+    iwae, ppca = scores["iwae"], scores["ppca"]
+    if iwae is not None:
+        error = _error(iwae["bits_per_dim_standard_error"], 4)
+        mass = iwae["mass_bits_per_dim"]
+        exact = "" if mass is None else f", {mass:.3f} by exact masses"
+        yield f"  IWAE, K = {iwae['k']}", f"{iwae['bits_per_dim']:10.3f}{error}{exact}"
+    mark = "best constant prediction" if beaten else NOT_BEATEN
+    yield "  if collapsed", f"{scores['collapsed_bits_per_dim']:10.3f} {mark}"
+    if ppca is not None and ppca["bits_per_dim"] is not None:
+        mark = "" if scores["bits_per_dim"] < ppca["bits_per_dim"] else f" {NOT_BEATEN}"
+        yield "  probabilistic PCA", f"{ppca['bits_per_dim']:10.3f} with as many latents{mark}"
+    if scores["uniform_bits_per_dim"] is not None:
+        mark = "" if scores["bits_per_dim"] < scores["uniform_bits_per_dim"] else f", {NOT_BEATEN}"
+        yield "  uniform", f"{scores['uniform_bits_per_dim']:10.3f} knowing nothing{mark}"
+
+
+def _latents(scores: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    each = scores["kl_per_latent"]
+    of = "" if each is None else f" of {len(each)}"
+    yield "active units", f"{scores['active_units']:10d}{of}"
+    if each is not None:
+        largest = sorted(each, reverse=True)
+        shown = " ".join(f"{value:.2f}" for value in largest[:8])
+        yield "  KL of each", f"{shown}{' ...' if len(largest) > 8 else ''} nats"
+    ceiling = scores["mutual_information_ceiling"]
+    text = f"{scores['mutual_information']:10.2f} nats, of at most {ceiling:.2f}"
+    count = round(math.exp(ceiling))
+    yield "  I(x; z)", f"{text}, the log of {count} images"
+    yield "  KL of q(z) to p(z)", f"{scores['marginal_kl']:10.2f} nats"
+    yield "  encoder's mean σ", f"{scores['encoder_sigma']:10.3f}"
+
+
+def _pictures(scores: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    mark = "" if scores["mse"] < scores["mse_mean_image"] else f" {NOT_BEATEN}"
+    yield "mse of the mean", f"{scores['mse']:10.4f} per pixel"
+    yield "  of the mean image", f"{scores['mse_mean_image']:10.4f}{mark}"
+    yield "spread over inputs", f"{scores['spread']:10.4f} standard deviation; 0 if collapsed"
+
+
+def _kinds(kinds: dict[str, Any]) -> Iterator[str]:
+    rows = {name: values for name, values in kinds.items() if isinstance(values, dict)}
+    there = [name for name in COLUMNS if any(name in values for values in rows.values())]
+    yield "by kind    " + "".join(f"{_short(name):>{_width(name)}}" for name in there)
+    for name, values in rows.items():
+        cells = (f"{_number(values.get(key)):>{_width(key)}}" for key in there)
+        yield f"  {name:<9}" + "".join(cells)
+
+
+def _short(name: str) -> str:
+    return {"lightest": "lightst", "sharpness": "sharp"}.get(name, name)
+
+
+def _width(name: str) -> int:
+    return 8 if name in ("darkest", "lightest") else 7
+
+
+def _number(value: float | None) -> str:
+    if value is None:
+        return "-"
+    if abs(value) >= 1e5:
+        return f"{value:.0e}"
+    return f"{value:.{4 if abs(value) < 1 else 2 if abs(value) < 100 else 0}f}"
+
+
+def _calibration(scores: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    distance = scores["pit_distance"]
+    yield "calibration", f"{distance:10.3f} distance of the integrals from uniform"
+    inside = ", ".join(f"{found:.1%} of {wanted:.0%}" for wanted, found in scores["coverage"])
+    yield "  central intervals", f"hold {inside}"
+    sigma = scores["sigma"]
+    if sigma is not None:
+        yield (
+            "  σ against error",
+            f"{sigma['predicted']:10.4f} predicted, {sigma['actual']:.4f} actual",
+        )
+        if sigma["image_correlation"] is not None:
+            yield "    over images", f"{sigma['image_correlation']:10.2f} correlation"
+    near = scores["neighbours"]
+    if near is not None:
+        text = f"{near['beside']:10.2f} beside, {near['below']:.2f} below; 0 if independent"
+        yield "  residuals correlate", text

@@ -12,6 +12,7 @@ from .options import HEAD_OPTIONS, as_json, echo_json, head_of, parameter_option
 
 if TYPE_CHECKING:
     from pyro_vae.heads import Head
+    from pyro_vae.observations import Entry
 
 __all__ = ["obs"]
 
@@ -32,22 +33,50 @@ def obs(name: str | None, plot: Path | None, as_json: bool, **options: Any) -> N
     given = [f"--{_spelt(key)}" for key in ("plot", *HEAD_OPTIONS) if _is_given(key)]
     if name is None and given:
         raise click.UsageError(f"{given[0]} needs the NAME of an observation")
-    if name is None:
-        rows = [_row(key, entry.head) for key, entry in observations.TABLE.items()]
-    else:
-        head = _head(name, options)
-        rows = [_row(name, head)]
-        if plot is not None:
-            _plot(head, plot)
+    head = None if name is None else _head(name, options)
+    if head is not None and plot is not None:
+        _plot(head, plot)
+    entries = observations.TABLE if name is None else {name: observations.TABLE.get(name)}
+    rows = [_row(key, head or entry.head, entry) for key, entry in entries.items()]
     if as_json:
         echo_json(rows)
-        return
-    for row in rows:
-        click.echo(f"{row['name']}  ({row['kind']})")
+    elif name is None:
+        _list(rows)
+    else:
+        _describe(rows[0])
+
+
+def _list(rows: list[dict[str, Any]]) -> None:
+    """Grouped by the data that they suit."""
+    from pyro_vae import observations
+
+    click.echo("`pyro-vae obs NAME` says more; × is a training step's cost against bernoulli's")
+    for group, title in observations.GROUPS.items():
+        click.echo(f"\n{title}")
+        for row in rows:
+            if row["group"] == group:
+                click.echo(f"  {row['name']}  ({row['kind']}{_times(row)})")
+                click.echo(f"    {row['assumes']}")
+    others = observations.available().keys() - observations.TABLE.keys()
+    if others:
+        click.echo("\nof other installed packages")
+        for other in sorted(others):
+            click.echo(f"  {other}")
+
+
+def _describe(row: dict[str, Any]) -> None:
+    click.echo(f"{row['name']}  ({row['kind']}{_times(row)})")
+    if row["assumes"]:
         click.echo(f"  {row['assumes']}")
-        parameters = ", ".join(f"{key} {scope}" for key, scope in row["parameters"].items())
-        click.echo(f"  parameters: {parameters}")
-        click.echo(f"  range: {row['range']}   levels: {row['levels']} ({row['x']})")
+    parameters = ", ".join(f"{key} {scope}" for key, scope in row["parameters"].items())
+    click.echo(f"  parameters: {parameters}")
+    click.echo(f"  levels: {row['levels']} ({row['x']})")
+    if row["range"]:
+        click.echo(f"  range: {row['range']}")
+
+
+def _times(row: dict[str, Any]) -> str:
+    return "" if row["cost"] is None else f", × {row['cost']:.2g}"
 
 
 def _is_given(key: str) -> bool:
@@ -75,16 +104,17 @@ def _plot(head: Head, path: Path) -> None:
     click.echo(f"drawn in {path}", err=True)
 
 
-def _row(name: str, head: Head) -> dict[str, Any]:
+def _row(name: str, head: Head, entry: Entry | None) -> dict[str, Any]:
     import torch
 
     from pyro_vae import observations
     from pyro_vae.data import levels
 
-    entry = observations.TABLE.get(name)
     return {
         "name": name,
+        "group": entry.group if entry else None,
         "kind": head.kind_on(torch.tensor([100], dtype=torch.uint8)),
+        "cost": observations.costs().get(name),
         "assumes": entry.assumes if entry else "",
         "parameters": {key: _words(param) for key, param in head.parameters},
         "range": entry.range if entry else "",

@@ -15,7 +15,7 @@ ROOMS = [
     ("networks", "data"),
     ("objectives", "schedules", "controllers"),
     ("heads",),
-    ("observations",),
+    ("observations", "testing"),
     ("vae",),
     ("measures",),
     ("training",),

@@ -16,7 +16,7 @@ from pyro_vae import VAE, Head, Param, evaluate, fit, measures, networks, observ
 from pyro_vae.data import Data
 
 WIDE = (0.0, 255.0)
-FAST = {"lr": 3e-3, "batch_size": 64}
+FAST: dict[str, Any] = {"lr": 3e-3, "batch_size": 64}
 
 
 def trained(head: Head, images: Tensor, epochs: int, **options: Any) -> tuple[VAE, Any]:

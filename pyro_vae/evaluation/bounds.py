@@ -2,7 +2,6 @@ r"""Bounds on log p(x): the importance-weighted one, and exact masses of levels 
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from pyro_vae.distributions import log_interval_mass
 from pyro_vae.errors import InputError
 from pyro_vae.evaluation.blocks import Block, encoded, evaluating, pieces, univariate
+from pyro_vae.evaluation.integrals import in_float64
 from pyro_vae.evaluation.memory import bytes_of, bytes_per_image
 from pyro_vae.measures import fixed_noise
 from pyro_vae.vae import VAE
@@ -100,7 +100,9 @@ def _block_bounds(
         z = _particles(block, number, range(first, min(first + step, particles)))
         # Of the prior over the posterior, for all images of the block.
         ratio = (vae.prior().log_prob(z) - block.posterior.log_prob(z)).double()
-        pairs = [_scored(vae, block, z, start, images, mass) for start in range(0, len(block), images)]
+        pairs = [
+            _scored(vae, block, z, start, images, mass) for start in range(0, len(block), images)
+        ]
         weights.append(ratio + torch.cat([pair[0] for pair in pairs], -1))
         levels = [pair[1] for pair in pairs if pair[1] is not None]
         if levels:
@@ -127,7 +129,7 @@ def _particles(block: Block, number: int, which: range) -> Tensor:
 def _scored(
     vae: VAE, block: Block, z: Tensor, start: int, images: int, mass: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """log p(x|z) of some images, float64 (particles, images), and the log-mass of their levels."""
+    """Of some images log p(x|z), float64 (particles, images), and the log-mass of their levels."""
     rows = slice(start, start + images)
     x = block.x[rows]
     p = vae.decode(z[:, rows], x)
@@ -191,19 +193,11 @@ def _interval(base: Any, lo: Tensor, hi: Tensor) -> Tensor | None:
     except TypeError:
         pass
     try:
-        twin = _in_float64(base)
-        return (twin.cdf(hi.double()) - twin.cdf(lo.double())).log()
+        twin = in_float64(base)
+        mass: Tensor = twin.cdf(hi.double()) - twin.cdf(lo.double())
     except NotImplementedError:
         return None
-
-
-def _in_float64(base: Any) -> Any:
-    """A copy whose own tensors are float64: the cdf of far tails is rounded otherwise."""
-    twin = copy.copy(base)
-    for name, value in vars(base).items():
-        if isinstance(value, Tensor) and value.is_floating_point():
-            setattr(twin, name, value.double())
-    return twin
+    return mass.log()
 
 
 def standard_error(values: Tensor) -> float | None:

@@ -39,8 +39,8 @@ def log_aggregate(blocks: list[Block], latents: Tensor) -> Tensor:
 def latent_scores(blocks: list[Block], kl: Tensor) -> dict[str, Any]:
     r"""How much the latents say of x, and how the aggregate posterior differs from the prior.
 
-    .. math:: \frac1M \sum_i \mathrm{KL}(q(z|x_i)\,\|\,p(z)) = I(x; z) + \mathrm{KL}(q(z)\,\|\,p(z)),
-        \qquad q(z) = \frac1M \sum_i q(z|x_i)
+    .. math:: \frac1M \sum_i \mathrm{KL}(q(z|x_i)\,\|\,p(z))
+        = I(x; z) + \mathrm{KL}(q(z)\,\|\,p(z)), \qquad q(z) = \frac1M \sum_i q(z|x_i)
 
     (Hoffman & Johnson 2016). Of M images at most log M nats can be told apart.
 

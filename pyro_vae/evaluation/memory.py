@@ -43,7 +43,7 @@ class _Tally(TorchDispatchMode):
     """Counts the bytes of every new tensor."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.bytes = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -56,7 +56,7 @@ class _Tally(TorchDispatchMode):
 
 
 def _storage(tensor: Tensor) -> int:
-    return tensor.untyped_storage().data_ptr()
+    return int(tensor.untyped_storage().data_ptr())
 
 
 def bytes_per_image(vae: VAE, x: Tensor, latent: Tensor) -> int:
@@ -71,4 +71,4 @@ def bytes_per_image(vae: VAE, x: Tensor, latent: Tensor) -> int:
     """
     with torch.no_grad(), _Tally() as tally:
         vae.decode(latent, x).log_prob(x)
-    return max(1, tally.bytes)
+    return max(1, int(tally.bytes))

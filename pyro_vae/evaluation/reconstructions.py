@@ -129,8 +129,6 @@ def _ssim(shown: Tensor, target: Tensor) -> float | None:
 
     values: list[Tensor] = []
     for ours, theirs in zip(shown.float().split(DRAWN), target.float().split(DRAWN), strict=True):
-        value = structural_similarity_index_measure(
-            ours, theirs, data_range=1.0, reduction="none"
-        )
+        value = structural_similarity_index_measure(ours, theirs, data_range=1.0, reduction="none")
         values.append(torch.as_tensor(value).reshape(-1))
     return float(torch.cat(values).mean())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -10,49 +11,114 @@ from torch import Tensor
 
 from pyro_vae import measures
 from pyro_vae.data import as_images
+from pyro_vae.errors import unknown
+from pyro_vae.evaluation.baselines import FITTED, fit_ppca, ppca_rows, uniform_bits
+from pyro_vae.evaluation.blocks import Block, encoded, evaluating
+from pyro_vae.evaluation.bounds import (
+    checked_particles,
+    importance_bound,
+    masses_of,
+    standard_error,
+)
+from pyro_vae.evaluation.calibration import calibration_scores
+from pyro_vae.evaluation.latents import latent_scores
+from pyro_vae.evaluation.memory import bytes_of
+from pyro_vae.evaluation.reconstructions import reconstructed, reconstruction_scores
 from pyro_vae.training.pictures import unit
 from pyro_vae.vae import VAE
 
-__all__ = ["evaluate"]
+__all__ = ["PARTS", "evaluate"]
+
+PARTS = ("ppca", "latents", "reconstructions", "calibration")
+"""What :func:`evaluate` adds to the scores, each under this name but the latents'."""
 
 
-def evaluate(vae: VAE, images: Any) -> dict[str, Any]:
-    """Scores of a VAE, the same from call to call.
+def evaluate(
+    vae: VAE,
+    images: Any,
+    *,
+    train: Any = None,
+    iwae: int | None = None,
+    memory_budget: str | int = "512MB",
+    parts: Collection[str] = PARTS,
+) -> dict[str, Any]:
+    """Scores of a VAE beside their baselines, the same from call to call.
 
     Args:
         vae: The model.
         images: uint8 levels or floats, (N, *data_shape).
+        train: The training images, which probabilistic PCA is then fitted to.
+        iwae: K, to add the importance-weighted bound with K particles.
+        memory_budget: What decoding these may take: bytes, or such as ``"512MB"``.
+        parts: Which of :data:`PARTS` to add.
 
     Returns:
-        ``kind`` (what the observation is on these images); ``elbo``, ``reconstruction``, ``kl``
-        and ``collapsed`` (the best constant prediction's ELBO) in nats per image; ``kl_per_latent``
-        in nats; ``active_units``; ``bits_per_dim`` and ``collapsed_bits_per_dim``; ``mse`` of the
-        mean reconstruction per pixel on [0, 1] and ``mse_mean_image``, that of the mean image;
-        ``frozen``, for a scale that is a residual: ``elbo`` and ``bits_per_dim`` with the scale of
-        the training data, else None; ``spread``, the standard deviation of the mean reconstruction
-        over images, averaged over pixels that vary by more than 0.05; ``images``, their number.
-        For a loss ``elbo`` and the bits are None and ``objective`` stands in their place.
+        ``kind`` (what the observation is on these images); ``elbo``, its ``elbo_standard_error``
+        over images, ``reconstruction``, ``kl`` and ``collapsed`` (the best constant prediction's
+        ELBO) in nats per image; ``beats_collapsed``; ``kl_per_latent`` in nats; ``active_units``;
+        ``bits_per_dim`` and ``collapsed_bits_per_dim``, ``mass_bits_per_dim`` (of a density by the
+        exact mass of each level) and ``uniform_bits_per_dim``, each None where there is none, and
+        then ``no_bits`` says why; ``mse`` of the mean reconstruction per pixel on [0, 1] and
+        ``mse_mean_image``, that of the mean image; ``frozen``, for a scale that is a residual:
+        ``elbo`` and ``bits_per_dim`` with the scale of the training data, else None; ``spread``,
+        the standard deviation of the mean reconstruction over images, averaged over pixels that
+        vary by more than 0.05; ``images``, their number; ``iwae``: None, or ``k``, ``bound``, its
+        ``standard_error`` over images, ``bits_per_dim`` with ``bits_per_dim_standard_error``, and
+        ``mass_bits_per_dim``. Then the parts: ``ppca``; ``mutual_information`` and the others of
+        :func:`~pyro_vae.evaluation.latents.latent_scores`; ``reconstructions`` by kind;
+        ``calibration``. For a loss ``elbo`` and the bits are None and ``objective`` stands in
+        their place.
 
     Raises:
-        InputError: If the images are empty, not finite, or of another shape than the model's.
+        InputError: If the images are empty, not finite, or of another shape than the model's, K is
+            no positive integer, the budget is no size, or a part is unknown.
+
+    Example:
+        >>> vae = VAE((4,), latent_dim=2, obs="categorical")
+        >>> scores = evaluate(vae, torch.zeros(3, 4, dtype=torch.uint8), parts=())
+        >>> scores["kind"], scores["uniform_bits_per_dim"], scores["iwae"]
+        ('mass', 8.0, None)
     """
+    if iwae is not None:
+        checked_particles(iwae)
+    bytes_of(memory_budget)
+    for part in set(parts) - set(PARTS):
+        raise unknown("part", part, PARTS)
     tensor = as_images(images, vae.data_shape)
+    fitted = tensor if train is None else as_images(train, vae.data_shape)
     kind = vae.obs.kind_on(tensor)
-    scores = measures.scores_of(measures.held_out_terms(vae, tensor), kind)
     collapsed = measures.best_constant(vae, tensor).reconstruction
-    bits: tuple[float | None, float | None] = (None, None)
-    if scores["elbo"] is not None and tensor.dtype == torch.uint8:
-        bits = (_bits(vae, scores["elbo"], kind), _bits(vae, collapsed, kind))
-    return {
-        "kind": kind,
-        **scores,
-        "frozen": _frozen(vae, tensor),
-        "collapsed": collapsed,
-        "bits_per_dim": bits[0],
-        "collapsed_bits_per_dim": bits[1],
-        **_pictures(vae, tensor),
-        "images": len(tensor),
-    }
+    with evaluating(vae):
+        terms = measures.held_out_terms(vae, tensor)
+        blocks = encoded(vae, tensor)
+        target = unit(vae, tensor)
+        mean = reconstructed(vae, tensor, "mean")
+        scores = measures.scores_of(terms, kind)
+        objective = scores[measures.scores.objective_key(kind)]
+        scores = {
+            "kind": kind,
+            **scores,
+            "elbo_standard_error": standard_error(terms.reconstruction - terms.kl),
+            "frozen": _frozen(vae, tensor),
+            "collapsed": collapsed,
+            "beats_collapsed": objective > collapsed,
+            **_bits_scores(vae, blocks, tensor, kind, scores, collapsed),
+            **_picture_scores(mean, target),
+            "images": len(tensor),
+            "iwae": None,
+        }
+        if iwae is not None and kind != "loss":
+            scores["iwae"] = _iwae(vae, tensor, kind, scores, iwae, memory_budget)
+        if "ppca" in parts:
+            scores["ppca"] = _ppca(vae, tensor, kind, fitted, train is not None)
+        if "latents" in parts:
+            scores.update(latent_scores(blocks, terms.kl))
+        if "reconstructions" in parts:
+            scores["reconstructions"] = reconstruction_scores(vae, tensor, target, mean)
+        if "calibration" in parts:
+            describes = kind != "loss" or _residual(vae)
+            scores["calibration"] = calibration_scores(vae, blocks) if describes else None
+    return scores
 
 
 def _bits(vae: VAE, elbo: float, kind: str) -> float:
@@ -60,9 +126,89 @@ def _bits(vae: VAE, elbo: float, kind: str) -> float:
     return measures.bits_per_dim(elbo, kind, vae.obs.levels, dims, vae.obs.interval)
 
 
+def _no_bits(vae: VAE, images: Tensor, kind: str) -> str | None:
+    """Why bits per dimension would mean nothing, or None where they do."""
+    if kind == "loss" and _residual(vae):
+        return "not a likelihood: σ is computed from the very x that it scores"
+    if kind == "loss" and vae.obs.levels == "grey":
+        return "not a likelihood: on grey pixels its exponential does not integrate to 1"
+    if kind == "loss":
+        return "not a likelihood: its head declares it a loss"
+    if kind == "density" and vae.obs.levels != "dequantised":
+        return "a density of real numbers: bits depend on their unit"
+    if kind == "density" and images.dtype != torch.uint8:
+        return "needs 8-bit data: floats have no levels"
+    return None
+
+
+def _residual(vae: VAE) -> bool:
+    return "residual" in vae.likelihood.origins()
+
+
+def _bits_scores(
+    vae: VAE,
+    blocks: list[Block],
+    images: Tensor,
+    kind: str,
+    scores: dict[str, Any],
+    collapsed: float,
+) -> dict[str, Any]:
+    why = _no_bits(vae, images, kind)
+    bits: dict[str, Any] = {
+        "bits_per_dim": None,
+        "collapsed_bits_per_dim": None,
+        "mass_bits_per_dim": None,
+        "uniform_bits_per_dim": None,
+        "no_bits": why,
+    }
+    if why is not None:
+        return bits
+    bits["bits_per_dim"] = _bits(vae, scores["elbo"], kind)
+    bits["collapsed_bits_per_dim"] = _bits(vae, collapsed, kind)
+    bits["uniform_bits_per_dim"] = uniform_bits(vae.obs.levels, kind)
+    if kind == "density":
+        masses = masses_of(vae, blocks)
+        if masses is not None:
+            bits["mass_bits_per_dim"] = _bits(vae, float(masses.mean()) - scores["kl"], "mass")
+    return bits
+
+
+def _iwae(
+    vae: VAE, images: Tensor, kind: str, scores: dict[str, Any], k: int, budget: str | int
+) -> dict[str, Any]:
+    wanted = scores["mass_bits_per_dim"] is not None
+    bounds = importance_bound(vae, images, k, budget, mass=wanted)
+    bound, error = float(bounds.observed.mean()), standard_error(bounds.observed)
+    valid = scores["bits_per_dim"] is not None
+    dims = math.prod(vae.data_shape)
+    mass = None if bounds.mass is None else _bits(vae, float(bounds.mass.mean()), "mass")
+    return {
+        "k": k,
+        "bound": bound,
+        "standard_error": error,
+        "bits_per_dim": _bits(vae, bound, kind) if valid else None,
+        "bits_per_dim_standard_error": error / (dims * math.log(2)) if valid and error else None,
+        "mass_bits_per_dim": mass,
+        "beats_collapsed": bound > scores["collapsed"],
+    }
+
+
+def _ppca(vae: VAE, images: Tensor, kind: str, fitted: Tensor, held_out: bool) -> Any:
+    """Probabilistic PCA with as many latents, in the ELBO's unit and in bits."""
+    if kind == "loss":
+        return None
+    fit = fit_ppca(ppca_rows(vae, fitted[:FITTED], kind), vae.latent_dim)
+    if fit is None:
+        return None
+    value = float(fit.log_prob(ppca_rows(vae, images, kind)).mean())
+    bits = None if _no_bits(vae, images, kind) else _bits(vae, value, kind)
+    on = "the training images" if held_out else "these images"
+    return {"log_likelihood": value, "bits_per_dim": bits, "fitted_to": on}
+
+
 def _frozen(vae: VAE, images: Tensor) -> dict[str, Any] | None:
     """Scores of a scale that is a residual, at its value on the training data: a real density."""
-    if "residual" not in vae.likelihood.origins():
+    if not _residual(vae):
         return None
     vae.likelihood.frozen = True
     try:
@@ -73,10 +219,7 @@ def _frozen(vae: VAE, images: Tensor) -> dict[str, Any] | None:
     return {"name": "normal, frozen σ", "elbo": scores["elbo"], "bits_per_dim": bits}
 
 
-def _pictures(vae: VAE, images: Tensor) -> dict[str, float]:
-    with measures.fixed_noise(0, images.device):
-        shown = torch.cat([vae.reconstruct(part) for part in images.split(measures.BLOCK)])
-    target = unit(vae, images)
+def _picture_scores(shown: Tensor, target: Tensor) -> dict[str, float]:
     varies = target.std(0, correction=0) > 0.05
     spread = shown.std(0, correction=0)[varies]
     return {

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from pyro_vae.heads import BuiltHead
 from pyro_vae.heads.families import Whole
+from pyro_vae.measures.spectra import Covariance
 
 __all__ = ["Curvature", "curvature_at"]
 
@@ -42,7 +43,7 @@ class Curvature(NamedTuple):
         return bool(torch.allclose(self.precision, self.precision[:1], rtol=1e-9, atol=0.0))
 
 
-def curvature_at(head: BuiltHead, mean: Tensor, variance: Tensor) -> Curvature:
+def curvature_at(head: BuiltHead, covariance: Covariance) -> Curvature:
     r"""The precision of the Gaussian that an observation is to second order.
 
     With the raw number r per pixel that fits the mean image, the loss per image is
@@ -54,8 +55,7 @@ def curvature_at(head: BuiltHead, mean: Tensor, variance: Tensor) -> Curvature:
 
     Args:
         head: The observation, built.
-        mean: The data's mean image in its unit, (D,).
-        variance: Of each of its numbers over the data, (D,).
+        covariance: The data's, in its unit.
     """
     scales = [param for name, param in head.head.parameters if name == "scale"]
     following = [param for param in scales if param.origin in ("learned", "residual")]
@@ -63,20 +63,22 @@ def curvature_at(head: BuiltHead, mean: Tensor, variance: Tensor) -> Curvature:
     single = per_pixel and head.grid_numbers == math.prod(head.data_shape)
     floor = max((param.floor_or_default() * head.head.unit for param in following), default=0.0)
     if not single:
-        return Curvature(torch.zeros_like(mean), False, True, False, floor)
+        return Curvature(torch.zeros_like(covariance.mean), False, True, False, floor)
     head = _with_free_location(head)
-    spread = variance.sqrt()
+    mean, spread = covariance.mean, covariance.variance.sqrt()
+    # A family need not know what to say of values that no image has.
+    below, above = ((mean + d).clamp(covariance.low, covariance.high) for d in (-spread, spread))
     with pyro.validation_enabled(False):
         raw = _fitting(head, mean)
         step = torch.full_like(mean, 1e-3)
         if "loc" in head.links:
-            reach = (_fitting(head, mean + spread) - _fitting(head, mean - spread)) / 2
+            reach = (_fitting(head, above) - _fitting(head, below)) / 2
             step = torch.where(reach > 0, reach, step)
         moved = (_score(head, raw - step, mean) - _score(head, raw + step, mean)) / (2 * step)
-        varied = _score(head, raw, mean + spread) - _score(head, raw, mean - spread)
-        precision = (varied / (2 * spread)).square() / moved
+        varied = _score(head, raw, above) - _score(head, raw, below)
+        precision = (varied / (above - below)).square() / moved
         precision = torch.where((moved > 0) & precision.isfinite(), precision, 0.0)
-        quadratic = _is_quadratic(head, raw, mean)
+        quadratic = _is_quadratic(head, below, mean, above)
     if quadratic:
         precision = _score(head, mean - 1, mean)
     shared = all(param.scope in ("dataset", "batch") for param in following)
@@ -114,13 +116,12 @@ def _fitting(head: BuiltHead, mean: Tensor) -> Tensor:
     return (low + high) / 2
 
 
-def _is_quadratic(head: BuiltHead, raw: Tensor, mean: Tensor) -> bool:
+def _is_quadratic(head: BuiltHead, *probes: Tensor) -> bool:
     """Whether the score is proportional to x − r wherever it is probed."""
     if "loc" not in head.links:
         return False
-    unit = _score(head, mean - 1, mean)
-    probes = [(mean, 0.5), (mean + 1, 2.0), (mean - 3, -1.0)]
+    unit = _score(head, probes[0] - 1, probes[0])
     return all(
-        torch.allclose(_score(head, at - distance, at), distance * unit, rtol=1e-5)
-        for at, distance in probes
+        torch.allclose(_score(head, x - distance, x), distance * unit, rtol=1e-5)
+        for x, distance in zip(probes, (0.5, 2.0, -1.0), strict=True)
     )

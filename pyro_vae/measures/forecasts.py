@@ -178,7 +178,7 @@ def forecast_of(vae: VAE, images: Tensor, beta: float = 1.0, limit: int | None =
         images = images[torch.linspace(0, len(images) - 1, limit).long().to(images.device)]
     low, high = interval = vae.obs.interval
     covariance = _covariance(images, vae.levels, interval)
-    found = curvature_at(vae.likelihood, covariance.mean, covariance.variance)
+    found = curvature_at(vae.likelihood, covariance)
     ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
     unit = float(vae.levels.shown(ends, interval).diff())
     # σ counts in the interval's unit, also where x is a level from 0 to 255.

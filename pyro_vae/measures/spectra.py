@@ -32,6 +32,8 @@ class Covariance:
 
     Attributes:
         count: Number of rows.
+        low: The smallest value of all.
+        high: The largest.
         mean: Of each column, (D,), float64.
         variance: Of each column about it, divided by the number of rows, (D,).
         trace: Sum of the variances, the sum of all eigenvalues.
@@ -45,9 +47,12 @@ class Covariance:
     def __init__(self, blocks: Blocks, dims: int) -> None:
         self._blocks, self.dims = blocks, dims
         self.count = 0
+        self.low, self.high = math.inf, -math.inf
         total = torch.zeros(dims, dtype=torch.float64)
         for block in self._rows():
             self.count, total = self.count + len(block), total + block.sum(0)
+            low, high = torch.aminmax(block)
+            self.low, self.high = min(self.low, float(low)), max(self.high, float(high))
         self.mean = total / self.count
         self._matrix: Tensor | None = None
         if dims <= WIDE:

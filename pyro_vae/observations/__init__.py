@@ -1,7 +1,17 @@
 """The stock observations, as one table: adding one is adding one entry."""
 
 from pyro_vae.observations.families import OnLevels
-from pyro_vae.observations.lookup import GROUP, available, get, resolve
+from pyro_vae.observations.lookup import GROUP, available, costs, get, resolve
 from pyro_vae.observations.table import GROUPS, TABLE, Entry
 
-__all__ = ["GROUP", "GROUPS", "TABLE", "Entry", "OnLevels", "available", "get", "resolve"]
+__all__ = [
+    "GROUP",
+    "GROUPS",
+    "TABLE",
+    "Entry",
+    "OnLevels",
+    "available",
+    "costs",
+    "get",
+    "resolve",
+]

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import importlib
+import json
 import os
 import sys
 from dataclasses import replace
+from functools import cache
+from importlib import resources
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -13,7 +16,7 @@ from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads import Head, Param
 from pyro_vae.observations.table import TABLE, Entry
 
-__all__ = ["GROUP", "available", "get", "resolve"]
+__all__ = ["GROUP", "available", "costs", "get", "resolve"]
 
 GROUP = "pyro_vae.observations"
 """Entry-point group of packages that add observations: name = module:attribute."""
@@ -25,6 +28,13 @@ def available() -> dict[str, Entry | None]:
     A stock name cannot be taken by another package.
     """
     return {**dict.fromkeys(_installed()), **TABLE}
+
+
+@cache
+def costs() -> dict[str, float]:
+    """A training step's cost against Bernoulli's, as ``benchmarks.observations`` measured it."""
+    file = resources.files("pyro_vae.observations").joinpath("costs.json")
+    return dict(json.loads(file.read_text(encoding="utf-8"))["times bernoulli"])
 
 
 def get(
