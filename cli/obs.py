@@ -36,8 +36,10 @@ def obs(name: str | None, plot: Path | None, as_json: bool, **options: Any) -> N
     head = None if name is None else _head(name, options)
     if head is not None and plot is not None:
         _plot(head, plot)
-    entries = observations.TABLE if name is None else {name: observations.TABLE.get(name)}
-    rows = [_row(key, head or entry.head, entry) for key, entry in entries.items()]
+    if name is None or head is None:
+        rows = [_row(key, entry.head, entry) for key, entry in observations.TABLE.items()]
+    else:
+        rows = [_row(name, head, observations.TABLE.get(name))]
     if as_json:
         echo_json(rows)
     elif name is None:

@@ -77,9 +77,7 @@ def reconstruct(
 @click.option("--count", default=32, show_default=True, help="Latents to draw from the prior.")
 @click.option("--seed", default=0, show_default=True, help="Of the latents.")
 @png_option("--out", help="Picture to write [RUN/samples.png].")
-def sample(
-    run: Path, obs: str | None, kind: str, count: int, seed: int, out: Path | None
-) -> None:
+def sample(run: Path, obs: str | None, kind: str, count: int, seed: int, out: Path | None) -> None:
     """Draw images from a RUN: p(x|z) at z drawn from the prior."""
     import torch
 

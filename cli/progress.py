@@ -79,7 +79,8 @@ class Watcher:
     def epoch(self, training: dict[str, Any], held_out: dict[str, Any] | None) -> None:
         """Print a line."""
         line = (
-            f"{training['epoch']:5d} {training['beta']:5.3g} | {'':8} {_figure(training[self.name], 9)} ="
+            f"{training['epoch']:5d} {training['beta']:5.3g} | {'':8}"
+            f" {_figure(training[self.name], 9)} ="
             f" {_figure(training['reconstruction'], 6)} − {_figure(training['kl'], 4)}"
             f" {training['active_units']:2d} |"
         )

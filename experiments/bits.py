@@ -56,15 +56,30 @@ def run(name: str, head: pv.Head, data: pv.data.Data, seed: int, epochs: int) ->
 @click.option("--images", default=10_000, show_default=True, help="Training images.")
 @click.option("--held-out", default=1_000, show_default=True)
 @click.option("--epochs", default=8, show_default=True)
-@click.option("--seeds", default=3, show_default=True)
+@click.option("--seed", "seeds", multiple=True, type=int, default=(0, 1, 2), show_default=True)
+@click.option(
+    "--lines",
+    type=click.Path(path_type=Path, exists=True),
+    help="Only print the table of runs made before: their JSON lines.",
+)
 def main(
-    data: str, data_root: Path | None, images: int, held_out: int, epochs: int, seeds: int
+    data: str,
+    data_root: Path | None,
+    images: int,
+    held_out: int,
+    epochs: int,
+    seeds: tuple[int, ...],
+    lines: Path | None,
 ) -> None:
-    """Print a JSON line per run, then the table."""
+    """Print a JSON line per run on stderr, then the table."""
+    if lines is not None:
+        read = [line for line in lines.read_text().splitlines() if line.startswith("{")]
+        click.echo(table([json.loads(line) for line in read]))
+        return
     loaded = pv.data.load(data, data_root)
     part = loaded._replace(train=loaded.train[:images], test=loaded.test[:held_out])
     rows = []
-    for seed in range(seeds):
+    for seed in seeds:
         for name, head in heads().items():
             rows.append(run(name, head, part, seed, epochs))
             click.echo(json.dumps(rows[-1]), err=True)

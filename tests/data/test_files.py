@@ -71,7 +71,11 @@ def test_other_files_are_refused(tmp_path: Path, arrays: dict[str, Any], words: 
 def test_a_missing_or_damaged_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="no such file"):
         data.load(str(tmp_path / "none.npy"))
-    for name, content in (("a.npy", b"not numbers"), ("b.npz", b"PK\x03\x04broken"), ("c.npz", b"")):
+    for name, content in (
+        ("a.npy", b"not numbers"),
+        ("b.npz", b"PK\x03\x04broken"),
+        ("c.npz", b""),
+    ):
         (tmp_path / name).write_bytes(content)
         with pytest.raises(InputError, match="not a readable"):
             data.load(str(tmp_path / name))
