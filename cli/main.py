@@ -10,6 +10,7 @@ import click
 from .audit import audit
 from .classify import classifier
 from .data import data
+from .diagnose import diagnose
 from .evaluate import evaluate
 from .fit import fit
 from .forecast import forecast
@@ -69,5 +70,16 @@ def main() -> None:
     """Variational autoencoders whose observation is swappable, correct and explained."""
 
 
-for command in (fit, reconstruct, sample, evaluate, forecast, audit, classifier, obs, data):
+for command in (
+    fit,
+    reconstruct,
+    sample,
+    evaluate,
+    forecast,
+    diagnose,
+    audit,
+    classifier,
+    obs,
+    data,
+):
     main.add_command(command)

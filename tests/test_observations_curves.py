@@ -156,6 +156,6 @@ def test_the_command_draws_and_describes_a_changed_observation(
     result = cli("obs", "normal-optimal-sigma", *words)
     assert result.exit_code == 0, result.output
     assert (tmp_path / "curves.png").read_bytes().startswith(PNG)
-    assert "normal-optimal-sigma  (loss)" in result.stdout
+    assert "normal-optimal-sigma  (loss" in result.stdout
     assert "scale per pixel from the error" in result.stdout
     assert "curves.png" in result.stderr

@@ -1,7 +1,16 @@
 """Diagnosis: what is wrong with a VAE, or with a loss, and what mends it."""
 
 from pyro_vae.diagnosis.audit import AuditReport, audit
-from pyro_vae.diagnosis.diagnose import Diagnosis, diagnose
+from pyro_vae.diagnosis.diagnose import Diagnosis, Verification, diagnose, verify
 from pyro_vae.diagnosis.forecasting import draw_forecast, forecast
 
-__all__ = ["AuditReport", "Diagnosis", "audit", "diagnose", "draw_forecast", "forecast"]
+__all__ = [
+    "AuditReport",
+    "Diagnosis",
+    "Verification",
+    "audit",
+    "diagnose",
+    "draw_forecast",
+    "forecast",
+    "verify",
+]

@@ -86,8 +86,8 @@ def curvature_at(head: BuiltHead, covariance: Covariance) -> Curvature:
 
 
 def _with_free_location(head: BuiltHead) -> BuiltHead:
-    """A copy in double precision whose location is the raw number itself: no link bends it."""
-    head = copy.deepcopy(head).double()
+    """A copy on the CPU, in double precision, whose location is the raw number itself."""
+    head = copy.deepcopy(head).cpu().double()
     head.offset = None
     if "loc" in head.links:
         head.links = {**head.links, "loc": lambda raw: raw}
@@ -97,11 +97,9 @@ def _with_free_location(head: BuiltHead) -> BuiltHead:
 def _score(head: BuiltHead, raw: Tensor, x: Tensor) -> Tensor:
     """Derivative of log p(x) by each pixel's raw number, (D,)."""
     raw = raw.detach().requires_grad_(True)
-    rest = raw.new_zeros(head.image_numbers)
-    device = next((b.device for b in head.buffers()), raw.device)
-    numbers = torch.cat([raw, rest]).to(device)
     with torch.enable_grad():
-        log_prob = head(numbers).log_prob(x.view(head.data_shape).to(device))
+        numbers = torch.cat([raw, raw.new_zeros(head.image_numbers)])
+        log_prob = head(numbers).log_prob(x.view(head.data_shape))
         (score,) = torch.autograd.grad(log_prob.sum(), raw)
     return score
 

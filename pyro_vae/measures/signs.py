@@ -7,16 +7,170 @@ from typing import Any
 
 import pyro.distributions as dist
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from pyro_vae.measures.scores import BLOCK
 from pyro_vae.vae import VAE
 
-__all__ = ["overfitting", "scale_note", "worse_than_mean_image"]
+__all__ = [
+    "DEAD",
+    "FALLEN",
+    "FIRST",
+    "IGNORED_MEND",
+    "KL_PEAK",
+    "SILENT",
+    "collapsed",
+    "collapsed_words",
+    "dead_units",
+    "exploded",
+    "exploded_words",
+    "fallen_words",
+    "lower_rate",
+    "overfitting",
+    "scale_note",
+    "worse_than_mean_image",
+]
+
+FIRST = 50
+"""Steps in which a learning rate that is too high shows in the KL."""
+
+KL_PEAK = 1e3
+"""Nats per image within those steps; healthy runs peak at 15 to 107."""
+
+DEAD = 0.9
+"""Share of the encoder's ReLUs that are 0 for every image; healthy .37 to .47."""
+
+SILENT = 0.01
+"""Nats: the KL of a latent that says nothing."""
+
+FALLEN = 0.15
+"""Share of what the held-out score had gained; a healthy default run comes to a tenth."""
+
+IGNORED_MEND = "a decoder that uses z, another --seed, or --beta linear:0,1,epochs=10"
 
 _WAIT = 5
-_FALL = 0.10
 _EPOCHS = 3
+_STEPS = 300
+
+
+def exploded_words(peak: float | None, dead: float | None, finite: bool = True) -> str:
+    """What speaks for a learning rate that is too high.
+
+    Args:
+        peak: Largest KL of the first steps, nats per image.
+        dead: Share of the encoder's ReLUs that are 0 for every image.
+        finite: Whether weights and losses are finite.
+    """
+    said = [] if peak is None else [f"the KL reached {peak:.3g} nats in its first steps"]
+    if dead is not None:
+        said.append(f"{dead:.0%} of the encoder's units are 0 for every image")
+    if not finite:
+        said.append("weights or losses are not finite")
+    return "; ".join(said)
+
+
+def lower_rate(lr: float) -> float:
+    """A learning rate to try where this one was too high."""
+    return min(1e-3, lr / 10)
+
+
+def collapsed_words(active: int, latent_dim: int, largest: float | None) -> str:
+    """What collapse is, in numbers.
+
+    Args:
+        active: Number of active units.
+        latent_dim: Length of z.
+        largest: Largest KL of a latent, nats; None where it is not known by latent.
+    """
+    said = f"{active} of {latent_dim} units are active"
+    return said if largest is None else f"{said}, the largest KL of one is {largest:.2g} nats"
+
+
+def fallen_words(share: float) -> str:
+    """How far a held-out score has come down."""
+    if share > 1:
+        return "has lost more than it had gained"
+    return f"has lost {share:.0%} of what it had gained"
+
+
+def exploded(
+    vae: VAE, images: Tensor, steps: Sequence[dict[str, Any]], active_units: int, lr: float
+) -> str | None:
+    """Whether the first steps have thrown the encoder out of its range for good.
+
+    Args:
+        vae: The model.
+        images: Training images, levels (uint8) or floats; the first ones are looked at.
+        steps: The steps' records.
+        active_units: Active units of the last epoch.
+        lr: Learning rate.
+
+    Returns:
+        One line, or None: the KL must have exceeded 1,000 nats within the first 50 steps, and the
+        encoder's ReLUs be dead or no unit active.
+    """
+    peak = max(record["kl"] for record in steps[:FIRST])
+    if not peak >= KL_PEAK:
+        return None
+    dead = dead_units(vae, images[:BLOCK])
+    if active_units and (dead is None or dead < DEAD):
+        return None
+    said = exploded_words(peak, dead)
+    return f"learning-rate-too-high: {said}: start anew with --lr {lower_rate(lr):g}"
+
+
+def collapsed(training: Sequence[dict[str, Any]], latent_dim: int) -> str | None:
+    """Whether no latent has come to say anything.
+
+    Args:
+        training: The epochs' records of training images.
+        latent_dim: Length of z.
+
+    Returns:
+        One line, or None: no unit must have been active for 3 epochs at one β, after at least 300
+        steps.
+    """
+    last = training[-_EPOCHS:]
+    if len(last) < _EPOCHS or last[-1]["step"] < _STEPS:
+        return None
+    if any(record["active_units"] or record["beta"] != last[-1]["beta"] for record in last):
+        return None
+    each = last[-1]["kl_per_latent"]
+    said = collapsed_words(0, latent_dim, max(each) if each else None)
+    return f"collapsed: {said}, although the forecast is not collapse: {IGNORED_MEND}"
+
+
+@torch.no_grad()
+def dead_units(vae: VAE, images: Tensor) -> float | None:
+    """Share of the encoder's ReLU units that are 0 for every image; None where it has none.
+
+    Args:
+        vae: The model.
+        images: Levels (uint8) or floats, (N, *data_shape).
+    """
+    alive: dict[tuple[nn.Module, torch.Size], Tensor] = {}
+
+    def look(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        some = (output != 0).any(0)
+        # One module may serve several layers.
+        key = (module, some.shape)
+        alive[key] = some | alive.get(key, torch.zeros_like(some))
+
+    layers = [module for module in vae.encoder.modules() if isinstance(module, nn.ReLU)]
+    hooks = [layer.register_forward_hook(look) for layer in layers]
+    training = vae.training
+    vae.eval()
+    try:
+        for part in images.split(BLOCK):
+            vae.encode(part)
+    finally:
+        vae.train(training)
+        for hook in hooks:
+            hook.remove()
+    if not alive:
+        return None
+    total = sum(some.numel() for some in alive.values())
+    return 1 - float(sum(some.sum() for some in alive.values())) / total
 
 
 def overfitting(
@@ -30,19 +184,21 @@ def overfitting(
         key: ``"elbo"`` or ``"objective"``.
 
     Returns:
-        One line, or None: the held-out score must have been better by 10% of what it had gained,
+        One line, or None: the held-out score must have been better by 15% of what it had gained,
         at least 5 epochs ago.
     """
     if len(held_out) <= _WAIT or len(training) != len(held_out):
         return None
     scores = [record[key] for record in held_out]
     best = max(range(len(scores)), key=scores.__getitem__)
-    fallen = scores[best] - scores[-1] > _FALL * (scores[best] - scores[0])
-    if len(scores) - 1 - best < _WAIT or not fallen or training[-1][key] <= training[best][key]:
+    share = (scores[best] - scores[-1]) / max(scores[best] - scores[0], 1e-9)
+    if len(scores) - 1 - best < _WAIT or training[-1][key] <= training[best][key]:
+        return None
+    if share <= FALLEN:
         return None
     return (
         f"overfitting: the held-out {key} was best at epoch {held_out[best]['epoch']} "
-        f"({scores[best]:.1f}) and is {scores[-1]:.1f} now, while training's has risen: "
+        f"({scores[best]:.1f}) and {fallen_words(share)}, while training's has risen: "
         "share σ more widely (--sigma-per dataset), add --dropout, or stop earlier (--patience)"
     )
 

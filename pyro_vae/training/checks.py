@@ -12,6 +12,7 @@ from pyro_vae.vae import VAE
 
 __all__ = ["check_images"]
 
+
 @torch.no_grad()
 def check_images(vae: VAE, images: Tensor) -> None:
     """Refuse images that the observation gives no finite probability.

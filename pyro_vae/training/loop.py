@@ -17,6 +17,7 @@ from torch import Tensor
 from pyro_vae import measures
 from pyro_vae.data import as_images, split
 from pyro_vae.errors import TrainingError
+from pyro_vae.measures import signs
 from pyro_vae.training import pictures, runs
 from pyro_vae.training.checks import check_images
 from pyro_vae.training.events import FOLDER, Events
@@ -174,15 +175,28 @@ def _train(
                 stream.writelines(history.lines(start))
         events.write(history.records[start:])
         progress.epoch(record, scored)
-        _warn(measures.overfitting(*_epochs(history)), history, progress)
-        score = (history.epochs(), history.objective)
-        _warn(measures.worse_than_mean_image(state.vae, train, *score), history, progress)
+        for message in _signs(state, train, epoch, history):
+            _warn(message, history, progress)
         if state.end_epoch(scored, history):
             break
 
 
-def _epochs(history: History) -> tuple[list[dict[str, Any]], list[dict[str, Any]], str]:
-    return history.epochs(), history.epochs("held-out"), history.objective
+def _signs(state: State, train: Tensor, epoch: int, history: History) -> Iterator[str | None]:
+    """What the records so far give reason to warn of."""
+    training, key = history.epochs(), history.objective
+    if epoch == 1:
+        active, lr = training[-1]["active_units"], state.settings.lr
+        yield signs.exploded(state.vae, train, history.steps, active, lr)
+    if state.settled() and not _told_of_collapse(history):
+        yield signs.collapsed(training, state.vae.latent_dim)
+    yield signs.overfitting(training, history.epochs("held-out"), key)
+    yield signs.worse_than_mean_image(state.vae, train, training, key)
+
+
+def _told_of_collapse(history: History) -> bool:
+    """Whether a warning has named what collapse follows from."""
+    causes = ("this will", "learning-rate-too-high")
+    return any(message.startswith(causes) for message in history.warnings)
 
 
 def _warn(message: str | None, history: History, progress: Progress) -> None:

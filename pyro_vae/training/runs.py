@@ -20,7 +20,7 @@ from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads import Head, Param
 from pyro_vae.vae import VAE
 
-__all__ = ["FORMAT", "check_free", "load", "read_config", "save"]
+__all__ = ["FORMAT", "check_free", "load", "network_of", "read_config", "save"]
 
 FORMAT = 1
 CONFIG, WEIGHTS, METRICS = "config.json", "model.safetensors", "metrics.jsonl"
@@ -166,7 +166,7 @@ def load(
             tuple(spec["data_shape"]),
             spec["latent_dim"],
             _head_of(spec["obs"]) if obs is None else obs,
-            _network(spec["net"]) if net is None else net,
+            network_of(spec["net"]) if net is None else net,
             name,
         )
     except (KeyError, TypeError, AttributeError) as error:
@@ -184,7 +184,12 @@ def load(
     return vae.eval()
 
 
-def _network(spec: Mapping[str, Any]) -> networks.Networks:
+def network_of(spec: Mapping[str, Any]) -> networks.Networks:
+    """The stock networks that plain data describe, as :func:`pyro_vae.networks.spec` gives them.
+
+    Raises:
+        InputError: If the name is unknown.
+    """
     options = {key: value for key, value in spec.items() if key != "name"}
     if spec["name"] not in networks.NETWORKS:
         raise unknown("network", spec["name"], networks.NETWORKS)

@@ -183,7 +183,7 @@ def test_floats_outside_the_support_are_told_with_their_causes(
     obs: str, low: float, high: float, tmp_path: Path
 ) -> None:
     images = torch.linspace(low, high, 4 * 784).reshape(4, 1, 28, 28)
-    found = rf"{obs} wants images in \[0, 1\], got values from {low:g} to {high:g}; .*255.*-1\.\.1"
+    found = rf"{obs} wants data in \[0, 1\], got values from {low:g} to {high:g}; .*255.*-1\.\.1"
     with pytest.raises(InputError, match=found):
         fit(small(obs), images, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

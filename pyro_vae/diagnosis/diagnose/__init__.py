@@ -2,5 +2,6 @@
 
 from pyro_vae.diagnosis.diagnose.diagnosing import Diagnosis, diagnose
 from pyro_vae.diagnosis.diagnose.evidence import Evidence
+from pyro_vae.diagnosis.diagnose.verifying import Verification, verify
 
-__all__ = ["Diagnosis", "Evidence", "diagnose"]
+__all__ = ["Diagnosis", "Evidence", "Verification", "diagnose", "verify"]

@@ -11,19 +11,25 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from pyro_vae.diagnosis.diagnose.evidence import Evidence
+from pyro_vae.measures.signs import (
+    DEAD,
+    FALLEN,
+    IGNORED_MEND,
+    KL_PEAK,
+    SILENT,
+    exploded_words,
+    fallen_words,
+    lower_rate,
+)
 
 __all__ = ["TABLE", "VERDICTS", "Cause", "Situation", "causes_of", "verdict_of"]
 
-# Fixed before the trial of `python -m experiments.diagnosis`.
-KL_PEAK = 1e3  # nats per image in the first steps; healthy runs peak at 15 to 107
-DEAD = 0.9  # share of ReLUs that are always 0; healthy .37 to .47
+# Fixed before the trial of `python -m experiments.diagnosis`, as are those that training shares.
 FINISHED = 0.9  # of the β that was wanted
 FLAT = 0.05  # spread of reconstructions over inputs, relative to the data's; healthy .75 to .86
 COPIED = 1.05  # error with the latents of other images, over that with its own; healthy 3.9 to 9
 GOOD = 0.4  # squared error over the mean image's; healthy .19 to .30
-FALLEN = 0.15  # of what the held-out score had gained
 RISING = 0.05  # of all that was gained, within the last tenth of the steps
-SILENT = 0.01  # nats: the KL of a latent that says nothing
 
 
 @dataclass(frozen=True)
@@ -34,8 +40,9 @@ class Situation:
     settings: Mapping[str, Any]
     dims: int
     scale: str
-    range_width: float
+    interval: tuple[float, float]
     scaled: bool
+    pictures: bool
 
     @property
     def collapsed(self) -> bool:
@@ -85,17 +92,33 @@ class Cause:
 
 def _data_range(s: Situation) -> Cause | None:
     e = s.evidence
-    wide = s.range_width >= 10 and not s.scaled
-    outside = e.shown_low < -0.2 or e.shown_high > 1.2
+    low, high = s.interval
+    wide = high - low >= 10 and not s.scaled
+    outside = s.pictures and (e.shown_low < -0.2 or e.shown_high > 1.2)
     if not (wide or outside) or (e.error < GOOD and not s.collapsed and not outside):
         return None
+    mend, changes = _range_mend(s)
     return Cause(
         "data-range",
-        f"the data lie from {e.low:.3g} to {e.high:.3g} where the observation works, its mean "
-        f"reaches from {e.shown_low:.3g} to {e.shown_high:.3g} of their range",
-        "--range 0,1 (or --scale-with-range)",
-        {"interval": (0.0, 1.0)},
+        f"the data lie from {round(e.low, 3):g} to {round(e.high, 3):g} where the observation "
+        f"works from {low:g} to {high:g}, its mean reaches from {e.shown_low:.3g} to {e.shown_high:.3g} of that",
+        mend,
+        changes,
     )
+
+
+def _range_mend(s: Situation) -> tuple[str, dict[str, Any]]:
+    """The range that the data have, a scale that goes with it, or a mean that stays inside."""
+    low, high = s.interval
+    e = s.evidence
+    slack = 0.01 * (high - low)
+    if e.low < low - slack or e.high > high + slack:
+        low, high = math.floor(e.low), math.ceil(e.high)
+        changes = {"interval": (float(low), float(high)), "scaled": True, "link": "sigmoid"}
+        return f"--range {low},{high} --scale-with-range (or uint8 images)", changes
+    if high - low >= 10 and not s.scaled:
+        return "--range 0,1 (or --scale-with-range)", {"interval": (0.0, 1.0)}
+    return "--param loc=pixel,link=sigmoid", {"link": "sigmoid"}
 
 
 def _learning_rate(s: Situation) -> Cause | None:
@@ -104,13 +127,9 @@ def _learning_rate(s: Situation) -> Cause | None:
     exploded = e.kl_peak is not None and not e.kl_peak < KL_PEAK
     if e.finite and not (exploded and (dead or s.collapsed)):
         return None
-    said = [] if e.kl_peak is None else [f"the KL reached {e.kl_peak:.3g} nats in its first steps"]
-    if e.dead_units is not None:
-        said.append(f"{e.dead_units:.0%} of the encoder's units are 0 for every image")
-    if not e.finite:
-        said.append("weights or losses are not finite")
-    lr = min(1e-3, float(s.settings.get("lr", 1e-2)) / 10)
-    return Cause("learning-rate-too-high", "; ".join(said), f"--lr {lr:g}", {"lr": lr})
+    lr = lower_rate(float(s.settings.get("lr", 1e-2)))
+    said = exploded_words(e.kl_peak, e.dead_units, e.finite)
+    return Cause("learning-rate-too-high", said, f"--lr {lr:g}", {"lr": lr})
 
 
 def _warm_up(s: Situation) -> Cause | None:
@@ -217,7 +236,7 @@ def _encoder_ignored(s: Situation) -> Cause | None:
         "encoder-ignored",
         f"nothing asks for collapse (βσ²/λ₁ = {e.pressure or math.nan:.2g}), yet every z gives the "
         f"same picture (spread {e.prior_spread:.3f} of the data's)",
-        "a decoder that uses z, another --seed, or --beta linear:0,1,epochs=10",
+        IGNORED_MEND,
         {"beta": "linear:0,1,epochs=10"},
     )
 
@@ -245,7 +264,7 @@ def _flexible(s: Situation) -> Cause | None:
     said = (
         f"the squared error is {e.error:.2g} of the mean image's while the loss falls"
         if diverged
-        else f"the held-out score has lost {e.fallen:.0%} of what it had gained"
+        else f"the held-out score {fallen_words(e.fallen or 0)}"
     )
     return Cause(
         "sigma-too-flexible",
@@ -260,7 +279,7 @@ def _too_long(s: Situation) -> Cause | None:
         return None
     return Cause(
         "trained-too-long",
-        f"the held-out score has lost {s.evidence.fallen:.0%} of what it had gained, "
+        f"the held-out score {fallen_words(s.evidence.fallen or 0)}, "
         f"{s.evidence.gap:.0f} nats below the training score",
         "--patience 5 --keep-best, --dropout 0.2, or more images",
         {"patience": 5, "keep_best": True},

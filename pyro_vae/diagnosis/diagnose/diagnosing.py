@@ -10,6 +10,7 @@ from typing import Any
 from pyro_vae.data import as_images
 from pyro_vae.diagnosis.diagnose.causes import Cause, Situation, causes_of, verdict_of
 from pyro_vae.diagnosis.diagnose.evidence import Evidence, evidence_of
+from pyro_vae.measures.signs import collapsed_words, fallen_words
 from pyro_vae.training import History
 from pyro_vae.vae import VAE
 
@@ -33,6 +34,23 @@ class Diagnosis:
     causes: tuple[Cause, ...]
     evidence: Evidence
 
+    @property
+    def summary(self) -> str:
+        """What the verdict means here, in a few words."""
+        e = self.evidence
+        each = e.kl_per_latent
+        words = {
+            "healthy": "nothing speaks against it",
+            "underfitted": f"the squared error is {e.error:.2g} of the mean image's",
+            "overfitted": f"the held-out score {fallen_words(e.fallen or 0)}",
+            "diverging": "it gets worse while it trains",
+            "unfinished": "training ended too soon",
+        }
+        of_units = collapsed_words(e.active_units, e.latent_dim, each[0] if each else None)
+        if self.verdict == "collapsed" and e.active_units:
+            return f"all inputs give about one picture ({e.spread:.2g} of the data's spread)"
+        return words.get(self.verdict, of_units)
+
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         causes = [
@@ -41,6 +59,7 @@ class Diagnosis:
         ]
         return {
             "verdict": self.verdict,
+            "summary": self.summary,
             "causes": causes,
             "evidence": self.evidence.to_dict(),
         }
@@ -78,14 +97,14 @@ def diagnose(
     """
     tensor = as_images(images, vae.data_shape)[:_LIMIT]
     evidence = evidence_of(vae, tensor, history, settings or {})
-    low, high = vae.obs.interval
     situation = Situation(
         evidence,
         settings or {},
         math.prod(vae.data_shape),
         _scale_of(vae),
-        high - low,
+        vae.obs.interval,
         vae.obs.scaled,
+        vae.levels.eight_bit,
     )
     causes = causes_of(situation)
     return Diagnosis(verdict_of(situation, causes), causes, evidence)

@@ -8,24 +8,24 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyro_vae import measures, schedules
 from pyro_vae.diagnosis.forecasting import forecast
 from pyro_vae.errors import InputError
 from pyro_vae.links import Interval
-from pyro_vae.measures import Forecast
+from pyro_vae.measures import Forecast, signs
 from pyro_vae.training import History
 from pyro_vae.training.pictures import unit
 from pyro_vae.vae import VAE
 
 __all__ = ["Evidence", "evidence_of"]
 
-_FIRST = 50
-"""Steps in which a learning rate that is too high shows in the KL."""
-
 _MORE = 4
 """The forecast for more latents is made for this many times as many."""
+
+_TARGETS = ("target_kl", "target_reconstruction")
+"""Options under which β is adapted instead of given."""
 
 
 @dataclass(frozen=True)
@@ -116,11 +116,14 @@ def evidence_of(
     """
     history = history or History()
     beta, wanted = _betas(history, settings)
+    if not _finite_weights(vae):
+        return _nothing(vae, images, history, beta, wanted)
     with measures.fixed_noise(0, images.device):
         terms = measures.held_out_terms(vae, images)
         seen = _pictures(vae, images)
         sigma, rmse = _scales(vae, images)
-    low, high = _range(vae, images)
+        low, high = _range(vae, images)
+        forecasts = _forecasts(vae, images, beta)
     per_latent = terms.kl_per_latent
     constant = measures.best_constant(vae, images).reconstruction
     return Evidence(
@@ -138,10 +141,33 @@ def evidence_of(
         beta=beta,
         beta_wanted=wanted,
         **_course(history),
-        dead_units=_dead_units(vae, images),
+        dead_units=signs.dead_units(vae, images),
         saturated=_saturated(vae, images),
-        finite=_finite(vae, history),
-        **_forecasts(vae, images, beta),
+        finite=_finite(history),
+        **forecasts,
+    )
+
+
+def _nothing(vae: VAE, images: Tensor, history: History, beta: float, wanted: float) -> Evidence:
+    """What is left to say of a model whose weights are not finite."""
+    low, high = _range(vae, images)
+    unknown = dict.fromkeys(("shown_low", "shown_high", "kl", "error", "spread"), math.nan)
+    absent = dict.fromkeys(
+        ("kl_per_latent", "shuffled", "sigma", "dead_units", "pressure", "pressure_at_1",
+         "predicted", "predicted_more")
+    )  # fmt: skip
+    rest = dict.fromkeys(("prior_spread", "constant_gain", "rmse", "saturated"), math.nan)
+    known: dict[str, Any] = {**unknown, **absent, **rest, **_course(history)}
+    return Evidence(
+        images=len(images),
+        low=low,
+        high=high,
+        active_units=0,
+        latent_dim=vae.latent_dim,
+        beta=beta,
+        beta_wanted=wanted,
+        finite=False,
+        **known,
     )
 
 
@@ -151,24 +177,37 @@ def _falling(values: Tensor) -> tuple[float, ...]:
 
 def _betas(history: History, settings: Mapping[str, Any]) -> tuple[float, float]:
     """β at the end and β that was wanted."""
-    given = str(settings.get("beta", "1"))
+    adapted = any(settings.get(name) is not None for name in _TARGETS)
     try:
-        final = schedules.parse(given).final
+        final = schedules.parse(str(settings.get("beta", "1"))).final
     except ValueError:
-        final = math.nan
-    wanted = float("nan") if final is None else float(final)
+        final = None
+    wanted = math.nan if final is None or adapted else float(final)
     last = [record["beta"] for record in history.epochs()]
-    beta = float(last[-1]) if last else wanted
+    beta = float(last[-1]) if last else (1.0 if math.isnan(wanted) else wanted)
     return beta, beta if math.isnan(wanted) else wanted
 
 
+def _blocks(images: Tensor) -> tuple[Tensor, ...]:
+    """Blocks of about one size, so that none holds a single image."""
+    return images.chunk(-(-len(images) // measures.BLOCK))
+
+
+@torch.no_grad()
 def _pictures(vae: VAE, images: Tensor) -> dict[str, Any]:
     target = unit(vae, images)
-    shown = torch.cat([vae.reconstruct(part) for part in images.split(measures.BLOCK)])
+    parts, others = [], []
+    for part in _blocks(images):
+        # z alone is shuffled: a decoder that has another way to its image keeps it.
+        z = vae.encode(part).mean
+        for into, latents in ((parts, z), (others, z.roll(1, 0))):
+            mean = vae.obs.display(vae.decode(latents))
+            into.append(vae.levels.shown(mean, vae.obs.interval))
+    shown = torch.cat(parts)
     prior = vae.sample(min(len(images), measures.BLOCK))
     own = (shown - target).square().mean()
     floor = (target - target.mean(0)).square().mean()
-    other = (shown.roll(1, 0) - target).square().mean()
+    other = (torch.cat(others) - target).square().mean()
     data = target.std(0, correction=0).square().mean().sqrt()
     return {
         "shown_low": float(shown.min()),
@@ -187,21 +226,21 @@ def _ratio(part: Tensor, whole: Tensor) -> float:
 @torch.no_grad()
 def _scales(vae: VAE, images: Tensor) -> tuple[float | None, float]:
     """The observation's own standard deviation and the error, in units of the data's range."""
-    x = vae.observe(images)
-    likelihood = vae.decode(vae.encode(images).mean, x)
-    try:
-        sigma: Tensor | None = likelihood.variance.mean().sqrt()
-    except NotImplementedError:
-        sigma = None
+    variance, error = 0.0, 0.0
+    for part in _blocks(images):
+        x = vae.observe(part)
+        likelihood = vae.decode(vae.encode(part).mean, x)
+        share = len(part) / len(images)
+        error += share * float((vae.obs.display(likelihood) - x).square().mean())
+        try:
+            variance += share * float(likelihood.variance.mean())
+        except NotImplementedError:
+            variance = math.nan
     low, high = vae.obs.interval
     ends = vae.levels.shown(torch.tensor([low, high]), vae.obs.interval)
     width = float(ends[1] - ends[0]) / (high - low)
-    error = vae.obs.display(likelihood) - x
-    known = sigma is not None and bool(torch.isfinite(sigma))
-    return (
-        float(sigma) * width if known and sigma is not None else None,
-        float(error.square().mean().sqrt()) * width,
-    )
+    sigma = math.sqrt(variance) * width if math.isfinite(variance) else None
+    return sigma, math.sqrt(error) * width
 
 
 def _range(vae: VAE, images: Tensor) -> tuple[float, float]:
@@ -222,7 +261,7 @@ def _course(history: History) -> dict[str, Any]:
             sum(part) / len(part)
             for part in (scores[:tenth], scores[-2 * tenth : -tenth] or scores, scores[-tenth:])
         )
-        found["kl_peak"] = max(record["kl"] for record in steps[:_FIRST])
+        found["kl_peak"] = max(record["kl"] for record in steps[: signs.FIRST])
         found["steps"] = len(steps)
         found["rising"] = (last - before) / max(last - first, 1e-9) if len(steps) > 1 else None
         norms = sorted(record["gradient_norm"] for record in steps[-tenth:])
@@ -234,32 +273,6 @@ def _course(history: History) -> dict[str, Any]:
         found["gap"] = training[-1] - held_out[-1]
         found["fallen"] = (best - held_out[-1]) / max(best - held_out[0], 1e-9)
     return found
-
-
-@torch.no_grad()
-def _dead_units(vae: VAE, images: Tensor) -> float | None:
-    """Share of the encoder's ReLU units that are 0 for every image; None where it has none."""
-    alive: dict[nn.Module, Tensor] = {}
-
-    def look(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        some = (output != 0).any(0)
-        alive[module] = some | alive.get(module, torch.zeros_like(some))
-
-    layers = [module for module in vae.encoder.modules() if isinstance(module, nn.ReLU)]
-    hooks = [layer.register_forward_hook(look) for layer in layers]
-    training = vae.training
-    vae.eval()
-    try:
-        for part in images.split(measures.BLOCK):
-            vae.encode(part)
-    finally:
-        vae.train(training)
-        for hook in hooks:
-            hook.remove()
-    if not alive:
-        return None
-    total = sum(some.numel() for some in alive.values())
-    return 1 - float(sum(some.sum() for some in alive.values())) / total
 
 
 @torch.no_grad()
@@ -276,9 +289,12 @@ def _saturated(vae: VAE, images: Tensor) -> float:
     return float(torch.stack(found).max())
 
 
-def _finite(vae: VAE, history: History) -> bool:
-    weights = all(bool(torch.isfinite(p).all()) for p in vae.parameters())
-    return weights and all(math.isfinite(record["loss"]) for record in history.steps)
+def _finite_weights(vae: VAE) -> bool:
+    return all(bool(torch.isfinite(p).all()) for p in vae.parameters())
+
+
+def _finite(history: History) -> bool:
+    return all(math.isfinite(record["loss"]) for record in history.steps)
 
 
 def _forecasts(vae: VAE, images: Tensor, beta: float) -> dict[str, Any]:

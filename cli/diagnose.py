@@ -1,0 +1,212 @@
+"""``pyro-vae diagnose``."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import as_json, data_options, echo_json, load_data, load_run, own_head
+
+if TYPE_CHECKING:
+    from pyro_vae.diagnosis import Diagnosis, Verification
+    from pyro_vae.diagnosis.diagnose import Evidence
+    from pyro_vae.training import History
+
+__all__ = ["diagnose"]
+
+WIDTH = 80
+LABEL = 26
+METRICS = "metrics.jsonl"
+
+
+@click.command()
+@click.argument("run", type=click.Path(path_type=Path))
+@data_options
+@own_head
+@click.option(
+    "--verify",
+    "asked_verify",
+    is_flag=True,
+    help="Train anew, briefly and from the start, with the first cause's mend; the RUN is left "
+    "as it is.",
+)
+@as_json
+def diagnose(
+    run: Path,
+    data: str | None,
+    data_root: Path | None,
+    download: bool,
+    obs: str | None,
+    asked_verify: bool,
+    as_json: bool,
+) -> None:
+    """Say why a RUN gives what it gives, and what mends it.
+
+    Looks at the model, at held-out images, at the records of its training and at its options.
+    """
+    import pyro_vae as pv
+    from pyro_vae.diagnosis import verify
+
+    vae = load_run(run, obs)
+    config = pv.training.read_config(run)
+    images, described = load_data(data, data_root, download, config)
+    settings = config.get("fit") or {}
+    held_out = images.test if len(images.test) else None
+    shown = images.train if held_out is None else held_out
+    history = _history(run, config.get("kind", "density"))
+    found = pv.diagnose(vae, shown, history, settings)
+    verified: Verification | None = None
+    if asked_verify:
+        reason = _not_verified(found)
+        if reason is None:
+            click.echo("training anew with the mend ...", err=True)
+            verified = verify(vae, found, images.train, held_out, settings)
+        else:
+            click.echo(reason, err=True)
+    if as_json:
+        rest = {"verification": verified.to_dict()} if verified else {}
+        echo_json(_plain({"data": described["name"], **found.to_dict(), **rest}))
+        return
+    for line in _lines(found, "training" if held_out is None else "held-out"):
+        click.echo(line)
+    if verified is not None:
+        for line in _verified(verified):
+            click.echo(line)
+
+
+def _history(run: Path, kind: str) -> History | None:
+    """What training recorded, or None where nothing is left of it."""
+    from pyro_vae.training import History
+
+    try:
+        history = History.read(run / METRICS, kind)
+    except (FileNotFoundError, UnicodeDecodeError):
+        history = History()
+    if not history.records:
+        click.echo(f"no records in {METRICS}: the course of training is not known", err=True)
+        return None
+    return history
+
+
+def _not_verified(found: Diagnosis) -> str | None:
+    """Why there is nothing to verify, or None."""
+    if not found.causes:
+        return "nothing to verify: no cause was found"
+    if not found.causes[0].changes:
+        return f"nothing to verify: no option mends {found.causes[0].code}"
+    return None
+
+
+def _plain(value: Any) -> Any:
+    """Plain data in which a number that is not finite is null, which JSON has no word for."""
+    if isinstance(value, dict):
+        return {key: _plain(part) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(part) for part in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _lines(found: Diagnosis, split: str) -> Iterator[str]:
+    yield from _wrapped(f"{found.verdict}: {found.summary}", "")
+    for number, cause in enumerate(found.causes, 1):
+        yield ""
+        yield f"{number}. {cause.code}"
+        yield from _wrapped(cause.sentence, "   ")
+        how = f"pyro-vae fit ... {cause.mend}" if cause.mend.startswith("--") else cause.mend
+        yield from _wrapped(f"mend: {how}", "   ", "         ")
+    yield ""
+    yield f"evidence from {found.evidence.images} {split} images"
+    for label, text in _rows(found.evidence):
+        yield from _wrapped(text, f"  {label:<{LABEL - 2}}", " " * LABEL)
+
+
+def _wrapped(text: str, first: str, rest: str | None = None) -> list[str]:
+    return textwrap.wrap(
+        text,
+        WIDTH,
+        initial_indent=first,
+        subsequent_indent=first if rest is None else rest,
+        break_on_hyphens=False,
+    )
+
+
+def _rows(e: Evidence) -> Iterator[tuple[str, str]]:
+    yield from _latents(e)
+    yield from _pictures(e)
+    yield from _course(e)
+
+
+def _latents(e: Evidence) -> Iterator[tuple[str, str]]:
+    forecast = "" if e.predicted is None else f", the forecast is {e.predicted}"
+    yield "active units", f"{e.active_units} of {e.latent_dim}{forecast}"
+    if e.kl_per_latent is not None:
+        shown = " ".join(f"{value:.2f}" for value in e.kl_per_latent[:6])
+        yield "KL of each", f"{shown}{' ...' if len(e.kl_per_latent) > 6 else ''} nats"
+    wanted = "" if e.beta == e.beta_wanted else f" of {e.beta_wanted:.3g} wanted"
+    yield "β at the end", f"{e.beta:.3g}{wanted}"
+    if e.pressure is not None:
+        yield "βσ² over collapse's", f"{e.pressure:.2g}; above 1 no unit survives"
+
+
+def _pictures(e: Evidence) -> Iterator[tuple[str, str]]:
+    yield "squared error", f"{e.error:.2g} of the mean image's"
+    yield "spread over inputs", f"{e.spread:.2g} of the data's; 0 if all inputs give one picture"
+    if e.shuffled is not None:
+        yield "with others' latents", f"{e.shuffled:.2f} times the error; 1 if z is not used"
+    yield "spread of samples", f"{e.prior_spread:.2g} of the data's"
+    yield "over best constant", f"{e.constant_gain:+.1f} nats per image of reconstruction"
+    if e.sigma is not None:
+        yield "σ against error", f"{e.sigma:.3g} assumed, {e.rmse:.3g} actual"
+    yield "data", f"{_range(e.low, e.high)} in the observation's unit"
+    yield "mean reconstructions", f"{_range(e.shown_low, e.shown_high)} of the range"
+    yield "at an end of the range", f"{e.saturated:.1%} of all locations"
+
+
+def _range(low: float, high: float) -> str:
+    return f"from {round(low, 3):g} to {round(high, 3):g}"
+
+
+def _course(e: Evidence) -> Iterator[tuple[str, str]]:
+    if e.dead_units is not None:
+        yield "encoder's dead units", f"{e.dead_units:.0%} are 0 for every image"
+    if e.kl_peak is not None:
+        yield "KL at first", f"at most {e.kl_peak:.3g} nats in the first 50 steps"
+    if e.steps is not None and e.rising is not None:
+        yield "still gaining", f"{e.rising:.1%} of all gain in the last tenth of {e.steps} steps"
+    if e.gradient_norm is not None:
+        yield "gradient norm", f"{e.gradient_norm:.3g} at the end"
+    if e.fallen is not None and e.gap is not None:
+        yield (
+            "held-out score",
+            (
+                f"{e.gap:.1f} nats below training's, has lost {e.fallen:.0%} of its gain since its best"
+            ),
+        )
+    if not e.finite:
+        yield "weights and losses", "not all finite"
+
+
+def _verified(verified: Verification) -> Iterator[str]:
+    before, after = verified.before, verified.after
+    changes = ", ".join(f"{name} = {value}" for name, value in verified.changes.items())
+    yield ""
+    yield from _wrapped(f"verified by {verified.epochs} epochs from the start with {changes}", "")
+    yield f"{'':<{LABEL}}{'before':<18}after"
+    rows = [
+        ("verdict", before.verdict, after.verdict),
+        ("active units", *(_units(found.evidence) for found in (before, after))),
+        ("spread over inputs", *(f"{found.evidence.spread:.2g}" for found in (before, after))),
+        ("squared error", *(f"{found.evidence.error:.2g}" for found in (before, after))),
+    ]
+    for label, old, new in rows:
+        yield f"  {label:<{LABEL - 2}}{old:<18}{new}"
+    yield "mended" if verified.mended else "not mended by this alone"
+
+
+def _units(e: Evidence) -> str:
+    return f"{e.active_units} of {e.latent_dim}"

@@ -1,0 +1,147 @@
+"""Verifying: a short run from the start with what a diagnosis says mends it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import nn
+
+from pyro_vae import measures, networks, observations
+from pyro_vae.data import as_images
+from pyro_vae.diagnosis.diagnose.diagnosing import Diagnosis, diagnose
+from pyro_vae.errors import InputError
+from pyro_vae.heads import Head, Param
+from pyro_vae.training import Settings, fit
+from pyro_vae.training.runs import network_of
+from pyro_vae.vae import VAE
+
+__all__ = ["Verification", "verify"]
+
+_EPOCHS = 10
+_STEPS = 400
+_SLOW = ("trained-too-long", "sigma-too-flexible")
+"""Causes that only as many epochs as the run had can bring about again."""
+
+
+@dataclass(frozen=True)
+class Verification:
+    """A run before and after its mend.
+
+    Attributes:
+        changes: What was changed, as options of ``fit`` and of the model by name.
+        epochs: Epochs of the short run.
+        before: The diagnosis of the run.
+        after: That of the short run.
+    """
+
+    changes: Mapping[str, Any]
+    epochs: int
+    before: Diagnosis
+    after: Diagnosis
+
+    @property
+    def mended(self) -> bool:
+        """Whether the first cause is gone, and the short run neither collapsed nor diverging."""
+        cause = self.before.causes[0].code
+        gone = cause not in [found.code for found in self.after.causes]
+        return gone and self.after.verdict not in ("collapsed", "diverging")
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {
+            "changes": dict(self.changes),
+            "epochs": self.epochs,
+            "mended": self.mended,
+            "after": self.after.to_dict(),
+        }
+
+
+def verify(
+    vae: VAE,
+    found: Diagnosis,
+    images: Any,
+    held_out: Any = None,
+    settings: Mapping[str, Any] | None = None,
+    net: networks.Networks | tuple[nn.Module, nn.Module] | str | None = None,
+) -> Verification:
+    """Train anew from the start, briefly, with the first cause's mend.
+
+    Nothing is written, and the model is left alone.
+
+    Args:
+        vae: The model that was diagnosed.
+        found: Its diagnosis.
+        images: Training images.
+        held_out: Held-out images, or None.
+        settings: Options of ``fit`` that it was trained with.
+        net: Networks to take instead of its own; needed where those are the user's.
+
+    Raises:
+        InputError: If there is no cause, no option mends it and no networks are given, or its
+            networks cannot be made anew.
+
+    Example:
+        >>> import pyro_vae as pv
+        >>> digits = pv.data.load("mnist-5k")
+        >>> vae = pv.VAE((1, 28, 28), 5, "normal", pv.networks.MLP(hidden=32))
+        >>> history = pv.fit(vae, digits.train[:512], epochs=3, beta=100)
+        >>> found = pv.diagnose(vae, digits.test, history, {"beta": "100"})
+        >>> mended = pv.diagnosis.verify(vae, found, digits.train[:512], digits.test)
+        >>> mended.changes, mended.before.verdict, mended.mended
+        ({'beta': '1'}, 'collapsed', True)
+    """
+    if not found.causes:
+        raise InputError(f"there is nothing to mend: the verdict is {found.verdict}")
+    cause = found.causes[0]
+    if not cause.changes and net is None:
+        raise InputError(f"no option mends {cause.code}: it takes {cause.mend}")
+    if net is None and vae.net is None:
+        raise InputError("networks of your own cannot be made anew: pass net=")
+    train = as_images(images, vae.data_shape)
+    changed = Settings.of(**_changed(cause.changes, settings or {}, cause.code, len(train)))
+    with measures.fixed_noise(changed.seed, train.device):
+        fresh = _rebuilt(vae, cause.changes, net).to(train.device)
+    history = fit(fresh, train, held_out, **changed.to_dict())
+    shown = train if held_out is None else held_out
+    after = diagnose(fresh, shown, history, changed.to_dict())
+    return Verification(cause.changes, len(history.epochs()), found, after)
+
+
+def _changed(
+    changes: Mapping[str, Any], settings: Mapping[str, Any], code: str, images: int
+) -> dict[str, Any]:
+    """Options of ``fit`` for the short run."""
+    known = Settings.of(**settings).to_dict()
+    known.update((name, value) for name, value in changes.items() if name in known)
+    epochs = known["epochs"]
+    if code not in _SLOW and "epochs" not in changes:
+        # Few images make few steps an epoch.
+        steps = -(-images // known["batch_size"])
+        epochs = max(_EPOCHS, math.ceil(_STEPS / steps))
+    return {**known, "epochs": epochs}
+
+
+def _rebuilt(
+    vae: VAE,
+    changes: Mapping[str, Any],
+    net: networks.Networks | tuple[nn.Module, nn.Module] | str | None,
+) -> VAE:
+    """The model anew, with the changes that are its own."""
+    if net is None:
+        net = network_of(vae.net or {})
+    latents = changes.get("latent_dim", vae.latent_dim)
+    return VAE(vae.data_shape, latents, _head(vae.obs, changes), net)
+
+
+def _head(head: Head, changes: Mapping[str, Any]) -> Head:
+    if "obs" in changes:
+        head = observations.get(changes["obs"], None, head.interval, head.scaled)
+    parameters: dict[str, Any] = {}
+    if "scale" in changes:
+        parameters["scale"] = Param(changes["scale"], source="learned")
+    if "link" in changes:
+        parameters["loc"] = Param(link=changes["link"])
+    return head.replace(None, changes.get("interval"), changes.get("scaled"), **parameters)

@@ -1,0 +1,180 @@
+"""Runs that are broken on purpose are told apart, and what mends them does."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+import pyro_vae as pv
+from pyro_vae.diagnosis import verify
+from pyro_vae.diagnosis.diagnose import causes
+
+from .runs import SHAPE, copying, ignoring, run
+
+TANH = pv.observations.get("normal", loc=pv.Param(link=torch.tanh))
+PER_PIXEL = pv.observations.get("normal-optimal-sigma", scale="pixel")
+BROKEN: dict[str, tuple[str, str, dict[str, Any]]] = {
+    "a large σ": ("sigma-too-large", "collapsed", {"obs": pv.observations.get("normal", scale=4)}),
+    "a large β": ("beta-too-large", "collapsed", {"beta": 60}),
+    "pixels for β": ("mean-reduction", "collapsed", {"beta": 784}),
+    "pixels / latents for β": ("mean-reduction", "collapsed", {"beta": 78.4}),
+    "batch × pixels for β": ("mean-reduction", "collapsed", {"beta": 784 * 50}),
+    "a warm-up cut short": (
+        "warm-up-unfinished",
+        "unfinished",
+        {"beta": "linear:0,1,epochs=50", "lr": 3e-3},
+    ),
+    "a learning rate of 1": ("learning-rate-too-high", "collapsed", {"lr": 1.0}),
+    "one epoch": ("not-trained-enough", "collapsed", {"epochs": 1}),
+    "a mean below 0": ("data-range", "underfitted", {"obs": TANH, "lr": 3e-3, "epochs": 20}),
+    "σ that is each pixel's error": (
+        "sigma-too-flexible",
+        "diverging",
+        {"obs": PER_PIXEL, "lr": 1e-2, "epochs": 8},
+    ),
+    "a single latent": (
+        "latents-too-few",
+        "underfitted",
+        {"obs": pv.observations.get("normal", scale=0.1), "latent_dim": 1, "lr": 1e-2,
+         "epochs": 20},
+    ),
+    "a decoder that ignores z": (
+        "encoder-ignored",
+        "collapsed",
+        {"net": ignoring, "lr": 3e-2, "epochs": 20},
+    ),
+    "30 images for long": (
+        "trained-too-long",
+        "overfitted",
+        {"obs": pv.observations.get("normal", scale=0.3), "images": 30, "epochs": 150,
+         "batch_size": 10, "lr": 3e-3, "latent_dim": 32},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", list(BROKEN))
+def test_broken_runs(digits: pv.data.Data, case: str) -> None:
+    code, verdict, options = BROKEN[case]
+    *_, found = run(digits, **options)
+    assert (found.causes[0].code, found.verdict) == (code, verdict)
+    assert found.causes[0].sentence
+    assert found.causes[0].mend
+    assert found.summary
+
+
+def test_every_cause_is_made_by_a_run() -> None:
+    made = {code for code, _, _ in BROKEN.values()} | {"decoder-too-strong"}
+    assert len(causes.TABLE) == len(made)
+
+
+def test_a_healthy_run(digits: pv.data.Data) -> None:
+    obs = pv.observations.get("normal", scale=0.4)
+    *_, found = run(digits, obs, latent_dim=20, epochs=40, lr=3e-3)
+    assert found.verdict == "healthy"
+    assert found.causes == ()
+
+
+def test_a_users_own_networks_and_no_history(digits: pv.data.Data) -> None:
+    vae = pv.VAE(SHAPE, 4, "normal", copying(4))
+    found = pv.diagnose(vae, digits.test[:200])
+    assert found.causes[0].code == "decoder-too-strong"
+    assert found.evidence.shuffled == pytest.approx(1.0)
+    assert found.evidence.steps is None
+    assert found.evidence.fallen is None
+    with pytest.raises(pv.InputError, match="no option mends decoder-too-strong"):
+        verify(vae, found, digits.train[:100])
+
+
+def test_weights_that_are_not_finite(few: torch.Tensor) -> None:
+    vae = pv.VAE(SHAPE, 4, "normal", pv.networks.MLP(hidden=8))
+    with torch.no_grad():
+        next(vae.encoder.parameters())[0, 0] = float("nan")
+    found = pv.diagnose(vae, few[:20], settings={"lr": 0.5})
+    assert found.verdict == "diverging"
+    assert found.causes[0].code == "learning-rate-too-high"
+    assert found.causes[0].changes == {"lr": 1e-3}
+    assert "not finite" in found.causes[0].sentence
+
+
+def test_vectors_of_real_numbers_have_no_range() -> None:
+    torch.manual_seed(0)
+    x = 10 * torch.randn(300, 3) @ torch.randn(3, 8) - 40
+    vae = pv.VAE((8,), 3, "real-normal", pv.networks.MLP(hidden=16))
+    history = pv.fit(vae, x, epochs=3)
+    found = pv.diagnose(vae, x, history, {"epochs": 3})
+    assert "data-range" not in [cause.code for cause in found.causes]
+    json.dumps(found.to_dict())
+
+
+def test_floats_beyond_the_range_are_told_theirs(few: torch.Tensor) -> None:
+    x = few[:100].float()
+    vae = pv.VAE(SHAPE, 4, pv.observations.get("normal", loc=pv.Param(link="identity")),
+                 pv.networks.MLP(hidden=8))  # fmt: skip
+    history = pv.fit(vae, x, epochs=2, lr=1e-5)
+    found = pv.diagnose(vae, x, history, {"epochs": 2})
+    assert found.causes[0].code == "data-range"
+    assert found.causes[0].mend.startswith("--range 0,255 --scale-with-range")
+    mended = verify(vae, found, x, settings={"epochs": 2, "batch_size": 25, "lr": 3e-3})
+    assert "data-range" not in [cause.code for cause in mended.after.causes]
+
+
+def test_an_adapted_beta_is_no_warm_up(few: torch.Tensor) -> None:
+    vae = pv.VAE(SHAPE, 4, "normal", pv.networks.MLP(hidden=8))
+    history = pv.fit(vae, few, epochs=3, target_kl=500.0)
+    assert history.epochs()[-1]["beta"] < 0.9
+    found = pv.diagnose(vae, few, history, {"epochs": 3, "beta": "1", "target_kl": 500.0})
+    assert "warm-up-unfinished" not in [cause.code for cause in found.causes]
+
+
+@pytest.mark.parametrize(
+    ("case", "changes"),
+    [
+        ("a large σ", {"scale": "dataset"}),
+        ("a large β", {"beta": "1"}),
+        ("pixels for β", {"beta": "1"}),
+        ("a learning rate of 1", {"lr": 1e-3}),
+    ],
+)
+def test_the_mend_mends(digits: pv.data.Data, case: str, changes: dict[str, Any]) -> None:
+    vae, _, settings, found = run(digits, **BROKEN[case][2])
+    before = {name: value.clone() for name, value in vae.state_dict().items()}
+    mended = verify(vae, found, digits.train[:600], digits.test[:200], settings)
+    assert mended.changes == changes
+    assert mended.mended
+    assert mended.before is found
+    assert mended.after.evidence.active_units > 0
+    assert mended.after.evidence.error < 0.9
+    assert mended.epochs == 34  # 400 steps of 12 an epoch
+    assert all(torch.equal(value, before[name]) for name, value in vae.state_dict().items())
+
+
+def test_networks_that_replace_a_users_own(digits: pv.data.Data) -> None:
+    vae, _, settings, found = run(digits, **BROKEN["a decoder that ignores z"][2])
+    with pytest.raises(pv.InputError, match="networks of your own cannot be made anew"):
+        verify(vae, found, digits.train[:600], digits.test[:200], settings)
+    net = pv.networks.MLP(hidden=32)
+    settings = {**settings, "lr": 1e-3}
+    mended = verify(vae, found, digits.train[:600], digits.test[:200], settings, net)
+    assert mended.mended
+
+
+def test_what_cannot_be_verified(digits: pv.data.Data) -> None:
+    vae, _, _, found = run(digits, pv.observations.get("normal", scale=0.4), epochs=1)
+    healthy = pv.Diagnosis("healthy", (), found.evidence)
+    with pytest.raises(pv.InputError, match="nothing to mend: the verdict is healthy"):
+        verify(vae, healthy, digits.train[:100])
+    with pytest.raises(pv.InputError, match="must have shape"):
+        pv.diagnose(vae, torch.zeros(3, 1, 8, 8))
+
+
+def test_networks_are_any_torch_modules(few: torch.Tensor) -> None:
+    encoder = nn.Sequential(nn.Flatten(), nn.Linear(784, 16), nn.Tanh(), nn.Linear(16, 6))
+    vae = pv.VAE(SHAPE, 3, "bernoulli", (encoder, nn.Linear(3, 784)))
+    history = pv.fit(vae, few, epochs=1, beta=200)
+    found = pv.diagnose(vae, few, history, {"beta": "200", "epochs": 1})
+    assert found.causes[0].code == "beta-too-large"
+    assert found.evidence.dead_units is None
