@@ -181,12 +181,8 @@ def _course(e: Evidence) -> Iterator[tuple[str, str]]:
     if e.gradient_norm is not None:
         yield "gradient norm", f"{e.gradient_norm:.3g} at the end"
     if e.fallen is not None and e.gap is not None:
-        yield (
-            "held-out score",
-            (
-                f"{e.gap:.1f} nats below training's, has lost {e.fallen:.0%} of its gain since its best"
-            ),
-        )
+        lost = f"has lost {e.fallen:.0%} of its gain since its best"
+        yield "held-out score", f"{e.gap:.1f} nats below training's, {lost}"
     if not e.finite:
         yield "weights and losses", "not all finite"
 

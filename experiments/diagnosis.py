@@ -106,7 +106,8 @@ class Peeping(nn.Module):
             x = torch.zeros(len(z), 1, 28, 28)
         shifts = ((1, 2), (-1, 2), (1, 3), (-1, 3))
         near = torch.cat([raw.view(-1, 1, 28, 28), *(x.roll(*shift) for shift in shifts)], 1)
-        return self.out(torch.relu(self.mix(near))).flatten(1)
+        out: Tensor = self.out(torch.relu(self.mix(near)))
+        return out.flatten(1)
 
 
 @dataclass
@@ -302,7 +303,7 @@ def trial(plan: Plan, digits: pv.data.Data) -> dict[str, Any]:
         print(f"  {error}", flush=True)
     settings = {**plan.fit, "beta": str(plan.fit.get("beta", 1))}
     found = pv.diagnose(vae, test, keeping.history, settings)
-    row = {
+    row: dict[str, Any] = {
         "planted": plan.cause,
         "options": plan.told,
         "verdict": found.verdict,

@@ -59,6 +59,8 @@ class BuiltHead(nn.Module):
             }
         )
         self.frozen = False
+        self.own_x = "residual" in self.origins()
+        self.known_set = "data" not in self.origins()
         self.offset: Tensor | None
         self.register_buffer("offset", None)
         if "data" in self.origins():
@@ -121,7 +123,7 @@ class BuiltHead(nn.Module):
                     values[name] = self._residual(name, param, x - values["loc"])
         distribution = self.head.family(**values)
         lead = raw.shape[:-1]
-        if x is not None:  # a scale that is x's own residual has x's batch
+        if x is not None and self.own_x:  # a scale that is x's own residual has x's batch
             lead = torch.broadcast_shapes(lead, x.shape[: x.dim() - len(self.data_shape)])
         batch = lead + self.grid
         if distribution.batch_shape != batch:
@@ -205,11 +207,12 @@ class BuiltHead(nn.Module):
         Raises:
             InputError: If they have not.
         """
-        if "data" in self.origins() and not bool(self.estimated):
+        if not self.known_set and not bool(self.estimated):
             raise InputError(
                 f"a scale of {self.head.title} comes from the data and is not set: "
                 "call vae.estimate(images) first, as fit does"
             )
+        self.known_set = True  # asked of an accelerator once, not at every step
 
     def _shape(self, param: Param) -> tuple[int, ...]:
         shape = param.shape or ()

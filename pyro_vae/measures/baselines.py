@@ -87,7 +87,8 @@ def _fit(vae: VAE, images: Tensor, limit: int, steps: int, everything: bool) -> 
 
 def _settled(reached: list[float]) -> bool:
     """Whether the last ten steps gained next to nothing."""
-    return len(reached) > 20 and min(reached[:-10]) - min(reached[-10:]) < 1e-3
+    best = min(reached[-10:])
+    return len(reached) > 20 and min(reached[:-10]) - best < 1e-5 * max(100, abs(best))
 
 
 def _counted(vae: VAE, images: Tensor, limit: int) -> tuple[Tensor, Tensor | None]:

@@ -33,13 +33,15 @@ def _array(tensor: Tensor) -> Any:
 
 def test_pictures_and_latents_against_numpy(few: Tensor) -> None:
     encoder, decoder = _pair()
+    layer = encoder[1]
+    assert isinstance(layer, nn.Linear)
     with torch.no_grad():
-        encoder[1].weight *= 8
+        layer.weight *= 8
         decoder.weight *= 4
     vae = pv.VAE(SHAPE, 3, pv.observations.get("normal", scale=0.3), (encoder, decoder))
     images = few[:COUNT]
     k = images.flatten(1).double().numpy()
-    raw = (k + 0.5) / 256 @ _array(encoder[1].weight).T + _array(encoder[1].bias)
+    raw = (k + 0.5) / 256 @ _array(layer.weight).T + _array(layer.bias)
     mean, deviation = raw[:, :3], np.log1p(np.exp(raw[:, 3:])) + 1e-4
     kl = (0.5 * (deviation**2 + mean**2 - 1) - np.log(deviation)).mean(0)
 
@@ -59,7 +61,8 @@ def test_pictures_and_latents_against_numpy(few: Tensor) -> None:
     assert found.shuffled == pytest.approx(other / own, rel=1e-4)
     assert found.shuffled is not None
     assert found.shuffled > 1.001
-    assert (found.shown_low, found.shown_high) == pytest.approx((shown.min(), shown.max()))
+    ends = (shown.min(), shown.max())
+    assert (found.shown_low, found.shown_high) == pytest.approx(ends, rel=1e-4)
     assert found.sigma == pytest.approx(0.3)
     # x is dequantised: its noise is uniform within a level.
     assert found.rmse == pytest.approx(own**0.5, rel=0.01)

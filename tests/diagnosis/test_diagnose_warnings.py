@@ -9,7 +9,6 @@ import torch
 from torch import Tensor
 
 import pyro_vae as pv
-from pyro_vae.diagnosis.diagnose import causes
 from pyro_vae.measures import signs
 from pyro_vae.training.progress import Silent
 
@@ -95,7 +94,7 @@ def test_overfitting_is_a_fall_by_15_percent_of_the_gain(fallen: float, told: bo
     assert (message is not None) == told
     if message is not None:
         assert "was best at epoch 11 (1000.0) and has lost 15% of what it had gained" in message
-    assert causes.FALLEN == signs.FALLEN == 0.15
+    assert signs.FALLEN == 0.15
 
 
 def test_words() -> None:

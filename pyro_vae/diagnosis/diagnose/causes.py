@@ -101,7 +101,8 @@ def _data_range(s: Situation) -> Cause | None:
     return Cause(
         "data-range",
         f"the data lie from {round(e.low, 3):g} to {round(e.high, 3):g} where the observation "
-        f"works from {low:g} to {high:g}, its mean reaches from {e.shown_low:.3g} to {e.shown_high:.3g} of that",
+        f"works from {low:g} to {high:g}, its mean reaches from {e.shown_low:.3g} to "
+        f"{e.shown_high:.3g} of that",
         mend,
         changes,
     )

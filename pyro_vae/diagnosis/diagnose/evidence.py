@@ -124,8 +124,8 @@ def evidence_of(
         sigma, rmse = _scales(vae, images)
         low, high = _range(vae, images)
         forecasts = _forecasts(vae, images, beta)
+        constant = measures.best_constant(vae, images).reconstruction
     per_latent = terms.kl_per_latent
-    constant = measures.best_constant(vae, images).reconstruction
     return Evidence(
         images=len(images),
         low=low,
@@ -196,7 +196,8 @@ def _blocks(images: Tensor) -> tuple[Tensor, ...]:
 @torch.no_grad()
 def _pictures(vae: VAE, images: Tensor) -> dict[str, Any]:
     target = unit(vae, images)
-    parts, others = [], []
+    parts: list[Tensor] = []
+    others: list[Tensor] = []
     for part in _blocks(images):
         # z alone is shuffled: a decoder that has another way to its image keeps it.
         z = vae.encode(part).mean
