@@ -340,7 +340,8 @@ def main() -> None:
     torch.set_num_threads(1)
     digits = pv.data.load("mnist-5k")
     rows = []
-    print(f"{'planted':<23}{'verdict':<17}{'first cause':<23}{'verify':<11}after")
+    if not options.json:
+        print(f"{'planted':<23}{'verdict':<17}{'first cause':<23}{'verify':<11}after")
     for plan in plans(options.seed):
         row = trial(plan, digits)
         rows.append(row)

@@ -114,7 +114,15 @@ def evidence_of(
         history: The run's records, if there are any.
         settings: How it was trained: ``beta`` and whatever else is known of ``fit``'s options.
     """
-    history = history or History()
+    training = vae.training
+    vae.eval()
+    try:
+        return _measured(vae, images, history or History(), settings)
+    finally:
+        vae.train(training)
+
+
+def _measured(vae: VAE, images: Tensor, history: History, settings: Mapping[str, Any]) -> Evidence:
     beta, wanted = _betas(history, settings)
     if not _finite_weights(vae):
         return _nothing(vae, images, history, beta, wanted)
