@@ -34,7 +34,7 @@ class LevelBinomial(LevelMass):
     Example:
         >>> d = LevelBinomial(torch.tensor(0.0))
         >>> d.log_prob(torch.tensor([0.0, 127.0])), d.mean
-        (tensor([-176.7525,   -2.9976]), tensor(127.5000))
+        (tensor([-176.7525,   -2.9994]), tensor(127.5000))
     """
 
     arg_constraints = {"logits": constraints.real}  # noqa: RUF012

@@ -31,7 +31,7 @@ class OnLevels:
         >>> head = Head.of(OnLevels(dist.Normal), "loc", scale="image")
         >>> p = head.build((4,))(torch.zeros(5))
         >>> p.log_prob(torch.full((4,), 128.0))
-        tensor(-20.5684)
+        tensor(-24.3962)
     """
 
     density: type[Any]
