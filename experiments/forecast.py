@@ -11,8 +11,8 @@ units; ``mlp`` and ``cross-entropy`` train the 784-400-20 network and count acti
 collapsed if it has none, or if every latent's mean KL is below 0.01 nats.
 
 The KL is the closed form (``elbo="mean-field"``): near the threshold the gradient noise of a
-sampled KL, which β multiplies, keeps a direction from growing out of collapse (``--elbo trace``). Growth is slow there too: at β
-= 28 cross-entropy needs more than 5,000 steps.
+sampled KL, which β multiplies, keeps a direction from growing out of collapse (``--elbo trace``).
+There growth is slow as well: at β = 28 cross-entropy needs more than 5,000 steps.
 """
 
 from __future__ import annotations

@@ -21,8 +21,9 @@ def test_pictures_lie_on_the_unit_interval(name: str, few: Tensor) -> None:
     vae = small(CASES[name]())
     for picture in (vae.reconstruct(few[:5]), vae.sample(5)):
         assert picture.shape == (5, 1, 28, 28)
-        assert picture.min() >= 0
-        assert picture.max() <= 1
+        if vae.levels.eight_bit:  # counts and real numbers have no unit interval
+            assert picture.min() >= 0
+            assert picture.max() <= 1
 
 
 def test_pictures_of_the_interval_come_back_to_the_unit_interval(few: Tensor) -> None:
