@@ -18,7 +18,7 @@ PAIRS = {
     "discretized-beta": "beta",
 }
 # At concentrations of 1e-3 beside 1e3 logarithms of 14 nats are rounded before they cancel.
-TOLERANCE = {"beta-binomial": 3e-6, "discretized-beta": 2e-6}
+TOLERANCE = {"discretized-beta": 2e-6}
 LEVEL_FAMILIES = [n for n, entry in observations.TABLE.items() if entry.group == "levels"]
 
 

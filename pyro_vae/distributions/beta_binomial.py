@@ -4,7 +4,7 @@ import torch
 from pyro import distributions as dist
 from torch import Tensor
 
-from pyro_vae.distributions.special import log_beta_excess, log_beta_power
+from pyro_vae.distributions.special import widened
 
 __all__ = ["BetaBinomial"]
 
@@ -32,19 +32,16 @@ class BetaBinomial(dist.BetaBinomial):  # type: ignore[misc]
         """Log-mass of ``value`` successes in nats."""
         if self._validate_args:
             self._validate_sample(value)
-        a, b = self.concentration1, self.concentration0
-        value = value.to(a.dtype)
-        rest = self.total_count - value
-        up, down = value + a, rest + b
-        # The prior's, the binomial's and the posterior's beta function each from the posterior mean
-        # outwards, measured from its nearer end: nothing large is subtracted.
-        mirrored = up > down
-        mean = torch.minimum(up, down) / (up + down)
+        # Beta functions of thousands of nats cancel here: single precision has no digits for that.
+        a, b = widened(self.concentration1), widened(self.concentration0)
+        count = value.to(a.dtype)
+        total = self.total_count.to(a.dtype)
+        rest = total - count
+        ratio = _log_beta(count + a, rest + b) - _log_beta(a, b)
+        choices = torch.log1p(total) + _log_beta(count + 1, rest + 1)
+        result: Tensor = (ratio - choices).to(self.concentration1.dtype)
+        return result
 
-        def power(first: Tensor, second: Tensor) -> Tensor:
-            near, far = torch.where(mirrored, second, first), torch.where(mirrored, first, second)
-            return log_beta_power(near, far, mean)
 
-        spread = torch.log1p(down / up) + torch.log1p(up / down) - torch.log1p(self.total_count)
-        result: Tensor = power(a, b) + power(value + 1, rest + 1)
-        return result + spread + log_beta_excess(up, down)
+def _log_beta(a: Tensor, b: Tensor) -> Tensor:
+    return torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)

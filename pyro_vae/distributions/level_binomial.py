@@ -10,6 +10,7 @@ from torch.distributions import Binomial, constraints
 from torch.nn.functional import softplus
 
 from pyro_vae.distributions.discretized import LevelMass
+from pyro_vae.distributions.special import widened
 
 __all__ = ["LevelBinomial"]
 
@@ -17,11 +18,11 @@ __all__ = ["LevelBinomial"]
 class LevelBinomial(LevelMass):
     r"""Mass over the levels 0 to n of the number of heads in n tosses of a coin.
 
-    .. math:: \log P(k) = c_k - n\,\mathrm{KL}(k/n\,\|\,p),\qquad
-              c_k = \log\binom{n}{k} + k \log\tfrac{k}{n} + (n - k) \log\tfrac{n - k}{n}
+    .. math:: \log P(k) = \log\binom{n}{k} + k\,\mathrm{logit}\,p + n \log(1 - p)
 
-    (Loader 2000.) torch's ``Binomial`` subtracts ``lgamma`` of large numbers: at n = 255 its
-    float32 masses are wrong by up to 7e-4, these by 3e-5.
+    Its terms are hundreds of nats that cancel: at n = 255 the float32 masses of torch's
+    ``Binomial`` are wrong by up to 7e-4. These are computed in double precision, which also is
+    faster than keeping the digits in single, and are right to 4e-6, the rounding of the result.
 
     Args:
         logits: :math:`\log p/(1 - p)`.
@@ -75,29 +76,13 @@ class LevelBinomial(LevelMass):
         """Log-mass of the level ``value`` in nats."""
         if self._validate_args:
             self._validate_sample(value)
-        n, constant = self.levels - 1, self._constants().to(self.logits)[value.long()]
-        value = value.to(self.logits.dtype)
-        # Counted from the nearer end, where shares are small and lose nothing.
-        far = 2 * value > n
-        logits = torch.where(far, -self.logits, self.logits)
-        count = torch.where(far, n - value, value)
-        inside = count > 0
-        share = torch.where(inside, count, 1.0) / n
-        at = torch.logit(share)
-        gap = logits - at
-        # The divergence of two Bernoullis: near each other by what differs, else by its terms.
-        near = gap.clamp(-1, 1)
-        close = torch.log1p(share * torch.expm1(near)) - share * near
-        apart = softplus(logits) - softplus(at) - share * gap
-        divergence = torch.where(gap.abs() <= 1, close, apart)
-        return constant - n * torch.where(inside, divergence, softplus(logits))
-
-    def _constants(self) -> Tensor:
-        n = self.levels - 1
-        k = torch.arange(n + 1, dtype=torch.float64)
-        log_choose = math.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
-        powers = torch.xlogy(k, k / n) + torch.xlogy(n - k, (n - k) / n)
-        return log_choose + powers
+        n, logits = self.levels - 1, widened(self.logits)
+        # A table of all levels: lgamma takes longer than everything else together.
+        k = torch.arange(n + 1, dtype=logits.dtype, device=logits.device)
+        choices = math.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
+        count = value.to(logits.dtype)
+        log_mass: Tensor = choices[value.long()] + count * logits - n * softplus(logits)
+        return log_mass.to(self.logits.dtype)
 
     @property
     def mean(self) -> Tensor:

@@ -15,6 +15,7 @@ __all__ = [
     "log_beta_excess",
     "log_beta_power",
     "log_mills",
+    "widened",
 ]
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -42,6 +43,11 @@ def gauss_legendre(count: int, like: Tensor) -> tuple[Tensor, Tensor]:
     """
     nodes, weights = _GAUSS[count]
     return like.new_tensor(nodes), like.new_tensor(weights)
+
+
+def widened(x: Tensor) -> Tensor:
+    """In double precision, where the device has it: Apple's have none."""
+    return x if x.device.type == "mps" else x.double()
 
 
 def log1mexp(x: Tensor) -> Tensor:

@@ -12,7 +12,7 @@ from pyro_vae.distributions import BetaBinomial
 
 SHAPES = [1e-3, 0.1, 1.0, 10.0, 100.0, 1e3, 1e4]
 LEVELS = [0, 1, 17, 128, 254, 255]
-TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-12}
+TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
 
 shapes = pytest.mark.parametrize("a", SHAPES)
 dtypes = pytest.mark.parametrize("dtype", TOLERANCE, ids=["float32", "float64"])
@@ -49,7 +49,7 @@ def test_masses_sum_to_one_with_finite_gradients(a: float) -> None:
     first = torch.full((256, 7), a, requires_grad=True)
     second = torch.tensor(SHAPES).repeat(256, 1).requires_grad_()
     log_prob = BetaBinomial(first, second, 255).log_prob(torch.arange(256.0)[:, None])
-    assert (log_prob.double().exp().sum(0) - 1).abs().max() < 2e-5
+    assert (log_prob.double().exp().sum(0) - 1).abs().max() < 1e-6
     assert all(g.isfinite().all() for g in torch.autograd.grad(log_prob.sum(), [first, second]))
 
 
