@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import (
-    HEAD_OPTIONS,
-    as_json,
-    data_options,
-    echo_json,
-    head_of,
-    load_data,
-    observation_options,
-)
+from .options import absolute, as_json, data_options, echo_json, load_data, observation_options
+
+if TYPE_CHECKING:
+    from pyro_vae.training import History
 
 __all__ = ["fit"]
 
 
 @click.command()
 @data_options
+@click.option("--images", type=int, help="Use the first so many, training and held-out ones each.")
 @observation_options
 @click.option("--net", default="mlp", show_default=True, help="Networks: mlp or conv.")
 @click.option("--latent-dim", default=20, show_default=True, help="Length of z.")
@@ -73,54 +69,94 @@ __all__ = ["fit"]
 @click.option("--seed", default=0, show_default=True, help="Of weights, batches and noise.")
 @click.option("--out", type=click.Path(path_type=Path), help="Run folder [runs/OBS-SEED].")
 @click.option("--overwrite", is_flag=True, help="Let --out hold a run already.")
+@click.option(
+    "--resume",
+    type=click.Path(path_type=Path),
+    metavar="RUN",
+    help="Go on with a run that was stopped, with the options that it began with.",
+)
+@click.option(
+    "--checkpoint",
+    default="60s",
+    show_default=True,
+    metavar="INTERVAL",
+    help="Save for --resume every so many steps, or seconds (60s), or off.",
+)
+@click.option(
+    "--on-nan",
+    default="stop",
+    show_default=True,
+    metavar="WHAT",
+    help="After a step that is not finite: stop, skip its batch, or rollback to the last "
+    "checkpoint with half the learning rate.",
+)
 @as_json
-def fit(**options: Any) -> None:
+@click.pass_context
+def fit(context: click.Context, /, **options: Any) -> None:
     """Train a VAE and write a run folder.
 
     Figures are per image and in nats: elbo = reconstruction − kl at β = 1; higher is better.
     """
-    import torch
-
-    import pyro_vae as pv
-    from pyro_vae.training.runs import check_free
-
-    from .progress import Watcher
-
-    observation = {name: options.pop(name) for name in HEAD_OPTIONS}
-    head = head_of(**observation)
-    out = options.pop("out") or Path("runs") / f"{head.title}-{options['seed']}"
-    check_free(out, options["overwrite"])
-    net = _network(*(options.pop(k) for k in ("net", "hidden", "depth", "dropout")))
-    latent_dim, asked_json = options.pop("latent_dim"), options.pop("as_json")
-    settings = {k: v for k, v in options.items() if k not in ("data", "data_root", "download")}
-    pv.training.Settings.of(**{k: v for k, v in settings.items() if k != "overwrite"})
-    data, described = load_data(options["data"], options["data_root"], options["download"])
-    head = head_of(**observation, images=data.train)
-    if head.name is None:
-        pv.testing.check_head(head, tuple(data.train.shape[1:]))
-    torch.manual_seed(options["seed"])
-    vae = pv.VAE(tuple(data.train.shape[1:]), latent_dim, head, net)
-    with Watcher(out) as watcher:
-        history = pv.fit(
-            vae,
-            data.train,
-            data.test,
-            out=out,
-            progress=watcher,
-            data=described,
-            **settings,
-        )
+    asked_json, resume = options.pop("as_json"), options.pop("resume")
+    if resume is not None:
+        out, history = resume, _resumed(context, resume, options)
+    else:
+        out, history = _fitted(options)
     click.echo(f"run folder: {out}", err=True)
     if asked_json:
         held_out = history.epochs("held-out")
         echo_json({"run": str(out), "held_out": held_out[-1] if held_out else None})
 
 
-def _network(name: str, hidden: int | None, depth: int | None, dropout: float) -> Any:
-    from pyro_vae.errors import unknown
-    from pyro_vae.networks import NETWORKS
+def _fitted(options: dict[str, Any]) -> tuple[Path, History]:
+    from pyro_vae.training import Recipe
+    from pyro_vae.training.runs import check_free
 
-    if name not in NETWORKS:
-        raise unknown("network", name, NETWORKS)
-    given: dict[str, Any] = {"hidden": hidden, "depth": depth, "dropout": dropout}
-    return NETWORKS[name](**{key: value for key, value in given.items() if value is not None})
+    from .progress import Watcher
+
+    out, overwrite = options.pop("out"), options.pop("overwrite")
+    options["range"] = options.pop("interval")
+    options["data"] = absolute(options["data"]) or "mnist-5k"
+    recipe = Recipe.of(**options)
+    out = out or Path("runs") / f"{recipe.title}-{recipe.settings.seed}"
+    check_free(out, overwrite)
+    with Watcher(out) as watcher:
+        return out, recipe.run(out, overwrite, watcher).history
+
+
+_WITH_RESUME = ("resume", "data", "data_root", "obs", "as_json")
+
+
+def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> History:
+    from pyro_vae import fit as train
+    from pyro_vae import observations
+    from pyro_vae.errors import InputError
+    from pyro_vae.training.checkpoints import FOLDER
+    from pyro_vae.training.runs import model_of, read_config
+
+    from .progress import Watcher
+
+    for name in options:
+        given = context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+        if given and name not in _WITH_RESUME:
+            raise InputError(
+                f"--resume goes on with the options that the run began with: leave out "
+                f"--{name.replace('_', '-')}"
+            )
+    config = read_config(run)
+    if not (run / FOLDER).is_dir():
+        raise InputError(f"{run} is finished: there is nothing to resume")
+    own = ":" in options["obs"]
+    vae = model_of(config, run, observations.resolve(options["obs"]) if own else None)
+    data, _ = load_data(options["data"], options["data_root"], False, config)
+    with Watcher(run) as watcher:
+        return train(
+            vae,
+            data.train,
+            data.test,
+            out=run,
+            resume=True,
+            progress=watcher,
+            data=config.get("data"),
+            **config["fit"],
+        )

@@ -9,6 +9,7 @@ import click
 
 from .audit import audit
 from .classify import classifier
+from .compare import compare
 from .data import data
 from .diagnose import diagnose
 from .evaluate import evaluate
@@ -49,7 +50,10 @@ class Group(click.Group):
 def _mistake(error: Exception) -> int:
     # Imported only now: the names live beside torch, which --help must not wait for.
     from pyro_vae.errors import InputError, TrainingError
+    from pyro_vae.training import Stopped
 
+    if isinstance(error, Stopped):
+        return int(error.args[0])
     if isinstance(error, InputError):
         return _say(str(error), 2)
     if isinstance(error, TrainingError):
@@ -78,6 +82,7 @@ for command in (
     forecast,
     diagnose,
     audit,
+    compare,
     classifier,
     obs,
     data,

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "HEAD_OPTIONS",
+    "absolute",
     "as_json",
     "data_options",
     "echo_json",
@@ -147,98 +148,11 @@ def load_run(run: Path, obs: str | None) -> VAE:
     return load(run, None if obs is None else observations.resolve(obs))
 
 
-def head_of(
-    obs: str,
-    sigma: str | None,
-    sigma_per: str | None,
-    param: tuple[str, ...],
-    binarise: str | None,
-    interval: str,
-    scale_with_range: bool,
-    images: Tensor | None = None,
-) -> Head:
+def head_of(obs: str, images: Tensor | None = None, **options: Any) -> Head:
     """The head that the options describe, for the training images where they are known."""
-    from pyro_vae import observations
-    from pyro_vae.errors import InputError
+    from pyro_vae.observations import Words
 
-    changes = dict(map(_parameter, param))
-    scale = _scale(sigma, sigma_per)
-    if scale is not None:
-        changes["scale"] = scale
-    levels = {"stochastic": "binary", "threshold": "threshold", None: None}[binarise]
-    head = observations.resolve(obs) if ":" in obs else observations.get(obs)
-    if levels is not None and head.levels != "grey":
-        raise InputError(f"--binarise suits an observation of 0 and 1 as bernoulli, not {obs}")
-    return head.replace(levels, _interval(interval, images), scale_with_range, **changes)
-
-
-def _scale(sigma: str | None, per: str | None) -> Any:
-    """What --sigma and --sigma-per say of the parameter ``scale``."""
-    from pyro_vae.errors import InputError
-    from pyro_vae.heads import Param
-
-    if sigma == "from-data":
-        return Param(per or "dataset", source="data")
-    if sigma is None:
-        return per
-    if per is not None:
-        raise InputError("--sigma fixes the scale, --sigma-per learns it: give one of them")
-    try:
-        value = float(sigma)
-    except ValueError:
-        raise InputError(f"--sigma must be a number or 'from-data', got {sigma!r}") from None
-    if not value > 0:
-        raise InputError(f"--sigma must be positive, got {sigma}")
-    return value
-
-
-def _interval(text: str, images: Tensor | None) -> tuple[float, float]:
-    """``low,high``, or where 0 and 1 go when pixels are ``standardised``."""
-    from pyro_vae.errors import InputError
-
-    if text == "standardised":
-        if images is None:
-            return 0.0, 1.0
-        if images.is_floating_point():
-            raise InputError("--range standardised takes 8-bit images, these are floats")
-        grey = images.float() / 255
-        mean, deviation = float(grey.mean()), float(grey.std())
-        return -mean / deviation, (1 - mean) / deviation
-    try:
-        low, high = map(float, text.split(","))
-    except ValueError:
-        raise InputError(
-            f"--range must be LOW,HIGH (as 0,1 or -1,1 or 0,255) or standardised, got {text!r}"
-        ) from None
-    return low, high
-
-
-def _parameter(text: str) -> tuple[str, Any]:
-    """``name=value[,floor=x][,link=name]`` as a name and a Param."""
-    from pyro_vae.errors import InputError, unknown
-    from pyro_vae.heads import SCOPES, Param
-
-    name, equals, rest = text.partition("=")
-    if not equals or not name or not rest:
-        raise InputError(f"--param must read NAME=VALUE, got {text!r}")
-    value, *extras = rest.split(",")
-    fields: dict[str, Any] = {"scope": value if value in SCOPES else _number(value, text)}
-    for extra in extras:
-        key, _, given = extra.partition("=")
-        if key not in ("floor", "link"):
-            raise unknown("field of --param", key, ("floor", "link"))
-        fields[key] = given if key == "link" else _number(given, text)
-    return name, Param(**fields)
-
-
-def _number(value: str, text: str) -> float:
-    from pyro_vae.errors import unknown
-    from pyro_vae.heads import SCOPES
-
-    try:
-        return float(value)
-    except ValueError:
-        raise unknown(f"scope or number in --param {text}:", value, SCOPES) from None
+    return Words(obs, range=options.pop("interval"), **options).head(images)
 
 
 def load_data(
@@ -251,15 +165,21 @@ def load_data(
     """
     from pyro_vae.data import load
     from pyro_vae.errors import InputError
+    from pyro_vae.training.recipe import first
 
     described = (config or {}).get("data") or {}
     if name is None and config is not None and not described:
         raise InputError("the run was trained on arrays from a script: name a data set by --data")
-    if name is not None and Path(name).is_file():
-        name = str(Path(name).resolve())
-    name = name or described.get("name") or "mnist-5k"
+    count = described.get("images") if name is None else None
+    name = absolute(name) or described.get("name") or "mnist-5k"
     root = root or (Path(described["root"]) if described.get("root") else None)
-    return load(name, root, download), {"name": name, "root": str(root) if root else None}
+    found = first(load(name, root, download), count)
+    return found, {"name": name, "root": str(root) if root else None}
+
+
+def absolute(name: str | None) -> str | None:
+    """The name of a data set, or the full path of a file, which holds from any folder."""
+    return str(Path(name).resolve()) if name is not None and Path(name).is_file() else name
 
 
 def echo_json(value: Any) -> None:

@@ -1,7 +1,9 @@
-"""What ``fit`` shows on stderr while it runs."""
+"""What ``fit`` and ``compare`` show on stderr while they run."""
 
 from __future__ import annotations
 
+import signal
+import threading
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -16,9 +18,10 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
+    from pyro_vae.comparison.sweep import Tally
     from pyro_vae.training import History
 
-__all__ = ["Watcher"]
+__all__ = ["Sweeping", "Watcher"]
 
 
 class Watcher:
@@ -40,7 +43,18 @@ class Watcher:
         self.rows = 0
 
     def __enter__(self) -> Watcher:
+        self.stopped_by: int | None = None
+        self.handlers: dict[int, Any] = {}
+        if threading.current_thread() is threading.main_thread():
+            for number in (signal.SIGINT, signal.SIGTERM):
+                self.handlers[number] = signal.signal(number, self._stop)
         return self
+
+    def _stop(self, number: int, frame: Any) -> None:
+        """Stop after the present step; at once if it is the second time."""
+        if self.stopped_by is not None:
+            raise KeyboardInterrupt
+        self.stopped_by = number
 
     def __exit__(
         self,
@@ -48,8 +62,12 @@ class Watcher:
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
         if self.bar.live.is_started:  # else stopping it prints an empty line
             self.bar.stop()
+        if self.stopped_by is not None and kind not in (None, KeyboardInterrupt):
+            self.console.print(f"stopped; go on with: pyro-vae fit --resume {self.out}")
         if kind is KeyboardInterrupt:
             self.console.print(f"interrupted; what there is was saved in {self.out}")
 
@@ -73,8 +91,12 @@ class Watcher:
         )
 
     def step(self, step: int) -> None:
-        """Move the bar."""
+        """Move the bar; end training if a signal has asked for it."""
         self.bar.update(self.task, completed=step)
+        if self.stopped_by is not None:
+            from pyro_vae.training import Stopped
+
+            raise Stopped(128 + self.stopped_by)
 
     def epoch(self, training: dict[str, Any], held_out: dict[str, Any] | None) -> None:
         """Print a line."""
@@ -105,3 +127,56 @@ def _figure(value: float, width: int) -> str:
         if len(text) <= width:
             return text.rjust(width)
     return text
+
+
+class Sweeping:
+    """A line for every run that is over, and a bar with runs done, running, failed, time left."""
+
+    def __init__(self, out: Path) -> None:
+        self.out = out
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        self.bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[said]}"),
+            console=self.console,
+            transient=True,
+        )
+
+    def __enter__(self) -> Sweeping:
+        self.task = self.bar.add_task("runs", total=None, said="")
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self.bar.live.is_started:
+            self.bar.stop()
+        if kind is KeyboardInterrupt:
+            self.console.print("interrupted; the same command goes on from here")
+
+    def __call__(self, tally: Tally, message: str | None) -> None:
+        """Show how far it is."""
+        over = tally.found + tally.done + tally.failed
+        if not self.bar.live.is_started:
+            self.bar.start()
+            if tally.found:
+                self.console.print(f"{tally.found} of {tally.total} runs were there already")
+        left = "" if tally.seconds_left is None else f", {_duration(tally.seconds_left)} left"
+        said = (
+            f"{over} of {tally.total} done, {len(tally.running)} running, "
+            f"{tally.failed} failed{left}"
+        )
+        self.bar.update(self.task, total=tally.total, completed=over, said=said)
+        if message is not None:
+            self.console.print(f"{over:>5}/{tally.total} {message}{left}")
+
+
+def _duration(seconds: float) -> str:
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    return f"{whole // 3600}:{whole // 60 % 60:02d} h" if whole >= 3600 else f"{whole // 60} min"

@@ -7,6 +7,7 @@ p(x|z). Swapping the likelihood is swapping one head.
 from importlib.metadata import version
 
 from pyro_vae import data, networks, objectives, observations, schedules, testing, training
+from pyro_vae.comparison import Comparison, compare
 from pyro_vae.diagnosis import AuditReport, Diagnosis, audit, diagnose, forecast
 from pyro_vae.errors import InputError, TrainingError
 from pyro_vae.evaluation import evaluate
@@ -19,6 +20,7 @@ __version__ = version("pyro_vae")
 __all__ = [
     "VAE",
     "AuditReport",
+    "Comparison",
     "Diagnosis",
     "Forecast",
     "Head",
@@ -27,6 +29,7 @@ __all__ = [
     "Param",
     "TrainingError",
     "audit",
+    "compare",
     "data",
     "diagnose",
     "evaluate",

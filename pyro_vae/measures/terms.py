@@ -82,7 +82,8 @@ def _log_prob(site: Any) -> Tensor:
 
 
 def _over_particles(value: Tensor, dims: int) -> Tensor:
-    lead = value.dim() - dims
+    # Without particles nothing new is made here: the traces' own tensors still have a graph.
+    lead, value = value.dim() - dims, value.detach()
     return value.mean(tuple(range(lead))) if lead else value
 
 

@@ -3,6 +3,7 @@
 from pyro_vae.observations.families import OnLevels
 from pyro_vae.observations.lookup import GROUP, available, costs, get, resolve
 from pyro_vae.observations.table import GROUPS, TABLE, Entry
+from pyro_vae.observations.words import Words
 
 __all__ = [
     "GROUP",
@@ -10,6 +11,7 @@ __all__ = [
     "TABLE",
     "Entry",
     "OnLevels",
+    "Words",
     "available",
     "costs",
     "get",

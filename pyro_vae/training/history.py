@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -59,6 +59,22 @@ class History:
         """The records from ``start`` on as JSON lines."""
         for record in self.records[start:]:
             yield json.dumps(record, allow_nan=True) + "\n"
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything but the records, of which it keeps the number."""
+        return {
+            "records": len(self.records),
+            "kind": self.kind,
+            "baselines": dict(self.baselines),
+            "warnings": list(self.warnings),
+            "notes": list(self.notes),
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Go back to a state, dropping the records that came after it."""
+        del self.records[saved["records"] :]
+        self.kind, self.baselines = saved["kind"], dict(saved["baselines"])
+        self.warnings, self.notes = list(saved["warnings"]), list(saved["notes"])
 
     @classmethod
     def read(cls, path: Path, kind: str = "density") -> History:

@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import math
 import shutil
 import time
 from collections.abc import Iterator
-from itertools import pairwise
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import pyro
-import torch
 from torch import Tensor
 
 from pyro_vae import measures
 from pyro_vae.data import as_images, split
 from pyro_vae.errors import TrainingError
 from pyro_vae.measures import signs
-from pyro_vae.training import pictures, runs
+from pyro_vae.training import faults, pictures, runs
+from pyro_vae.training.checkpoints import Checkpoints
 from pyro_vae.training.checks import check_images
+from pyro_vae.training.course import Course
 from pyro_vae.training.events import FOLDER, Events
+from pyro_vae.training.faults import FaultError
 from pyro_vae.training.history import History
-from pyro_vae.training.progress import Progress, Silent
+from pyro_vae.training.keeper import Keeper
+from pyro_vae.training.progress import Progress, Silent, Stopped
 from pyro_vae.training.settings import Settings
 from pyro_vae.training.state import State
 from pyro_vae.vae import VAE
@@ -41,6 +42,7 @@ def fit(
     seed: int = 0,
     out: str | Path | None = None,
     overwrite: bool = False,
+    resume: bool = False,
     progress: Progress | None = None,
     data: dict[str, Any] | None = None,
     **options: Any,
@@ -62,7 +64,10 @@ def fit(
         seed: Of the batches' order and of all noise; the caller's generators are left alone.
         out: Run folder to write, or None.
         overwrite: Whether ``out`` may hold a run already.
-        progress: Who is told while it runs.
+        resume: Whether to go on from the last checkpoint in ``out``, with the same model, images
+            and options; the end is bit-identical to an uninterrupted run's on the same machine
+            and number of threads. Without a checkpoint there it begins anew.
+        progress: Who is told while it runs; it may raise :class:`~pyro_vae.training.Stopped`.
         data: Plain data kept in the run's configuration, as the data set's name.
         **options: Fields of :class:`~pyro_vae.training.settings.Settings`.
 
@@ -72,8 +77,10 @@ def fit(
     Raises:
         InputError: If an option is out of range or the images do not suit the observation;
             nothing is written then.
-        TrainingError: If the loss becomes non-finite; what there is has been saved then.
+        FaultError: If a step is not finite; it says where, and what there is has been saved.
+        TrainingError: If the folder cannot be written; its last checkpoint stays.
         KeyboardInterrupt: After saving what there is.
+        Stopped: As raised by ``progress``, after a checkpoint.
 
     Example:
         >>> import pyro_vae as pv
@@ -93,29 +100,60 @@ def fit(
     for part in (train, held_out):
         if part is not None:
             check_images(vae, part)
-    folder = None if out is None else runs.check_free(out, overwrite)
+    folder = None if out is None else runs.check_free(out, overwrite or resume)
     progress = progress or Silent()
     history = History(kind=vae.obs.kind_on(train))
-    warning = _prepare(vae, train, settings, history)
-    state = State(vae, settings, len(train))
-    for message in [warning, *state.warnings()]:
-        _warn(message, history, progress)
-    if folder is not None:
-        _clear(folder)
-    events = Events(folder)
-    try:
-        _train(state, train, held_out, history, folder, events, progress)
-    finally:
-        state.finish()
-        events.close()
-        if "residual" in vae.likelihood.origins():
-            measures.freeze_residuals(vae, train)
+    course = Course(State(vae, settings, len(train)), history)
+    config = runs.configuration(vae, data=data, fit=settings.to_dict(), kind=history.kind)
+    remember = settings.on_nan == "rollback"
+    keeper = Keeper(folder, config, len(train), settings.interval(), remember)
+    if not (resume and keeper.resume(course)):
+        warning = _prepare(vae, train, settings, history)
+        for message in [warning, *course.state.warnings()]:
+            _warn(message, history, progress)
         if folder is not None:
-            runs.save(vae, folder, data=data, fit=settings.to_dict(), kind=history.kind)
-            if all(bool(torch.isfinite(p).all()) for p in vae.parameters()):
-                shown = train if held_out is None else held_out
-                pictures.draw_run(vae, shown, history, folder)
+            _clear(folder)
+    for damaged in keeper.damaged:
+        progress.warn(f"passed over a damaged checkpoint, {damaged}")
+    with _ended(course, train, held_out, keeper):
+        _train(course, train, held_out, keeper, progress)
     return history
+
+
+@contextmanager
+def _ended(
+    course: Course, train: Tensor, held_out: Tensor | None, keeper: Keeper
+) -> Iterator[None]:
+    """However training ends, a model in evaluation mode and a folder that can be loaded."""
+    vae, folder, whole = course.state.vae, keeper.folder, True
+    try:
+        try:
+            yield
+        except Stopped:
+            keeper.save(course)
+            raise
+        except FaultError as fault:
+            whole = False
+            if folder is not None:
+                fault.explanation.write(folder)
+            raise
+        finally:
+            course.state.finish()
+            if "residual" in vae.likelihood.origins():
+                measures.freeze_residuals(vae, train)
+            if folder is not None:
+                runs.write(vae, folder, keeper.config)
+    except OSError as error:
+        raise TrainingError(
+            f"{error.filename or folder} cannot be written: {error.strerror or error}; the run "
+            f"stopped at step {course.state.step} and can be resumed from its last checkpoint"
+        ) from error
+    finally:
+        if folder is not None and whole:
+            shown = train if held_out is None else held_out
+            with suppress(OSError):  # of which the user has been told, or that matters little
+                pictures.draw_run(vae, shown, course.history, folder)
+    keeper.finish()
 
 
 def _prepare(vae: VAE, train: Tensor, settings: Settings, history: History) -> str | None:
@@ -146,39 +184,47 @@ def _forecast(vae: VAE, train: Tensor, settings: Settings, history: History) -> 
 
 def _clear(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
-    for name in (runs.CONFIG, runs.WEIGHTS, runs.METRICS):
+    for name in (runs.CONFIG, runs.WEIGHTS, runs.METRICS, faults.FILE):
         (folder / name).unlink(missing_ok=True)
+    Checkpoints(folder).clear()
     shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 
 def _train(
-    state: State,
-    train: Tensor,
-    held_out: Tensor | None,
-    history: History,
-    folder: Path | None,
-    events: Events,
-    progress: Progress,
+    course: Course, train: Tensor, held_out: Tensor | None, keeper: Keeper, progress: Progress
 ) -> None:
-    settings = state.settings
-    progress.start(history, state.total_steps, settings.epochs)
-    for epoch in range(1, settings.epochs + 1):
-        start = len(history.records)
-        with measures.fixed_noise(settings.seed * 1_000_003 + epoch, train.device):
-            record = _epoch(state, train, epoch, history, progress)
-        history.records.append(record)
-        scored = None
-        if held_out is not None:
-            scored = _held_out(state, held_out, record, history)
-        if folder is not None:
-            with (folder / runs.METRICS).open("a", encoding="utf-8") as stream:
-                stream.writelines(history.lines(start))
-        events.write(history.records[start:])
-        progress.epoch(record, scored)
-        for message in _signs(state, train, epoch, history):
-            _warn(message, history, progress)
-        if state.end_epoch(scored, history):
-            break
+    state, history = course.state, course.history
+    events = Events(keeper.folder)
+
+    def after_step() -> None:
+        keeper.after_step(course)
+        progress.step(state.step)
+
+    progress.start(history, state.total_steps, state.settings.epochs)
+    keeper.save(course)
+    try:
+        while course.epoch <= state.settings.epochs:
+            start = len(history.records)
+            try:
+                record = course.run_epoch(train, after_step)
+            except FaultError as fault:
+                if not keeper.roll_back(course):
+                    raise
+                _warn(f"rolled back: {fault.explanation.sentence}", history, progress)
+                continue
+            scored = None
+            if held_out is not None:
+                scored = _held_out(state, held_out, record, history)
+            events.write(history.records[start:])
+            progress.epoch(record, scored)
+            for message in _signs(state, train, record["epoch"], history):
+                _warn(message, history, progress)
+            stop = state.end_epoch(scored, history)
+            keeper.log(course)
+            if stop:
+                break
+    finally:
+        events.close()
 
 
 def _signs(state: State, train: Tensor, epoch: int, history: History) -> Iterator[str | None]:
@@ -189,7 +235,7 @@ def _signs(state: State, train: Tensor, epoch: int, history: History) -> Iterato
         yield signs.exploded(state.vae, train, history.steps, active, lr)
     if state.settled() and not _told_of_collapse(history):
         yield signs.collapsed(training, state.vae.latent_dim)
-    yield signs.overfitting(training, history.epochs("held-out"), key)
+    yield signs.overfitting(state.vae, training, history.epochs("held-out"), key)
     yield signs.worse_than_mean_image(state.vae, train, training, key)
 
 
@@ -205,51 +251,6 @@ def _warn(message: str | None, history: History, progress: Progress) -> None:
         return
     history.warnings.append(message)
     progress.warn(message)
-
-
-def _epoch(
-    state: State, train: Tensor, epoch: int, history: History, progress: Progress
-) -> dict[str, Any]:
-    state.vae.train()
-    rows, moments, n, ends = [], [], 0, [time.perf_counter()]
-    for batch in _batches(train, state.settings.batch_size):
-        # The first batch has been through every check: later ones need none (they cost a third).
-        with pyro.validation_enabled(state.step == 0), measures.local_params():
-            # One check refuses a β of 0, where a schedule may well begin.
-            pyro.poutine.enable_validation(False)
-            row, mean = state.advance(batch)
-        rows.append((len(batch), row))
-        moments.append(torch.stack([mean.sum(0), mean.square().sum(0)]))
-        n += len(batch)
-        ends.append(time.perf_counter())
-        progress.step(state.step)
-    first, second = torch.stack(moments).sum(0) / n
-    seconds = time.perf_counter() - ends[0]
-    records = state.records(rows, epoch, history.objective)
-    for record, (size, _), (start, end) in zip(records, rows, pairwise(ends), strict=True):
-        record["images_per_second"] = size / (end - start)
-    for record in records:
-        if not math.isfinite(record["loss"]):
-            raise TrainingError(_diverged(record, state))
-    history.records.extend(records)
-    weighted = {
-        key: sum(r[key] * size for r, (size, _) in zip(records, rows, strict=True)) / n
-        for key in ("loss", history.objective, "reconstruction", "kl", "gradient_norm")
-    }
-    per_latent = torch.stack([row[state.SCALARS :] * size for size, row in rows]).sum(0) / n
-    return {
-        **records[-1],
-        **weighted,
-        "record": "epoch",
-        "kl_per_latent": per_latent.tolist() or None,
-        "active_units": int((second - first.square() > measures.ACTIVE).sum()),
-        "images_per_second": n / seconds,
-    }
-
-
-def _batches(train: Tensor, size: int) -> Iterator[Tensor]:
-    for index in torch.randperm(len(train), device=train.device).split(size):
-        yield train[index]
 
 
 def _held_out(
@@ -272,11 +273,3 @@ def _held_out(
     }
     history.records.append(record)
     return record
-
-
-def _diverged(record: dict[str, Any], state: State) -> str:
-    return (
-        f"the loss of {state.vae.obs.title} is not finite at step {record['step']} "
-        f"(β = {record['beta']:g}, learning rate {record['learning_rate']:g}): "
-        "lower --lr, or give its parameters a higher floor"
-    )

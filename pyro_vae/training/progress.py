@@ -6,7 +6,11 @@ from typing import Any, Protocol
 
 from pyro_vae.training.history import History
 
-__all__ = ["Progress", "Silent"]
+__all__ = ["Progress", "Silent", "Stopped"]
+
+
+class Stopped(Exception):  # noqa: N818 (no error: somebody wanted it)
+    """Raised by a watcher's ``step`` to end training; the run is saved and can be resumed."""
 
 
 class Progress(Protocol):

@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from pyro_vae import networks, observations
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads import Head, Param
+from pyro_vae.training.checkpoints import Checkpoints
 from pyro_vae.vae import VAE
 
-__all__ = ["FORMAT", "check_free", "load", "network_of", "read_config", "save"]
+__all__ = ["FORMAT", "check_free", "load", "model_of", "network_of", "read_config", "save"]
 
 FORMAT = 1
 CONFIG, WEIGHTS, METRICS = "config.json", "model.safetensors", "metrics.jsonl"
@@ -62,7 +63,9 @@ def check_free(out: str | Path, overwrite: bool = False) -> Path:
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file, not a folder for a run")
     if not overwrite and any((folder / name).exists() for name in (CONFIG, WEIGHTS, METRICS)):
-        raise InputError(f"{folder} holds a run already: give another folder, or --overwrite")
+        raise InputError(
+            f"{folder} holds a run already: give another folder, --overwrite or --resume"
+        )
     return folder
 
 
@@ -77,9 +80,12 @@ def save(vae: VAE, out: str | Path, **settings: Any) -> Path:
     Returns:
         The folder.
     """
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    config = {
+    return write(vae, Path(out), configuration(vae, **settings))
+
+
+def configuration(vae: VAE, **settings: Any) -> dict[str, Any]:
+    """What config.json holds: how the model is made, and ``settings``."""
+    return {
         "format": FORMAT,
         "pyro_vae": version("pyro_vae"),
         "vae": {
@@ -90,6 +96,15 @@ def save(vae: VAE, out: str | Path, **settings: Any) -> Path:
         },
         **settings,
     }
+
+
+def write(vae: VAE, folder: Path, config: Mapping[str, Any]) -> Path:
+    """Write weights and configuration.
+
+    Returns:
+        The folder.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     weights = {key: value.contiguous() for key, value in vae.state_dict().items()}
     # The configuration comes last: a folder without it is one whose writing was cut short.
     (folder / CONFIG).unlink(missing_ok=True)
@@ -110,7 +125,7 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
 
 
 def read_config(run: str | Path) -> dict[str, Any]:
-    """The configuration of a run folder.
+    """The configuration of a run folder; of its last checkpoint where training was cut short.
 
     Raises:
         InputError: If the folder is missing, half written, of a newer format, or not a run.
@@ -120,7 +135,7 @@ def read_config(run: str | Path) -> dict[str, Any]:
     if not folder.is_dir():
         raise InputError(f"there is no run folder {folder}")
     if not path.is_file():
-        raise InputError(f"{folder} is no finished run: it has no {CONFIG}")
+        return dict(_unfinished(folder)["config"])
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
@@ -135,6 +150,14 @@ def read_config(run: str | Path) -> dict[str, Any]:
     return dict(config)
 
 
+def _unfinished(folder: Path) -> dict[str, Any]:
+    """The last checkpoint of a run that was cut short."""
+    found = Checkpoints(folder).latest()
+    if found is None:
+        raise InputError(f"{folder} is no finished run: it has no {CONFIG}")
+    return found[1]
+
+
 def load(
     run: str | Path,
     obs: Head | Callable[[Tensor], Any] | None = None,
@@ -143,7 +166,8 @@ def load(
 ) -> VAE:
     """The model of a run folder, in evaluation mode.
 
-    Nothing is unpickled, and no name in the folder is imported.
+    Nothing is unpickled, and no name in the folder is imported. Of a run that was cut short it is
+    the model of the last checkpoint.
 
     Args:
         run: The folder.
@@ -157,12 +181,35 @@ def load(
     """
     folder, config = Path(run), read_config(run)
     path = folder / WEIGHTS
+    vae = model_of(config, folder, obs, net, name)
+    try:
+        if (folder / CONFIG).is_file():
+            weights = load_file(path)
+        else:
+            weights = _unfinished(folder)["course"]["state"]["vae"]
+        put_weights(vae, weights)
+    except FileNotFoundError:
+        raise InputError(f"{folder} is no finished run: it has no {WEIGHTS}") from None
+    except (SafetensorError, RuntimeError, OSError) as error:
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{path} is damaged or of another model: {reason}") from None
+    return vae.eval()
+
+
+def model_of(
+    config: Mapping[str, Any],
+    folder: Path,
+    obs: Head | Callable[[Tensor], Any] | None = None,
+    net: networks.Networks | tuple[nn.Module, nn.Module] | None = None,
+    name: str | None = None,
+) -> VAE:
+    """The untrained model of a configuration; arguments as for :func:`load`."""
     try:
         spec = config["vae"]
         for part, given in (("obs", obs), ("net", net)):
             if spec[part] is None and given is None:
                 raise InputError(f"{folder} was made with {part} of your own: pass {part}=")
-        vae = VAE(
+        return VAE(
             tuple(spec["data_shape"]),
             spec["latent_dim"],
             _head_of(spec["obs"]) if obs is None else obs,
@@ -171,17 +218,13 @@ def load(
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{folder / CONFIG} is damaged: {error!r}") from None
-    try:
-        weights = load_file(path)
-        if "likelihood.offset" in weights:
-            vae.likelihood.offset = torch.zeros(vae.likelihood.numbers)
-        vae.load_state_dict(weights)
-    except FileNotFoundError:
-        raise InputError(f"{folder} is no finished run: it has no {WEIGHTS}") from None
-    except (SafetensorError, RuntimeError, OSError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path} is damaged or of another model: {reason}") from None
-    return vae.eval()
+
+
+def put_weights(vae: VAE, weights: Mapping[str, Tensor]) -> None:
+    """Give a model its weights, an offset that training began at included."""
+    if "likelihood.offset" in weights:
+        vae.likelihood.offset = torch.zeros(vae.likelihood.numbers)
+    vae.load_state_dict(weights)
 
 
 def network_of(spec: Mapping[str, Any]) -> networks.Networks:

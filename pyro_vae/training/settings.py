@@ -16,6 +16,8 @@ __all__ = ["Settings"]
 
 T = TypeVar("T")
 
+ON_NAN = ("stop", "skip", "rollback")
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -40,6 +42,11 @@ class Settings:
         keep_best: Whether to end with the weights of the best held-out ELBO.
         augment: Names of :data:`pyro_vae.data.augment.TABLE`, for training images only.
         init_from_data: Whether to start at the best constant prediction.
+        on_nan: What follows a step whose loss or gradient is not finite, one of ``stop``,
+            ``skip`` (leave its batch out) and ``rollback`` (go back to the last checkpoint and
+            halve the learning rate, at most 5 times).
+        checkpoint: How often the run is saved so that it can be resumed: a number of steps, or
+            seconds as ``"60s"``, or ``"off"``. What is trained does not depend on it.
     """
 
     epochs: int = 60
@@ -60,6 +67,8 @@ class Settings:
     keep_best: bool = False
     augment: tuple[str, ...] = ()
     init_from_data: bool = False
+    on_nan: str = "stop"
+    checkpoint: str = "60s"
 
     @classmethod
     def of(cls, **options: Any) -> Settings:
@@ -72,7 +81,9 @@ class Settings:
         for name in options:
             if name not in names:
                 raise unknown("option", name, names)
-        options["beta"] = str(options.get("beta", "1"))
+        for name in ("beta", "checkpoint"):
+            if name in options:
+                options[name] = str(options[name])
         options["augment"] = tuple(options.get("augment", ()))
         settings = cls(**options)
         settings._check()
@@ -91,6 +102,7 @@ class Settings:
         for name, accepted in (
             ("optimizer", optimisers.OPTIMISERS),
             ("lr_schedule", optimisers.LR_SCHEDULES),
+            ("on_nan", ON_NAN),
         ):
             if getattr(self, name) not in accepted:
                 raise unknown(_option(name), getattr(self, name), accepted)
@@ -100,6 +112,23 @@ class Settings:
         self.schedule()
         self.objective()
         self.controller()
+        self.interval()
+
+    def interval(self) -> tuple[int | None, float | None]:
+        """Steps, or seconds, from one checkpoint to the next."""
+        text = self.checkpoint
+        if text == "off":
+            return None, None
+        try:
+            if text.endswith("s") and float(text[:-1]) > 0:
+                return None, float(text[:-1])
+            if not text.endswith("s") and int(text) > 0:
+                return int(text), None
+        except ValueError:
+            pass
+        raise InputError(
+            f"checkpoint must be a number of steps, seconds as 60s, or off, got {text!r}"
+        )
 
     def schedule(self) -> schedules.Schedule:
         """The schedule of β."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+import math
+from collections.abc import Mapping
 from typing import Any, cast
 
 import pyro
@@ -12,12 +14,20 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pyro_vae import measures, objectives, schedules
 from pyro_vae.data import augment
-from pyro_vae.training import optimisers
+from pyro_vae.training import optimisers, runs
 from pyro_vae.training.history import History
 from pyro_vae.training.settings import Settings
 from pyro_vae.vae import VAE
 
-__all__ = ["State"]
+__all__ = ["NotFiniteError", "State"]
+
+
+_PARTS = ("optimiser", "per_epoch", "controller", "average")
+"""Attributes with a state of their own."""
+
+
+class NotFiniteError(ArithmeticError):
+    """A step whose loss or gradient was not finite; the weights are as they were."""
 
 
 class State:
@@ -41,10 +51,10 @@ class State:
         self.schedule = settings.schedule().in_steps(self.steps_per_epoch)
         self.controller = settings.controller()
         self.augment = augment.make(settings.augment, vae.data_shape)
-        device = next(vae.parameters()).device
-        self.beta = torch.zeros((), device=device)
+        self.device = next(vae.parameters()).device
+        self.beta = torch.zeros((), device=self.device)
         if self.controller is not None:
-            self.controller.to(device)
+            self.controller.to(self.device)
         self.parameters: list[nn.Parameter] = [p for p in vae.parameters() if p.requires_grad]
         self.optimiser = optimisers.make_optimiser(
             settings.optimizer, self.parameters, settings.lr, settings.weight_decay
@@ -77,16 +87,20 @@ class State:
 
         Returns:
             A row of :attr:`SCALARS` figures followed by the KL per latent, and the posterior
-            means (N, L); both on the model's device, nothing waits for them.
+            means (N, L); both on the model's device.
+
+        Raises:
+            NotFiniteError: If the loss or the gradient is not finite.
         """
-        if self.augment is not None:
-            batch = self.augment(batch)
-        beta = self._beta()
-        x = self.vae.observe(batch)
-        traces = self.objective.traces(self.vae.model, self.vae.guide, x, beta=beta)
+        beta = self.present_beta()
+        _, traces = self.traces(batch)
         loss = self.objective.surrogate(*traces) / len(batch)
         loss.backward()
         norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.clip or float("inf"))
+        # The one figure of a step that the host waits for: an update by it cannot be taken back.
+        if not math.isfinite(loss.detach() + norm):
+            self.optimiser.zero_grad()
+            raise NotFiniteError
         lr = self.optimiser.param_groups[0]["lr"]
         self.optimiser.step()
         self.optimiser.zero_grad()
@@ -112,24 +126,34 @@ class State:
         rest = kl.new_empty(0) if per_latent is None else per_latent.mean(0)
         return torch.cat([torch.stack(row), rest]), terms.mean
 
-    def _beta(self) -> Tensor:
+    def traces(self, batch: Tensor) -> tuple[Tensor, tuple[Any, Any]]:
+        """What the observation is shown, and the traces of model and guide on it.
+
+        Args:
+            batch: Levels (uint8) or floats, (N, *data_shape).
+        """
+        if self.augment is not None:
+            batch = self.augment(batch)
+        x = self.vae.observe(batch)
+        return x, self.objective.traces(self.vae.model, self.vae.guide, x, beta=self.present_beta())
+
+    def present_beta(self) -> Tensor:
+        """β of the step that comes next."""
         if self.controller is not None:
             return self.controller.beta
         return self.beta.fill_(self.schedule(self.step))
 
-    def records(
-        self, rows: list[tuple[int, Tensor]], epoch: int, objective: str
-    ) -> list[dict[str, Any]]:
+    def records(self, rows: Tensor, epoch: int, objective: str) -> list[dict[str, Any]]:
         """The last steps' records from their rows, in one transfer from the device.
 
         Args:
-            rows: (batch size, row) of each step.
+            rows: A row for each step.
             epoch: Its number.
             objective: The name of reconstruction − kl.
         """
         first = self.step - len(rows)
         records = []
-        for i, figures in enumerate(torch.stack([row for _, row in rows]).tolist()):
+        for i, figures in enumerate(rows.tolist()):
             loss, beta, reconstruction, kl, active, norm, lr = figures[: self.SCALARS]
             records.append(
                 {
@@ -197,6 +221,38 @@ class State:
             self.best, self.waited = (score, weights), 0
         patience = self.settings.patience
         return patience is not None and self.waited >= patience
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a step or an epoch changes: tensors and plain data."""
+        kept = {name: getattr(self, name) for name in _PARTS}
+        return {
+            **{name: None if part is None else part.state_dict() for name, part in kept.items()},
+            "vae": self.vae.state_dict(),
+            "per_step": [scheduler.state_dict() for scheduler in self.per_step],
+            "best": self.best,
+            "waited": self.waited,
+            "step": self.step,
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Go back to a state that :meth:`state_dict` gave, for the same settings."""
+        runs.put_weights(self.vae, saved["vae"])
+        for name in _PARTS:
+            part = getattr(self, name)
+            if part is not None:
+                part.load_state_dict(saved[name])
+        for scheduler, state in zip(self.per_step, saved["per_step"], strict=True):
+            scheduler.load_state_dict(state)
+        self.best, self.waited, self.step = saved["best"], saved["waited"], saved["step"]
+
+    def lower_rate(self, factor: float) -> None:
+        """Multiply the learning rate, now and for the rest of its schedule."""
+        for group in self.optimiser.param_groups:
+            group["lr"] *= factor
+            if "initial_lr" in group:
+                group["initial_lr"] *= factor
+        for scheduler in self.per_step:
+            scheduler.base_lrs = [rate * factor for rate in scheduler.base_lrs]
 
     def finish(self) -> None:
         """Leave the model with its final weights, in evaluation mode."""

@@ -1,0 +1,170 @@
+"""``pyro-vae compare``."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from .options import as_json, echo_json
+
+if TYPE_CHECKING:
+    from pyro_vae.comparison import Comparison, Spec
+    from pyro_vae.comparison.verdicts import Verdict
+
+__all__ = ["compare"]
+
+
+@click.command()
+@click.argument("spec", type=click.Path(path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Folder [comparisons/SPEC-SETTING].")
+@click.option("--setting", metavar="NAME", help="Which of the SPEC's settings [its first].")
+@click.option("--workers", default=1, show_default=True, help="Runs at a time.")
+@click.option("--threads", default=1, show_default=True, help="Of each run.")
+@click.option("--dry-run", is_flag=True, help="List the cells with their forecasts, train nothing.")
+@click.option("--yes", is_flag=True, help="Go ahead with more than 1,000 cells.")
+@click.option("--overwrite", is_flag=True, help="Let runs of other options be overwritten.")
+@click.option("--retry", is_flag=True, help="Try runs again that failed before.")
+@click.option("--max-cells", type=int, metavar="N", help="Only so many cells; no verdicts then.")
+@click.option("--max-steps", type=int, metavar="N", help="Only so many steps; no verdicts then.")
+@click.option("--seeds", type=int, metavar="N", help="Only so many of the seeds; no verdicts then.")
+@as_json
+def compare(spec: Path, out: Path | None, setting: str | None, **options: Any) -> None:
+    """Train every cell of a SPEC at every seed, and tell what comes of its claims.
+
+    SPEC is a TOML file: a [base] of options of `pyro-vae fit`, a [grid] of options and their
+    values, seeds = [...] and [[claims]]; experiments/specs has examples. Interrupted, it goes on
+    where it was: finished runs are not repeated.
+    """
+    from pyro_vae import comparison
+
+    known = comparison.read_spec(spec, setting, options["yes"])
+    known = known.limit(options["max_cells"], options["max_steps"], options["seeds"])
+    if options["dry_run"]:
+        _dry_run(known, options["as_json"])
+        return
+    name = spec.stem if setting is None else f"{spec.stem}-{setting}"
+    out = out or Path("comparisons") / name
+
+    from .progress import Sweeping
+
+    with Sweeping(out) as watcher:
+        found = comparison.compare(
+            known,
+            out,
+            workers=options["workers"],
+            threads=options["threads"],
+            overwrite=options["overwrite"],
+            retry=options["retry"],
+            progress=watcher,
+        )
+    click.echo(f"results: {out}", err=True)
+    if options["as_json"]:
+        echo_json(_json(found))
+        return
+    for line in (*_table(found), *_failures(found), *_claims(found)):
+        click.echo(line)
+
+
+def _dry_run(spec: Spec, as_json: bool) -> None:
+    from pyro_vae.comparison import forecast_cells
+
+    forecasts = forecast_cells(spec)
+    if as_json:
+        rows = [
+            {"cell": cell.name, "forecast": None if found is None else found.to_dict()}
+            for cell, found in forecasts
+        ]
+        echo_json({"title": spec.title, "seeds": spec.seeds, "cells": rows})
+        return
+    count = len(forecasts) * len(spec.seeds)
+    click.echo(f"{spec.title}: {len(forecasts)} cells × {len(spec.seeds)} seeds, {count} runs")
+    width = max(len(cell.name) for cell, _ in forecasts)
+    for cell, found in forecasts:
+        said = "no forecast: β is found during training" if found is None else _forecast(found)
+        click.echo(f"  {cell.name:<{width}}  {said}")
+
+
+def _forecast(found: Any) -> str:
+    what = "β" if found.sigma is None else "βσ²"
+    largest = found.eigenvalues[0] if found.eigenvalues else math.nan
+    about = ", approximate" if found.approximate else ""
+    return (
+        f"{found.active_units} of {found.latent_dim} units active: {what} = "
+        f"{found.threshold:.3g} against λ₁ = {largest:.3g}{about}"
+    )
+
+
+def _json(found: Comparison) -> dict[str, Any]:
+    from pyro_vae.comparison.results import summary
+
+    return {
+        "title": found.spec.title,
+        "runs": [row.flat() for row in found.rows],
+        "summary": list(summary(found.rows)),
+        "claims": [verdict.to_dict() for verdict in found.verdicts],
+        "files": [str(path) for path in found.files],
+    }
+
+
+def _table(found: Comparison) -> list[str]:
+    from pyro_vae.comparison.results import by_cell
+    from pyro_vae.comparison.statistics import estimate
+
+    rows = [["cell", *found.spec.scores]]
+    for cell, own in by_cell(found.rows).items():
+        shown = [cell]
+        for score in found.spec.scores:
+            mean = estimate([row.scores[score] for row in own if score in row.scores])
+            shown.append("-" if mean is None else str(mean))
+        rows.append(shown)
+    seeds = len(found.spec.seeds)
+    error = " ± standard error" if seeds > 1 else ""
+    title = f"{found.spec.title}: mean{error} over {seeds} seed{'s' * (seeds > 1)}"
+    return [title, *_columns(rows)]
+
+
+def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  "
+        + row[0].ljust(widths[0])
+        + "".join(f"  {text:>{width}}" for text, width in zip(row[1:], widths[1:], strict=True))
+        for row in rows
+    ]
+
+
+def _failures(found: Comparison) -> list[str]:
+    lines = [f"  {r.cell} seed {r.seed}: {r.fault}" for r in found.rows if r.fault is not None]
+    return ["", f"failed runs: {len(lines)}; --retry tries them again", *lines] if lines else []
+
+
+def _claims(found: Comparison) -> list[str]:
+    if found.spec.limited and found.spec.claims:
+        return ["", "no verdicts on claims: cells, steps or seeds were limited"]
+    if not found.verdicts:
+        return []
+    lines = ["", "claims"]
+    for verdict in found.verdicts:
+        lines += _verdict(verdict)
+    return lines
+
+
+def _verdict(verdict: Verdict) -> list[str]:
+    unlike = verdict.expected not in (None, verdict.verdict)
+    note = f" (expected: {verdict.expected})" if unlike else ""
+    said = textwrap.wrap(verdict.statement, 78, subsequent_indent=" " * 18)
+    lines = [f"  {verdict.verdict + ':':<15} {said[0]}", *said[1:]]
+    if note:
+        lines.append(" " * 17 + note)
+    for check in verdict.checks:
+        prefix = f"{check.verdict}: " if len(verdict.checks) > 1 else ""
+        indent = " " * 18
+        lines += textwrap.wrap(
+            f"{prefix}{check}", 96, initial_indent=indent, subsequent_indent=indent + "  "
+        )
+    return lines

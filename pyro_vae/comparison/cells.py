@@ -1,0 +1,172 @@
+"""Cells: what a spec's grids and lists come to, each a recipe but for its seed."""
+
+from __future__ import annotations
+
+import itertools
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from pyro_vae.errors import InputError, unknown
+from pyro_vae.training import Recipe
+
+__all__ = ["MOST", "Cell", "count_cells", "expand", "option_name"]
+
+MOST = 1000
+"""Cells of a spec that nobody need confirm."""
+
+_LONGEST = 150
+_OPTIONS = frozenset(Recipe().options) - {"seed"}
+Table = Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One combination of options, to be trained once for every seed.
+
+    Attributes:
+        name: Its name, which is also its folder's.
+        labels: Where it stands on each axis of its grid: the name of a variant, or a value.
+        given: Names of the options that the spec sets for it.
+        recipe: Its run's at seed 0.
+    """
+
+    name: str
+    labels: dict[str, Any]
+    given: tuple[str, ...]
+    recipe: Recipe
+
+    @classmethod
+    def of(cls, name: str, labels: dict[str, Any], options: Table) -> Cell:
+        """A cell from its options.
+
+        Raises:
+            InputError: If an option is of a wrong type or out of range, or the name no folder's.
+        """
+        if len(name) > _LONGEST or not name.strip("."):
+            raise InputError(
+                f"a cell's name must have 1 to {_LONGEST} characters for its folder, "
+                f"got {name!r}: give variants of an axis short names"
+            )
+        try:
+            return cls(name, labels, tuple(options), Recipe.of(**options))
+        except InputError as error:
+            raise InputError(f"cell {name}: {error}") from None
+
+
+def option_name(name: str, where: str) -> str:
+    """An option's name with underscores.
+
+    Raises:
+        InputError: If there is no such option; it names the nearest, and where it stands.
+    """
+    spelt = name.replace("-", "_")
+    if spelt == "seed":
+        raise InputError(f"{where} must not set seed: the list seeds = [...] does")
+    if spelt not in _OPTIONS:
+        raise unknown(f"option in {where}", name, _OPTIONS)
+    return spelt
+
+
+def count_cells(grids: Sequence[Table], listed: Sequence[Table]) -> int:
+    """How many cells there would be, without making them."""
+    return len(listed) + sum(math.prod(len(axis) for axis in grid.values()) for grid in grids)
+
+
+def expand(base: Table, grids: Sequence[Table], listed: Sequence[Table]) -> tuple[Cell, ...]:
+    """All cells: each grid's product, in the order written, then the listed ones.
+
+    Args:
+        base: Options that all cells share.
+        grids: Of each the axes: a list of values of the option of that name, or a table of
+            variants, each a table of options.
+        listed: Tables of options, with a ``name``.
+
+    Raises:
+        InputError: If an axis is empty or malformed, an option is unknown, set by two axes, of a
+            wrong type or out of range, or two cells have one name.
+    """
+    common = _options(base, "[base]")
+    cells = [cell for grid in grids for cell in _product(common, grid)]
+    for entry in listed:
+        own = _options({k: v for k, v in entry.items() if k != "name"}, "[[cells]]")
+        name = entry.get("name") or _name(own)
+        if not isinstance(name, str):
+            raise InputError(f"a cell's name must be text, got {name!r}")
+        cells.append(Cell.of(_safe(name), {}, {**common, **own}))
+    _check(cells)
+    return tuple(cells)
+
+
+def _check(cells: Sequence[Cell]) -> None:
+    if not cells:
+        raise InputError("the spec has no cells: give a [grid] or [[cells]]")
+    names: set[str] = set()
+    for cell in cells:
+        # Folders of some systems do not tell upper from lower case.
+        if cell.name.casefold() in names:
+            raise InputError(f"two cells have the name {cell.name!r}: give one of them another")
+        names.add(cell.name.casefold())
+
+
+def _options(table: Table, where: str) -> dict[str, Any]:
+    return {option_name(name, where): value for name, value in table.items()}
+
+
+def _product(common: Table, grid: Table) -> list[Cell]:
+    axes = [_axis(name, values) for name, values in grid.items()]
+    if not axes:
+        raise InputError("[grid] is empty: give an option a list of values")
+    cells = []
+    for points in itertools.product(*axes):
+        labels: dict[str, Any] = {}
+        own: dict[str, Any] = {}
+        for axis, label, options in points:
+            both = own.keys() & options
+            if both:
+                raise InputError(
+                    f"two axes of [grid] set {both.pop()}: one cell can have one value"
+                )
+            labels[axis] = label
+            own |= options
+        cells.append(Cell.of(_name(labels), labels, {**common, **own}))
+    return cells
+
+
+def _axis(name: str, values: Any) -> list[tuple[str, Any, dict[str, Any]]]:
+    """The points of an axis: its name, the point's label, and the options it sets."""
+    if not isinstance(values, list | Mapping):
+        raise InputError(f"grid.{name} must be a list of values or a table, got {values!r}")
+    if not values:
+        raise InputError(f"grid.{name} is empty: give it at least one value")
+    if isinstance(values, list):
+        option = option_name(name, "[grid]")
+        return [(option, value, {option: value}) for value in values]
+    if name.replace("-", "_") in _OPTIONS:
+        raise InputError(f"grid.{name}: variants need a name that is no option, got {name!r}")
+    for label, options in values.items():
+        if not isinstance(options, Mapping):
+            raise InputError(f"grid.{name}.{label} must be a table of options, got {options!r}")
+    return [
+        (name, label, _options(options, f"grid.{name}.{label}"))
+        for label, options in values.items()
+    ]
+
+
+def _name(labels: Table) -> str:
+    return _safe(",".join(f"{axis}={_text(label)}" for axis, label in labels.items()))
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, list | tuple):
+        return "+".join(map(_text, value))
+    return repr(value) if isinstance(value, float) else str(value)
+
+
+def _safe(name: str) -> str:
+    """A name that may be a folder's everywhere."""
+    return re.sub(r"[^\w.=,+@-]", "-", name)

@@ -1,0 +1,182 @@
+"""Runs of a comparison: ordinary run folders, each finished once its results are there."""
+
+from __future__ import annotations
+
+import json
+import math
+import textwrap
+import time
+import traceback
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from pyro_vae.comparison.cells import Cell
+from pyro_vae.comparison.scoring import Evaluation
+from pyro_vae.comparison.spec import Spec
+from pyro_vae.errors import InputError, TrainingError
+from pyro_vae.evaluation import EVALUATION
+from pyro_vae.training import History, Recipe, load, runs
+
+__all__ = [
+    "FAILED",
+    "RESULT",
+    "Run",
+    "carry_out",
+    "find_results",
+    "plan",
+    "read_json",
+    "write_json",
+]
+
+RESULT, FAILED = "result.json", "failed.json"
+"""What a finished and a failed run's folder holds, written last."""
+
+
+_LONGEST = 300
+"""Characters of a fault that is not ours: some hold whole tensors."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """One training of a comparison.
+
+    Attributes:
+        cell: Its cell's name.
+        seed: Its seed.
+        recipe: What to train.
+        folder: Where.
+        evaluation: What to score.
+    """
+
+    cell: str
+    seed: int
+    recipe: Recipe
+    folder: Path
+    evaluation: Evaluation
+
+    @property
+    def name(self) -> str:
+        """Cell and seed."""
+        return f"{self.cell} seed {self.seed}"
+
+
+def plan(spec: Spec, out: Path) -> Iterator[tuple[Cell, Run]]:
+    """The runs of a spec, seed by seed, so that every cell has one early.
+
+    Args:
+        spec: The spec.
+        out: Folder of the comparison.
+    """
+    for seed in spec.seeds:
+        for cell in spec.cells:
+            folder = out / cell.name / f"seed-{seed}"
+            yield cell, Run(cell.name, seed, cell.recipe.at(seed), folder, spec.evaluation)
+
+
+def find_results(out: Path) -> dict[str, Path]:
+    """Folders of finished runs by the fingerprint of their recipe, whatever their cells' names."""
+    found = {}
+    for path in sorted(out.glob(f"*/seed-*/{RESULT}")):
+        result = read_json(path)
+        if result is not None and "fingerprint" in result:
+            found[str(result["fingerprint"])] = path.parent
+    return found
+
+
+def carry_out(run: Run, fingerprint: str, trained: bool) -> Path:
+    """Train and score, and leave a result in the run's folder, or the fault that stopped it.
+
+    Args:
+        run: The run.
+        fingerprint: Of its recipe.
+        trained: Whether its folder holds the model already, and only scores are wanted.
+
+    Returns:
+        The file that was written last, :data:`RESULT` or :data:`FAILED`.
+    """
+    for name in (RESULT, FAILED):
+        if not (trained and name == RESULT):
+            (run.folder / name).unlink(missing_ok=True)
+    own = {"fingerprint": fingerprint, "cell": run.cell, "seed": run.seed}
+    try:
+        result = {**own, **_result(run, trained)}
+    except Exception as error:
+        fault: dict[str, Any] = {**own, "fault": _fault(error)}
+        if not isinstance(error, InputError | TrainingError):
+            fault["traceback"] = traceback.format_exc()
+        return write_json(run.folder / FAILED, fault)
+    return write_json(run.folder / RESULT, result)
+
+
+def _fault(error: Exception) -> str:
+    known = isinstance(error, InputError | TrainingError)
+    text = " ".join(str(error).split())
+    return text if known else textwrap.shorten(f"{type(error).__name__}: {text}", _LONGEST)
+
+
+def _result(run: Run, trained: bool) -> dict[str, Any]:
+    before = read_json(run.folder / RESULT) if trained else None
+    if before is None:
+        began = time.perf_counter()
+        vae, history, data = run.recipe.run(run.folder, overwrite=True)
+        training = {
+            "seconds": time.perf_counter() - began,
+            "steps": len(history.steps),
+            "training": _last(history),
+            "warnings": history.warnings,
+        }
+    else:
+        vae, data = load(run.folder, run.recipe.own_head()), run.recipe.load()
+        training = {key: before[key] for key in ("seconds", "steps", "training", "warnings")}
+    scores = {"data": run.recipe.data, **run.evaluation.scores(vae, data)}
+    write_json(run.folder / EVALUATION, scores)
+    return {
+        "options": run.recipe.options,
+        "evaluation": run.evaluation.to_dict(),
+        **training,
+        "scores": _flat({**scores, "training": training["training"]}),
+        "threads": torch.get_num_threads(),
+        "versions": {name: version(name) for name in ("pyro_vae", "torch", "pyro-ppl")},
+    }
+
+
+def _last(history: History) -> dict[str, Any]:
+    """The last training epoch's figures."""
+    keys = ("elbo", "objective", "reconstruction", "kl", "beta", "active_units", "loss")
+    record = history.epochs()[-1]
+    return {key: record.get(key) for key in keys}
+
+
+def _flat(scores: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+    """Numbers by their path, as ``reconstructions.mean.mse``; none that are not finite."""
+    flat: dict[str, float] = {}
+    for key, value in scores.items():
+        if isinstance(value, Mapping):
+            flat |= _flat(value, f"{prefix}{key}.")
+        elif isinstance(value, int | float) and math.isfinite(value):
+            flat[prefix + key] = value
+    if not prefix and flat.get("mse_mean_image"):
+        flat["mse_over_mean_image"] = flat["mse"] / flat["mse_mean_image"]
+    return flat
+
+
+def read_json(path: Path) -> dict[str, Any] | None:
+    """What a file holds, or None if it is missing, damaged or no table."""
+    try:
+        found = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) else None
+
+
+def write_json(path: Path, value: Any) -> Path:
+    """Write a file so that it is never half there."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(value, indent=2) + "\n"
+    runs.replace(path, lambda there: there.write_text(text, encoding="utf-8"))
+    return path

@@ -1,0 +1,181 @@
+"""The course of a run: where it is, what it has recorded, and how it goes through an epoch."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import pyro
+import torch
+from torch import Tensor
+
+from pyro_vae import measures
+from pyro_vae.errors import TrainingError
+from pyro_vae.training import faults
+from pyro_vae.training.history import History
+from pyro_vae.training.state import NotFiniteError, State
+
+__all__ = ["Course"]
+
+
+class Course:
+    """A run under way.
+
+    Args:
+        state: What its steps change.
+        history: Where its records go.
+
+    Attributes:
+        epoch: The epoch it is in, from 1.
+        batches: Batches of that epoch that are done.
+        skipped: Batches left out because they gave no finite gradient.
+    """
+
+    def __init__(self, state: State, history: History) -> None:
+        self.state, self.history = state, history
+        self.epoch, self.batches, self.skipped = 1, 0, 0
+        # Of the epoch so far: (images, row, seconds) of each step, sums of posterior means.
+        self._rows: list[tuple[int, Tensor, float]] = []
+        self._moments: list[Tensor] = []
+        self._noise: list[Tensor] | None = None
+        self._checked = False
+
+    def run_epoch(self, train: Tensor, after_step: Callable[[], None]) -> dict[str, Any]:
+        """The rest of the present epoch.
+
+        Args:
+            train: Levels (uint8) or floats, (N, *data_shape).
+            after_step: Called after every step; the run may be saved then.
+
+        Returns:
+            The epoch's record; the steps' are in the history then.
+
+        Raises:
+            TrainingError: If a step's loss or gradient is not finite and the settings say to stop.
+        """
+        settings, device = self.state.settings, train.device
+        self.state.vae.train()
+        with measures.fixed_noise(settings.seed * 1_000_003 + self.epoch, device):
+            parts = torch.randperm(len(train), device=device).split(settings.batch_size)
+            if self._noise is not None:
+                _set_noise(self._noise, device)
+            for index in parts[self.batches :]:
+                self._noise = _noise(device)
+                self._step(train[index], index)
+                self.batches += 1
+                self._noise = _noise(device)
+                after_step()
+        return self._finish_epoch()
+
+    def _step(self, batch: Tensor, index: Tensor) -> None:
+        began, state = time.perf_counter(), self.state
+        # The first batch has been through every check: later ones need none (they cost a third).
+        checked, self._checked = self._checked, True
+        try:
+            with pyro.validation_enabled(not checked), measures.local_params():
+                # One check refuses a β of 0, where a schedule may well begin.
+                pyro.poutine.enable_validation(False)
+                row, mean = state.advance(batch)
+        except (NotFiniteError, ValueError) as error:
+            self._leave_out(batch, index, error)
+            return
+        self._rows.append((len(batch), row, time.perf_counter() - began))
+        self._moments.append(torch.stack([mean.sum(0), mean.square().sum(0)]))
+
+    def _leave_out(self, batch: Tensor, index: Tensor, error: Exception) -> None:
+        """Say what is wrong with a batch, and go on without it if the settings say so."""
+        with (
+            _replayed(self._noise or [], batch.device),
+            pyro.validation_enabled(False),
+            measures.local_params(),
+        ):
+            found = faults.explain(self.state, batch, index)
+        if found is None and isinstance(error, ValueError):
+            raise error  # a check of the first batch that is about something else
+        explanation = found or faults.unexplained(self.state, index)
+        if self.state.settings.on_nan != "skip":
+            raise faults.FaultError(explanation) from None
+        self.skipped += 1
+        self.history.notes.append(f"left out: {explanation.sentence}")
+
+    def _finish_epoch(self) -> dict[str, Any]:
+        state, history = self.state, self.history
+        if not self._rows:
+            raise TrainingError(f"no batch of epoch {self.epoch} gave a finite gradient")
+        sizes = [size for size, _, _ in self._rows]
+        n, seconds = sum(sizes), sum(seconds for _, _, seconds in self._rows)
+        rows = torch.stack([row for _, row, _ in self._rows])
+        first, second = torch.stack(self._moments).sum(0) / n
+        records = state.records(rows, self.epoch, history.objective)
+        for record, (size, _, took) in zip(records, self._rows, strict=True):
+            record["images_per_second"] = size / took
+        history.records.extend(records)
+        weighted = {
+            key: sum(r[key] * size for r, size in zip(records, sizes, strict=True)) / n
+            for key in ("loss", history.objective, "reconstruction", "kl", "gradient_norm")
+        }
+        weights = torch.tensor(sizes, dtype=rows.dtype, device=rows.device) / n
+        per_latent = weights @ rows[:, state.SCALARS :]
+        record = {
+            **records[-1],
+            **weighted,
+            "record": "epoch",
+            "kl_per_latent": per_latent.tolist() or None,
+            "active_units": int((second - first.square() > measures.ACTIVE).sum()),
+            "images_per_second": n / seconds,
+        }
+        history.records.append(record)
+        self._rows, self._moments, self._noise = [], [], None
+        self.epoch, self.batches = self.epoch + 1, 0
+        return record
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything, for a checkpoint; the history's records by their number."""
+        return {
+            "state": self.state.state_dict(),
+            "epoch": self.epoch,
+            "batches": self.batches,
+            "skipped": self.skipped,
+            "sizes": [size for size, _, _ in self._rows],
+            "seconds": [seconds for _, _, seconds in self._rows],
+            "rows": [row for _, row, _ in self._rows],
+            "moments": list(self._moments),
+            "noise": self._noise,
+            "history": self.history.state_dict(),
+        }
+
+    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+        """Go back to where a checkpoint was made."""
+        device = self.state.device
+        self.state.load_state_dict(saved["state"])
+        self.history.load_state_dict(saved["history"])
+        self.epoch, self.batches = saved["epoch"], saved["batches"]
+        self.skipped, self._noise = saved["skipped"], saved["noise"]
+        rows = [row.to(device) for row in saved["rows"]]
+        self._rows = list(zip(saved["sizes"], rows, saved["seconds"], strict=True))
+        self._moments = [moment.to(device) for moment in saved["moments"]]
+
+
+def _noise(device: torch.device) -> list[Tensor]:
+    """The generators' states: the processor's and the device's own."""
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return states
+
+
+def _set_noise(states: list[Tensor], device: torch.device) -> None:
+    torch.set_rng_state(states[0])
+    if device.type == "cuda" and len(states) > 1:
+        torch.cuda.set_rng_state(states[1], device)
+
+
+@contextmanager
+def _replayed(noise: list[Tensor], device: torch.device) -> Iterator[None]:
+    """Random states as they were, for as long as it takes."""
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        if noise:
+            _set_noise(noise, device)
+        yield

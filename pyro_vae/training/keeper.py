@@ -1,0 +1,152 @@
+"""What a run leaves on disk while it trains, and how it is taken up again."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pyro_vae.errors import InputError
+from pyro_vae.training import runs
+from pyro_vae.training.checkpoints import Checkpoints
+from pyro_vae.training.course import Course
+from pyro_vae.training.history import History
+
+__all__ = ["Keeper"]
+
+_FREE = ("checkpoint", "on_nan")
+"""Settings on which nothing that is trained depends."""
+_ROLLBACKS = 5
+
+
+class Keeper:
+    """Writes metrics and checkpoints of a run, and reads them to go on.
+
+    Args:
+        folder: The run folder, or None to write nothing.
+        config: What config.json will hold.
+        images: Number of training images.
+        interval: Steps, or seconds, between checkpoints; neither for none.
+        remember: Whether to hold the last checkpoint in memory, to go back to it.
+
+    Attributes:
+        damaged: Checkpoints that were passed over because they are not whole.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        config: Mapping[str, Any],
+        images: int,
+        interval: tuple[int | None, float | None],
+        remember: bool = False,
+    ) -> None:
+        self.folder, self.config, self.images = folder, config, images
+        self.checkpoints = None if folder is None else Checkpoints(folder)
+        self._steps, self._seconds = interval
+        self._on = folder is not None and interval != (None, None)
+        self._remember = remember
+        self._memory: dict[str, Any] | None = None
+        self._written, self._step, self._time = 0, 0, time.monotonic()
+        self._rollbacks = 0
+        self.damaged: list[str] = []
+
+    def resume(self, course: Course) -> bool:
+        """Take up the run where its last whole checkpoint left it; False if there is none.
+
+        Raises:
+            InputError: If it is another run's: other settings, data or model.
+        """
+        if self.folder is None or self.checkpoints is None:
+            raise InputError("resume needs out=, the run folder")
+        found = self.checkpoints.latest()
+        self.damaged = self.checkpoints.damaged
+        if found is None:
+            return False
+        saved = found[1]
+        self._check(saved)
+        metrics = self.folder / runs.METRICS
+        if metrics.is_file():
+            course.history.records = History.read(metrics).records
+        try:
+            course.load_state_dict(saved["course"])
+        except (RuntimeError, KeyError, ValueError) as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{self.folder} is a run of another model: {reason}") from None
+        self._rewrite(course)
+        self._memory = dict(saved) if self._remember else None
+        self._step = course.state.step
+        return True
+
+    def _check(self, saved: Mapping[str, Any]) -> None:
+        before, now = saved["config"]["fit"], self.config["fit"]
+        for name, value in now.items():
+            if name not in _FREE and before.get(name) != value:
+                option = name.replace("_", "-")
+                raise InputError(
+                    f"{self.folder} was trained with {option} {before.get(name)}, not {value}: "
+                    "a run goes on with the options that it began with"
+                )
+        if saved["images"] != self.images:
+            raise InputError(
+                f"{self.folder} was trained on {saved['images']} images, these are {self.images}"
+            )
+
+    def after_step(self, course: Course) -> None:
+        """Save the run if that is due."""
+        step = course.state.step
+        due = self._steps is not None and step >= self._step + self._steps
+        late = self._seconds is not None and time.monotonic() >= self._time + self._seconds
+        if due or late:
+            self.save(course)
+
+    def save(self, course: Course) -> None:
+        """Save the run as it is.
+
+        Raises:
+            OSError: If the disk is full or the folder cannot be written.
+        """
+        self.log(course)
+        if not (self._on or self._remember):
+            return
+        tree = {"config": self.config, "images": self.images, "course": course.state_dict()}
+        self._step = course.state.step
+        if self._on and self.checkpoints is not None:
+            self.checkpoints.write(self._step, tree)
+        if self._remember:
+            self._memory = copy.deepcopy(tree)
+        self._time = time.monotonic()
+
+    def roll_back(self, course: Course) -> bool:
+        """Go back to the last checkpoint with half the learning rate; False if that was enough."""
+        if self._memory is None or self._rollbacks == _ROLLBACKS:
+            return False
+        self._rollbacks += 1
+        course.load_state_dict(self._memory["course"])
+        course.state.lower_rate(0.5**self._rollbacks)
+        self._rewrite(course)
+        return True
+
+    def log(self, course: Course) -> None:
+        """Append the records that are not in metrics.jsonl yet."""
+        if self.folder is None:
+            return
+        with (self.folder / runs.METRICS).open("a", encoding="utf-8") as stream:
+            stream.writelines(course.history.lines(self._written))
+        self._written = len(course.history.records)
+
+    def _rewrite(self, course: Course) -> None:
+        """Make metrics.jsonl what the history is: later steps were taken back."""
+        self._written = len(course.history.records)
+        if self.folder is not None:
+            text = "".join(course.history.lines())
+            runs.replace(
+                self.folder / runs.METRICS, lambda path: path.write_text(text, encoding="utf-8")
+            )
+
+    def finish(self) -> None:
+        """Drop the checkpoints of a run that is done."""
+        if self.checkpoints is not None:
+            self.checkpoints.clear()

@@ -1,0 +1,297 @@
+"""Recipes: everything that a training run depends on, as plain data, and the run that it gives."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields, replace
+from functools import cache, lru_cache
+from pathlib import Path
+from types import NoneType
+from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
+
+from pyro_vae import measures, networks, testing
+from pyro_vae.data import Data, load
+from pyro_vae.errors import InputError, unknown
+from pyro_vae.heads import Head
+from pyro_vae.observations import Words
+from pyro_vae.training.history import History
+from pyro_vae.training.loop import fit
+from pyro_vae.training.progress import Progress
+from pyro_vae.training.settings import Settings
+from pyro_vae.vae import VAE
+
+__all__ = ["Recipe", "Trained", "first", "read_option"]
+
+_ASIDE = ("data_root", "download", "checkpoint")
+"""Options that do not bear on the weights: how to come by the data, and what is kept on the way."""
+_TEXT_OR_NUMBER = ("beta", "sigma", "checkpoint")
+
+
+class Trained(NamedTuple):
+    """What a recipe gave: the model, its history, and the data it was trained on."""
+
+    vae: VAE
+    history: History
+    data: Data
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A training run as plain data: the options of ``pyro-vae fit``, checked.
+
+    Attributes:
+        data: A stock data set's name, or a file.
+        data_root: Folder to look for it in.
+        download: Whether torchvision may fetch it.
+        images: Use only the first so many training and held-out images, or None.
+        net: A name of :data:`pyro_vae.networks.NETWORKS`.
+        latent_dim: Length of z.
+        hidden: Width of hidden layers, or None for the network's own.
+        depth: Hidden layers or stridings, or None for the network's own.
+        dropout: Rate after hidden layers.
+        words: The observation.
+        settings: How to train.
+
+    Example:
+        >>> recipe = Recipe.of(obs="normal", sigma=0.5, beta=4, images=64, epochs=1, hidden=8)
+        >>> recipe.options["sigma"], recipe.options["beta"]
+        ('0.5', '4')
+        >>> len(recipe.run().history.steps)
+        1
+    """
+
+    data: str = "mnist-5k"
+    data_root: str | None = None
+    download: bool = False
+    images: int | None = None
+    net: str = "mlp"
+    latent_dim: int = 20
+    hidden: int | None = None
+    depth: int | None = None
+    dropout: float = 0.0
+    words: Words = field(default_factory=Words)
+    settings: Settings = field(default_factory=Settings)
+
+    @classmethod
+    def of(cls, **options: Any) -> Recipe:
+        """A recipe from options as users give them; numbers may stand for texts of numbers.
+
+        Raises:
+            InputError: If an option is unknown (it names the nearest), of a wrong type or out of
+                range, as far as that shows without the data.
+        """
+        read = {name: read_option(name, value) for name, value in options.items()}
+        parts = {
+            kind: {f.name: read.pop(f.name) for f in fields(kind) if f.name in read}
+            for kind in (Words, Settings)
+        }
+        settings = Settings.of(**parts[Settings])
+        recipe = cls(words=Words(**parts[Words]), settings=settings, **read)
+        recipe.words.head()
+        recipe.network()
+        for name in ("latent_dim", "images"):
+            value = getattr(recipe, name)
+            if value is not None and value < 1:
+                spelt = name.replace("_", "-")
+                raise InputError(f"{spelt} must be a positive integer, got {value}")
+        return recipe
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """Every option by its name, as plain data."""
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in _flat(self)}
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the options that bear on the weights; of a data file its content counts."""
+        # Defaults are left out: an option that a later version adds leaves fingerprints alone.
+        usual = dict(_flat(Recipe()))
+        options: dict[str, Any] = {
+            name: value
+            for name, value in _flat(self)
+            if name not in _ASIDE and value != usual[name]
+        }
+        file = Path(self.data)
+        if file.is_file():
+            options["data"] = hashlib.sha256(file.read_bytes()).hexdigest()
+        return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
+
+    def at(self, seed: int) -> Recipe:
+        """The same with another seed."""
+        return replace(self, settings=replace(self.settings, seed=seed))
+
+    @property
+    def title(self) -> str:
+        """The observation's name."""
+        return self.words.head().title
+
+    def network(self) -> networks.Networks:
+        """The networks.
+
+        Raises:
+            InputError: If the name is unknown or a size is out of range.
+        """
+        if self.net not in networks.NETWORKS:
+            raise unknown("network", self.net, networks.NETWORKS)
+        given: dict[str, Any] = {
+            "hidden": self.hidden,
+            "depth": self.depth,
+            "dropout": self.dropout,
+        }
+        return networks.NETWORKS[self.net](**{k: v for k, v in given.items() if v is not None})
+
+    def load(self) -> Data:
+        """The data; those that were asked for last are kept in memory.
+
+        Raises:
+            InputError: If they are not at hand.
+        """
+        return first(_loaded(self.data, self.data_root, self.download), self.images)
+
+    def own_head(self) -> Head | None:
+        """The head of a user's own, which no run folder can name; None for a stock one."""
+        head = self.words.head()
+        return head if head.name is None else None
+
+    def run(
+        self,
+        out: str | Path | None = None,
+        overwrite: bool = False,
+        progress: Progress | None = None,
+        resume: bool = False,
+    ) -> Trained:
+        """Train the model that the recipe describes; the caller's generators are left alone.
+
+        Args:
+            out: Run folder to write, or None.
+            overwrite: Whether ``out`` may hold a run already.
+            progress: Who is told while it runs.
+            resume: Whether to go on from the last checkpoint in ``out``.
+
+        Raises:
+            InputError: If the data are not at hand or do not suit the observation.
+            TrainingError: If the loss becomes non-finite; what there is has been saved then.
+        """
+        data = self.load()
+        shape = tuple(data.train.shape[1:])
+        head = self.words.head(data.train)
+        if head.name is None:
+            testing.check_head(head, shape)
+        described: dict[str, Any] = {"name": self.data, "root": self.data_root}
+        if self.images is not None:
+            described["images"] = self.images
+        with measures.fixed_noise(self.settings.seed, data.train.device):
+            vae = VAE(shape, self.latent_dim, head, self.network())
+            history = fit(
+                vae,
+                data.train,
+                data.test,
+                out=out,
+                overwrite=overwrite,
+                resume=resume,
+                progress=progress,
+                data=described,
+                **self.settings.to_dict(),
+            )
+        return Trained(vae, history, data)
+
+
+def first(data: Data, count: int | None) -> Data:
+    """The first images of a data set, training and held-out ones, or all of them.
+
+    Args:
+        data: The data set.
+        count: How many of each, or None.
+    """
+    parts: list[Any] = [None if part is None else part[:count] for part in data]
+    return Data(*parts)
+
+
+def read_option(name: str, value: Any) -> Any:
+    """The one form of an option's value, whatever stands for it.
+
+    Raises:
+        InputError: If the option is unknown (it names the nearest), or of a wrong type.
+
+    Example:
+        >>> read_option("beta", 4), read_option("beta", "4.0"), read_option("augment", "flip")
+        ('4', '4', ('flip',))
+    """
+    known = _kinds()
+    if name not in known:
+        raise unknown("option", name, known)
+    return _read(name, value, known[name])
+
+
+@lru_cache(maxsize=1)
+def _loaded(name: str, root: str | None, download: bool) -> Data:
+    return load(name, root, download)
+
+
+@cache
+def _kinds() -> dict[str, Any]:
+    """The type of every option."""
+    kinds: dict[str, Any] = {}
+    for part in (Recipe, Words, Settings):
+        hints = get_type_hints(part)
+        kinds |= {f.name: hints[f.name] for f in fields(part)}
+    del kinds["words"], kinds["settings"]
+    return kinds
+
+
+def _flat(recipe: Recipe) -> Iterator[tuple[str, Any]]:
+    for name, value in asdict(recipe).items():
+        if name in ("words", "settings"):
+            yield from value.items()
+        else:
+            yield name, value
+
+
+def _read(name: str, value: Any, kind: Any) -> Any:
+    """A value of an option's type, from what may stand for it.
+
+    Raises:
+        InputError: If it is of another type; it names the option.
+    """
+    kinds = get_args(kind) if get_origin(kind) is not tuple else (tuple,)
+    kinds = kinds or (kind,)
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if value is None and NoneType in kinds:
+        return None
+    if bool in kinds and isinstance(value, bool):
+        return value
+    if float in kinds and number:
+        return float(value)
+    if int in kinds and isinstance(value, int) and number:
+        return value
+    if name in _TEXT_OR_NUMBER and (number or isinstance(value, str)):
+        return _number_as_text(value)
+    if str in kinds and isinstance(value, str | Path):
+        return str(value)
+    texts = isinstance(value, list | tuple) and all(isinstance(v, str) for v in value)
+    if tuple in kinds and (texts or isinstance(value, str)):
+        return (value,) if isinstance(value, str) else tuple(value)
+    raise InputError(f"{name.replace('_', '-')} must be {_wanted(name, kinds)}, got {value!r}")
+
+
+def _number_as_text(value: float | str) -> str:
+    """One text for one number, however it was written; other texts as they are."""
+    try:
+        return repr(float(value)).removesuffix(".0")
+    except ValueError:
+        return str(value)
+
+
+def _wanted(name: str, kinds: tuple[Any, ...]) -> str:
+    if name in _TEXT_OR_NUMBER:
+        return "a number or text"
+    words = {
+        bool: "true or false",
+        int: "an integer",
+        float: "a number",
+        str: "text",
+        tuple: "a list of texts",
+    }
+    return " or ".join(words[kind] for kind in kinds if kind in words)
