@@ -138,7 +138,7 @@ def read_config(run: str | Path) -> dict[str, Any]:
         return dict(_unfinished(folder)["config"])
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
         raise InputError(f"{path} is damaged: {error}") from None
     found = config.get("format") if isinstance(config, dict) else None
     if not isinstance(found, int) or not isinstance(config.get("vae"), dict):
@@ -218,6 +218,9 @@ def model_of(
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{folder / CONFIG} is damaged: {error!r}") from None
+    except (RuntimeError, MemoryError, OverflowError) as error:  # of a size that nobody trained
+        reason = str(error).splitlines()[0]
+        raise InputError(f"{folder / CONFIG} describes no model: {reason}") from None
 
 
 def put_weights(vae: VAE, weights: Mapping[str, Tensor]) -> None:
