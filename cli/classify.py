@@ -8,18 +8,21 @@ import click
 
 from .options import as_json, echo_json, load_data
 
-__all__ = ["classifier"]
+__all__ = ["cache_option", "classifier"]
+
+
+cache_option = click.option(
+    "--cache",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="Folder of trained classifiers [~/.cache/pyro_vae/classifiers].",
+)
 
 
 @click.command()
 @click.argument("data", metavar="DATA")
 @click.option("--data-root", type=click.Path(path_type=Path), help="Folder to look for it in.")
 @click.option("--download", is_flag=True, help="Let torchvision fetch it if it is not at hand.")
-@click.option(
-    "--cache",
-    type=click.Path(path_type=Path, file_okay=False),
-    help="Folder of trained classifiers [~/.cache/pyro_vae/classifiers].",
-)
+@cache_option
 @as_json
 def classifier(
     data: str, data_root: Path | None, download: bool, cache: Path | None, as_json: bool
@@ -29,7 +32,7 @@ def classifier(
     DATA is a name from `pyro-vae data`, or a .npy or .npz file, with labels. The same data give the
     same weights.
     """
-    from pyro_vae.evaluation.classifier import classifier_for
+    from pyro_vae.evaluation import classifier_for
 
     loaded, described = load_data(data, data_root, download)
     found = classifier_for(loaded, cache, lambda line: click.echo(line, err=True))

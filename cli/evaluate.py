@@ -10,6 +10,7 @@ from typing import Any
 
 import click
 
+from .classify import cache_option
 from .options import as_json, data_options, echo_json, load_data, load_run, own_head
 
 __all__ = ["evaluate"]
@@ -17,6 +18,7 @@ __all__ = ["evaluate"]
 WIDTH = 80
 LABEL = 24
 NOT_BEATEN = "NOT BEATEN by this run"
+KINDS = ("sample", "mean", "mode", "parameter")
 COLUMNS = ("mse", "mae", "psnr", "ssim", "dark", "light", "darkest", "lightest", "sharpness")
 
 
@@ -38,6 +40,21 @@ COLUMNS = ("mse", "mae", "psnr", "ssim", "dark", "light", "darkest", "lightest",
     help="What decoding particles may take; the scores do not depend on it.",
 )
 @click.option(
+    "--samples",
+    type=int,
+    metavar="N",
+    help="Add scores of N samples by classifier-FID, -KID and -IS; trains the data's classifier "
+    "if it is not in the cache.",
+)
+@click.option(
+    "--kind",
+    type=click.Choice(KINDS),
+    default="sample",
+    show_default=True,
+    help="What of p(x|z) --samples scores.",
+)
+@cache_option
+@click.option(
     "--labels/--no-labels",
     default=None,
     help="Colour the latents by the data's labels [where there are any].",
@@ -51,6 +68,9 @@ def evaluate(
     obs: str | None,
     iwae: int | None,
     memory_budget: str,
+    samples: int | None,
+    kind: str,
+    cache: Path | None,
     labels: bool | None,
     as_json: bool,
 ) -> None:
@@ -60,16 +80,26 @@ def evaluate(
     reconstructions and calibration.
     """
     import pyro_vae as pv
-    from pyro_vae.evaluation import write_evaluation
+    from pyro_vae.evaluation import (
+        check_samples,
+        classifier_for,
+        sample_scores,
+        write_evaluation,
+    )
 
     vae = load_run(run, obs)
     images, described = load_data(data, data_root, download, pv.training.read_config(run))
     if labels and images.test_labels is None:
         raise pv.InputError(f"--labels needs labels, {described['name']} has none")
-    scores: dict[str, Any] = {"data": described["name"]}
+    if samples is not None:
+        check_samples(vae, images, samples, kind)
+    scores: dict[str, Any] = {"data": described["name"], "samples": None}
     scores |= pv.evaluate(
         vae, images.test, train=images.train, iwae=iwae, memory_budget=memory_budget
     )
+    if samples is not None:
+        judge = classifier_for(images, cache, lambda line: click.echo(line, err=True))
+        scores["samples"] = sample_scores(vae, images.test, judge, samples, kind)
     classes = None if labels is False else images.test_labels
     files = write_evaluation(vae, images.test, scores, run, classes)
     for path in files:
@@ -86,10 +116,9 @@ def _lines(scores: dict[str, Any]) -> Iterator[str]:
     for rows in (_nats(scores), _bits(scores), _latents(scores), _pictures(scores)):
         for label, text in rows:
             yield from _row(label, text)
-    yield from _kinds(scores["reconstructions"])
-    if scores["calibration"] is not None:
-        for label, text in _calibration(scores["calibration"]):
-            yield from _row(label, text)
+    yield from _kinds(scores["reconstructions"], scores["images"])
+    for label, text in (*_calibration(scores["calibration"]), *_samples(scores["samples"])):
+        yield from _row(label, text)
 
 
 def _row(label: str, text: str) -> list[str]:
@@ -172,21 +201,18 @@ def _pictures(scores: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "spread over inputs", f"{scores['spread']:10.4f} standard deviation; 0 if collapsed"
 
 
-def _kinds(kinds: dict[str, Any]) -> Iterator[str]:
+def _kinds(kinds: dict[str, Any], images: int) -> Iterator[str]:
+    label = "by kind" if kinds["images"] == images else f"first {kinds['images']}"
     rows = {name: values for name, values in kinds.items() if isinstance(values, dict)}
     there = [name for name in COLUMNS if any(name in values for values in rows.values())]
-    yield "by kind    " + "".join(f"{_short(name):>{_width(name)}}" for name in there)
+    yield f"{label:<11}" + "".join(f"{name:>{_width(name)}}" for name in there)
     for name, values in rows.items():
         cells = (f"{_number(values.get(key)):>{_width(key)}}" for key in there)
         yield f"  {name:<9}" + "".join(cells)
 
 
-def _short(name: str) -> str:
-    return {"lightest": "lightst", "sharpness": "sharp"}.get(name, name)
-
-
 def _width(name: str) -> int:
-    return 8 if name in ("darkest", "lightest") else 7
+    return max(7, len(name) + 1)
 
 
 def _number(value: float | None) -> str:
@@ -197,9 +223,11 @@ def _number(value: float | None) -> str:
     return f"{value:.{4 if abs(value) < 1 else 2 if abs(value) < 100 else 0}f}"
 
 
-def _calibration(scores: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    distance = scores["pit_distance"]
-    yield "calibration", f"{distance:10.3f} distance of the integrals from uniform"
+def _calibration(scores: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
+    if scores is None:
+        return
+    of = f"integrals' distance from uniform, {scores['images']} images"
+    yield "calibration", f"{scores['pit_distance']:10.3f} {of}"
     inside = ", ".join(f"{found:.1%} of {wanted:.0%}" for wanted, found in scores["coverage"])
     yield "  central intervals", f"hold {inside}"
     sigma = scores["sigma"]
@@ -214,3 +242,12 @@ def _calibration(scores: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if near is not None:
         text = f"{near['beside']:10.2f} beside, {near['below']:.2f} below; 0 if independent"
         yield "  residuals correlate", text
+
+
+def _samples(scores: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
+    if scores is None:
+        return
+    from pyro_vae.evaluation.sample_scores import rows
+
+    yield "samples", f"{scores['kind']} of p(x|z) at {scores['n']} latents of the prior"
+    yield from rows(scores)

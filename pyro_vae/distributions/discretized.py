@@ -1,5 +1,6 @@
 """A density turned into a mass over levels."""
 
+import copy
 import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
@@ -7,11 +8,16 @@ from typing import Any, ClassVar
 import torch
 from pyro.distributions import TorchDistribution
 from torch import Tensor
-from torch.distributions import Distribution, constraints
+from torch.distributions import Beta, Distribution, constraints
 
-from pyro_vae.distributions.interval_mass import check_family, log_interval_mass
+from pyro_vae.distributions.interval_mass import (
+    beta_log_masses,
+    check_family,
+    log_interval_mass,
+)
+from pyro_vae.distributions.truncated_normal import TruncatedNormal
 
-__all__ = ["Discretized", "LevelMass"]
+__all__ = ["Discretized", "LevelMass", "in_float64"]
 
 _BLOCK = 16  # levels at a time, so that temporaries stay small beside the masses themselves
 
@@ -184,16 +190,37 @@ class Discretized(LevelMass):
         lower, upper = self._range
         return self.edges == "bounded" and (lower < self.low or upper > self.high)
 
+    def _log_masses(self) -> Tensor:
+        whole = (self.low, self.high) == (0, 1) and self.levels >= 64
+        if whole and isinstance(self.base_dist, Beta):
+            return beta_log_masses(self.base_dist, self.levels)
+        return super()._log_masses()
+
     def _masses(self) -> Tensor:
+        masses = self._by_cdf(self.base_dist)
+        return super()._masses() if masses is None else masses
+
+    @property
+    def mode(self) -> Tensor:
+        """Level of the largest mass, the lowest of equal ones."""
+        # Float64 tells the largest mass, at least 1 / levels, from the next by the cdf too.
+        masses = self._by_cdf(in_float64(self.base_dist))
+        return super().mode if masses is None else masses.argmax(0).to(self._like.dtype)
+
+    def _by_cdf(self, base: Distribution) -> Tensor | None:
+        """Masses of all levels as differences of the base's cdf, where it has all of them."""
         lower, upper = self._range
-        if self._conditioned or lower > self.low or upper < self.high:
-            return super()._masses()
+        # A truncated normal's cdf takes longer than its masses.
+        slow = isinstance(base, TruncatedNormal)
+        if slow or self._conditioned or lower > self.low or upper < self.high:
+            return None
+        like = _first_parameter(base)
         step = (self.high - self.low) / self.levels
-        edges = self.low + step * self.enumerate_support(expand=False)[1:]
+        edges = self.low + step * self.enumerate_support(expand=False)[1:].to(like.dtype)
         try:
-            cdf = self.base_dist.cdf(edges)
+            cdf = base.cdf(edges)
         except NotImplementedError:
-            return super()._masses()
+            return None
         first, last = torch.zeros_like(cdf[:1]), torch.ones_like(cdf[:1])
         return torch.cat([first, cdf, last]).diff(dim=0)
 
@@ -213,6 +240,17 @@ class Discretized(LevelMass):
             drawn = torch.distributions.Categorical(logits=logits, validate_args=False)
             level: Tensor = drawn.sample(shape)
             return level.to(self._like.dtype)
+
+
+def in_float64(p: Any) -> Any:
+    """A copy whose tensors, and those of the distributions inside it, are float64."""
+    twin = copy.copy(p)
+    for name, value in vars(p).items():
+        if isinstance(value, Tensor) and value.is_floating_point():
+            setattr(twin, name, value.double())
+        elif isinstance(value, Distribution):
+            setattr(twin, name, in_float64(value))
+    return twin
 
 
 def _first_parameter(base: Distribution) -> Tensor:

@@ -1,14 +1,21 @@
 """Evaluation: scores of a trained model in units that can be compared, with their baselines."""
 
 from pyro_vae.evaluation.bounds import Bounds, importance_bound
+from pyro_vae.evaluation.classifier import Classifier, classifier_for
 from pyro_vae.evaluation.report import EVALUATION, write_evaluation
+from pyro_vae.evaluation.sample_scores import check_samples, sample_scores, score_pictures
 from pyro_vae.evaluation.scores import PARTS, evaluate
 
 __all__ = [
     "EVALUATION",
     "PARTS",
     "Bounds",
+    "Classifier",
+    "check_samples",
+    "classifier_for",
     "evaluate",
     "importance_bound",
+    "sample_scores",
+    "score_pictures",
     "write_evaluation",
 ]

@@ -9,9 +9,9 @@ import torch
 from torch import Tensor
 
 from pyro_vae.distributions import log_interval_mass
+from pyro_vae.distributions.discretized import in_float64
 from pyro_vae.errors import InputError
 from pyro_vae.evaluation.blocks import Block, encoded, evaluating, pieces, univariate
-from pyro_vae.evaluation.integrals import in_float64
 from pyro_vae.evaluation.memory import bytes_of, bytes_per_image
 from pyro_vae.measures import fixed_noise
 from pyro_vae.vae import VAE

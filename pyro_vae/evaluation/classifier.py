@@ -11,64 +11,26 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-import torch.nn.functional as F
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from pyro_vae.data import Data, as_images
 from pyro_vae.errors import InputError
+from pyro_vae.evaluation.classifier_network import (
+    FEATURES,
+    RECIPE,
+    Network,
+    as_unit,
+    in_blocks,
+    trained_network,
+)
 from pyro_vae.training.runs import replace
 
-__all__ = ["CACHE", "FEATURES", "Classifier", "classifier_for"]
+__all__ = ["CACHE", "Classifier", "Labelled", "classifier_for", "labelled"]
 
 CACHE = Path("~/.cache/pyro_vae/classifiers")
-FEATURES = 64
-"""Length of a feature vector."""
-
-RECIPE = 1
-"""Version of the network and its training; another version is another classifier."""
-PASSES, EPOCHS, BATCH, RATE, SHIFT, SEED = 240_000, (5, 16), 64, 3e-3, 2, 0
-_CHUNK = 1000
-
-
-class Network(nn.Module):
-    """Two strided convolutions and two linear layers.
-
-    Args:
-        data_shape: (C, H, W) of an image.
-        classes: Their number.
-    """
-
-    def __init__(self, data_shape: tuple[int, ...], classes: int) -> None:
-        super().__init__()
-        self.body = nn.Sequential(
-            nn.Conv2d(data_shape[0], 16, 5, stride=2, padding=2),
-            nn.GELU(),
-            nn.Conv2d(16, 32, 3, stride=2, padding=1),
-            nn.GELU(),
-            nn.AdaptiveAvgPool2d(7),
-            nn.Flatten(),
-            nn.Linear(32 * 49, FEATURES),
-            # Units of variance 1 and no dead ones: the covariance of the features has full rank.
-            nn.BatchNorm1d(FEATURES, affine=False),
-            nn.GELU(),
-        )
-        self.head = nn.Linear(FEATURES, classes)
-        self.register_buffer("centre", torch.zeros(()))
-        self.register_buffer("width", torch.ones(()))
-        self.centre: Tensor
-        self.width: Tensor
-
-    def features(self, images: Tensor) -> Tensor:
-        """Images on [0, 1], (N, C, H, W) → the penultimate layer, (N, 64)."""
-        out: Tensor = self.body((images - self.centre) / self.width)
-        return out
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Images on [0, 1], (N, C, H, W) → logits (N, classes)."""
-        out: Tensor = self.head(self.features(images))
-        return out
+"""Folder of trained classifiers."""
 
 
 @dataclass(frozen=True)
@@ -119,7 +81,7 @@ class Classifier:
     def _through(self, part: Callable[[Tensor], Tensor], images: Any) -> Tensor:
         checked = as_images(images, self.data_shape)
         _check_range(checked)
-        return _in_blocks(part, _unit(checked))
+        return in_blocks(part, as_unit(checked))
 
     def __str__(self) -> str:
         return f"classifier {self.sha256[:12]}, accuracy {self.accuracy:.4f} on {self.tested}"
@@ -151,7 +113,7 @@ def classifier_for(
         >>> found.features(test[:3]).shape, found.fresh
         (torch.Size([3, 64]), True)
     """
-    part = _checked(data)
+    part = labelled(data)
     folder = Path(cache or CACHE).expanduser()
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{_key(part)}.safetensors"
@@ -160,8 +122,8 @@ def classifier_for(
     if found is not None:
         return found
     with _one_thread():
-        network = _trained(part, classes, progress)
-        logits = _in_blocks(network, _unit(part.test))
+        network = trained_network(part.train, part.train_labels, classes, progress)
+        logits = in_blocks(network, as_unit(part.test))
     accuracy = float((logits.argmax(1) == part.test_labels).double().mean())
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
     sha256, tested = _sha256(weights), len(part.test)
@@ -172,14 +134,21 @@ def classifier_for(
     return Classifier(network, shape, accuracy, tested, sha256, path, fresh=True)
 
 
-class _Labelled(NamedTuple):
+class Labelled(NamedTuple):
+    """A data set that a classifier can be trained on, as :class:`~pyro_vae.data.Data`."""
+
     train: Tensor
     train_labels: Tensor
     test: Tensor
     test_labels: Tensor
 
 
-def _checked(data: Data) -> _Labelled:
+def labelled(data: Data) -> Labelled:
+    """The same data, whose labels are there.
+
+    Raises:
+        InputError: If labels are missing or of one class, or the data are no images on [0, 1].
+    """
     train, train_labels, test, test_labels = data
     if train_labels is None or test_labels is None:
         raise InputError(
@@ -198,7 +167,7 @@ def _checked(data: Data) -> _Labelled:
         )
     _check_range(train)
     _check_range(test)
-    return _Labelled(train, train_labels, test, test_labels)
+    return Labelled(train, train_labels, test, test_labels)
 
 
 def _check_range(images: Tensor) -> None:
@@ -209,11 +178,7 @@ def _check_range(images: Tensor) -> None:
         )
 
 
-def _unit(images: Tensor) -> Tensor:
-    return images.float() / 255 if images.dtype == torch.uint8 else images
-
-
-def _key(data: _Labelled) -> str:
+def _key(data: Labelled) -> str:
     """SHA-256 of the recipe's version and the data."""
     digest = hashlib.sha256(f"recipe {RECIPE}".encode())
     for part in data:
@@ -255,47 +220,3 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(threads)
-
-
-def _trained(data: _Labelled, classes: int, progress: Callable[[str], object] | None) -> Network:
-    """AdamW with one cycle of the learning rate, images shifted by up to two pixels."""
-    n = len(data.train)
-    epochs = min(max(round(PASSES / n), EPOCHS[0]), EPOCHS[1])
-    batch = min(BATCH, n)
-    with torch.random.fork_rng([]):
-        torch.manual_seed(SEED)
-        network = Network(tuple(data.train.shape[1:]), classes).float().train()
-        sample = _unit(data.train[:10_000])
-        network.centre.copy_(sample.mean())
-        network.width.copy_(sample.std().clamp_min(1e-3))
-        optimiser = torch.optim.AdamW(network.parameters(), lr=RATE)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(
-            optimiser, RATE, total_steps=epochs * (n // batch), pct_start=0.2
-        )
-        for epoch in range(epochs):
-            for chosen in torch.randperm(n)[: n - n % batch].split(batch):
-                images = _shifted(_unit(data.train[chosen]))
-                loss = F.cross_entropy(network(images), data.train_labels[chosen])
-                optimiser.zero_grad()
-                loss.backward()
-                optimiser.step()
-                schedule.step()
-            if progress is not None:
-                progress(f"epoch {epoch + 1} of {epochs}, last loss {loss.item():.4f}")
-    return network.eval()
-
-
-def _shifted(images: Tensor) -> Tensor:
-    """Each image moved by up to :data:`SHIFT` pixels along both axes, edges repeated."""
-    n, _, height, width = images.shape
-    padded = F.pad(images, (SHIFT,) * 4, mode="replicate")
-    offset = torch.randint(0, 2 * SHIFT + 1, (2, n, 1, 1))
-    rows = offset[0] + torch.arange(height)[:, None]
-    columns = offset[1] + torch.arange(width)
-    moved = padded.permute(0, 2, 3, 1)[torch.arange(n)[:, None, None], rows, columns]
-    return moved.permute(0, 3, 1, 2)
-
-
-@torch.no_grad()
-def _in_blocks(part: Callable[[Tensor], Tensor], images: Tensor) -> Tensor:
-    return torch.cat([part(block) for block in images.cpu().split(_CHUNK)]).double()

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributions import Distribution
 
 from pyro_vae.distributions import log_interval_mass
-from pyro_vae.distributions.discretized import LevelMass
+from pyro_vae.distributions.discretized import LevelMass, in_float64
 
-__all__ = ["RANKED", "Predicted", "in_float64", "predicted"]
+__all__ = ["RANKED", "Predicted", "predicted"]
 
 RANKED = 99
 """Samples among which x is ranked where there is no cdf."""
@@ -61,17 +59,6 @@ def predicted(p: Any, pixels: Any | None, x: Tensor) -> Predicted:
     return Predicted(_by_ranks(p, x, noise), *_moments(p))
 
 
-def in_float64(p: Any) -> Any:
-    """A copy whose tensors, and those of the distributions inside it, are float64."""
-    twin = copy.copy(p)
-    for name, value in vars(p).items():
-        if isinstance(value, Tensor) and value.is_floating_point():
-            setattr(twin, name, value.double())
-        elif isinstance(value, Distribution):
-            setattr(twin, name, in_float64(value))
-    return twin
-
-
 def _by_cdf(pixels: Any, x: Tensor, noise: Tensor) -> Tensor:
     u: Tensor = pixels.cdf(x)
     if pixels.support.is_discrete:
@@ -106,11 +93,11 @@ def _levels(pixels: Any) -> Tensor | None:
 def _enumerated(pixels: Any, levels: Tensor, x: Tensor, noise: Tensor) -> Predicted:
     below, at, mean, second = (torch.zeros_like(noise) for _ in range(4))
     if isinstance(pixels, LevelMass):
-        masses = iter(pixels._log_masses().split(_AT_ONCE))
+        masses = iter(pixels._masses().split(_AT_ONCE))
     else:
-        masses = (pixels.log_prob(part) for part in levels.split(_AT_ONCE))
-    for part, logs in zip(levels.split(_AT_ONCE), masses, strict=True):
-        mass, value = logs.double().exp(), part.double()
+        masses = (pixels.log_prob(part).exp() for part in levels.split(_AT_ONCE))
+    for part, of in zip(levels.split(_AT_ONCE), masses, strict=True):
+        mass, value = of.double(), part.double()
         below += torch.where(value < x, mass, 0.0).sum(0)
         at += torch.where(value == x, mass, 0.0).sum(0)
         mean += (mass * value).sum(0)

@@ -89,7 +89,8 @@ def draw_interpolations(vae: VAE, means: Tensor, path: Path) -> None:
     steps = torch.linspace(0, 1, _STEPS, device=means.device)[:, None]
     pairs = range(0, min(2 * _ROWS, len(means) - 1), 2)
     rows = [
-        (f"{i} to {i + 1}", _shown(vae, torch.lerp(means[i], means[i + 1], steps))) for i in pairs
+        (f"image {i}\nto {i + 1}", _shown(vae, torch.lerp(means[i], means[i + 1], steps)))
+        for i in pairs
     ]
     draw_grid(rows, path, f"{vae.obs.title}: between the latents of two images")
 

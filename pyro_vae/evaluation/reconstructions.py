@@ -79,7 +79,7 @@ def compare(shown: Tensor, target: Tensor, eight_bit: bool = True) -> dict[str, 
     Returns:
         ``mse`` and ``mae`` per pixel; ``psnr`` :math:`-10 \log_{10} \mathrm{MSE}` in dB, and
         ``ssim``, the structural similarity of Wang et al. 2004 averaged over images (None for
-        vectors, for images below 11 × 11, and without torchmetrics).
+        vectors and for images below 11 × 11).
     """
     error = (shown - target).double()
     mse = float(error.square().mean())
@@ -124,11 +124,8 @@ def _sharpness(shown: Tensor) -> float | None:
 def _ssim(shown: Tensor, target: Tensor) -> float | None:
     if shown.dim() != 4 or min(shown.shape[-2:]) < _WINDOW:
         return None
-    # Imported only here: it takes a second, and is an extra.
-    try:
-        from torchmetrics.functional.image import structural_similarity_index_measure
-    except ImportError:
-        return None
+    # Imported only here: it takes a second.
+    from torchmetrics.functional.image import structural_similarity_index_measure
 
     values: list[Tensor] = []
     for ours, theirs in zip(shown.float().split(DRAWN), target.float().split(DRAWN), strict=True):

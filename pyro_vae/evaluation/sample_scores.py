@@ -8,9 +8,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_vae.data import as_images
+from pyro_vae.data import Data, as_images
 from pyro_vae.errors import InputError
-from pyro_vae.evaluation.classifier import Classifier
+from pyro_vae.evaluation.blocks import evaluating
+from pyro_vae.evaluation.classifier import Classifier, labelled
+from pyro_vae.evaluation.classifier_network import FEATURES
 from pyro_vae.evaluation.fid import (
     frechet_distance,
     frechet_distance_infinite,
@@ -22,10 +24,36 @@ from pyro_vae.measures import BLOCK, fixed_noise
 from pyro_vae.training.pictures import unit
 from pyro_vae.vae import VAE
 
-__all__ = ["Features", "draw", "rows", "sample_scores", "score_pictures"]
+__all__ = ["Features", "check_samples", "draw", "rows", "sample_scores", "score_pictures"]
 
 Features = Callable[[Tensor], Tensor]
 """Pictures on [0, 1], (N, C, H, W), to features (N, D)."""
+
+
+def check_samples(vae: VAE, data: Data, n: int, kind: str = "sample") -> None:
+    """Refuse at once what :func:`sample_scores` by the data's classifier would refuse.
+
+    Args:
+        vae: The model.
+        data: Images and labels, of which the test images are the real ones.
+        n: Number of samples.
+        kind: As for :func:`sample_scores`.
+
+    Raises:
+        InputError: If there are too few samples or real images (it says how many are needed),
+            labels are missing, the images have another shape than the model's, or the observation
+            has no pictures on [0, 1] or none of this kind.
+    """
+    if not vae.levels.eight_bit:
+        raise InputError(
+            f"samples can be scored of pictures on [0, 1], {vae.obs.title} is of {vae.obs.levels}"
+        )
+    real = as_images(data.test, vae.data_shape)
+    _check_number(n, "samples", least(FEATURES), FEATURES)
+    _check_number(len(real), "real images", least(FEATURES), FEATURES)
+    labelled(data)
+    with evaluating(vae), fixed_noise(0, next(vae.parameters()).device):
+        vae.sample(1, kind)
 
 
 def sample_scores(
@@ -75,7 +103,6 @@ def sample_scores(
     return {**scores, "kind": kind, "seed": seed}
 
 
-@torch.no_grad()
 def draw(vae: VAE, n: int, kind: str = "sample", seed: int = 0) -> Tensor:
     """Pictures at latents from the prior, (n, *data_shape) on [0, 1], in fixed blocks of noise.
 
@@ -85,15 +112,11 @@ def draw(vae: VAE, n: int, kind: str = "sample", seed: int = 0) -> Tensor:
         kind: As for :meth:`~pyro_vae.vae.VAE.sample`.
         seed: Of the latents and the samples.
     """
-    training = vae.training
-    vae.eval()
     parts = []
-    try:
+    with evaluating(vae):
         for block in range(-(-n // BLOCK)):
             with fixed_noise(seed * 1_000_003 + block, next(vae.parameters()).device):
                 parts.append(vae.sample(BLOCK, kind).cpu())
-    finally:
-        vae.train(training)
     return torch.cat(parts)[:n].clamp(0, 1)
 
 
@@ -115,12 +138,13 @@ def score_pictures(
 
     Returns:
         With the prefix ``classifier_`` (``custom_`` with ``features``): ``fid``; ``fid_infinite``,
-        extrapolated to infinite n; ``fid_floor``, between two halves of the real pictures, and
-        ``fid_at_floor``, of the samples at the same number; ``kid`` and ``kid_se``, and
-        ``kid_floor`` and ``kid_floor_se``. ``classifier_is``, ``classifier_is_se`` and the real
-        pictures' ``classifier_is_real`` and ``classifier_is_real_se``, or None without a
-        classifier. ``n``, ``n_real``, ``n_floor``; ``classifier_sha256``,
-        ``classifier_accuracy``, ``classifier_tested``; ``features``, their number.
+        extrapolated to infinite n; ``fid_floor``, between two halves of the real pictures (of no
+        more than there are samples), and ``fid_at_floor``, of the samples at the same number;
+        ``kid`` and ``kid_se``, and ``kid_floor`` and ``kid_floor_se``. ``classifier_is``,
+        ``classifier_is_se`` and the real pictures' ``classifier_is_real`` and
+        ``classifier_is_real_se``, or None without a classifier. ``n``, ``n_real``, ``n_floor``;
+        ``classifier_sha256``, ``classifier_accuracy``, ``classifier_tested``; ``features``, their
+        number.
         ``dark`` and ``light``, the fractions of pixels below 0.02 and above 0.98, and the real
         pictures' ``dark_real`` and ``light_real``.
 
@@ -147,7 +171,7 @@ def score_pictures(
         **_inception(classifier, pictures, real),
         "n": len(pictures),
         "n_real": len(real),
-        "n_floor": len(real) // 2,
+        "n_floor": _half(pictures, real),
         "features": true.shape[1],
         "dark": float((pictures < 0.02).double().mean()),
         "light": float((pictures > 0.98).double().mean()),
@@ -157,9 +181,8 @@ def score_pictures(
 
 
 def _distances(made: Tensor, real: Tensor, seed: int) -> dict[str, float]:
-    half = len(real) // 2
-    first, second = real[:half], real[half : 2 * half]
-    same = made[: min(half, len(made))]
+    half = _half(made, real)
+    same, first, second = made[:half], real[:half], real[half : 2 * half]
     kid, kid_se = kernel_distance(made, real)
     floor, floor_se = kernel_distance(first, second)
     return {
@@ -172,6 +195,11 @@ def _distances(made: Tensor, real: Tensor, seed: int) -> dict[str, float]:
         "kid_floor": floor,
         "kid_floor_se": floor_se,
     }
+
+
+def _half(made: Tensor, real: Tensor) -> int:
+    """Pictures in each set whose distances are the floor."""
+    return min(len(real) // 2, len(made))
 
 
 def _inception(classifier: Classifier | None, made: Tensor, real: Tensor) -> dict[str, Any]:

@@ -91,7 +91,7 @@ def evaluate(
     with evaluating(vae):
         terms = measures.held_out_terms(vae, tensor)
         blocks = encoded(vae, tensor)
-        target = unit(vae, tensor)
+        target = unit(vae, tensor).float()
         mean = reconstructed(vae, tensor, "mean")
         scores = measures.scores_of(terms, kind)
         objective = scores[measures.scores.objective_key(kind)]

@@ -7,8 +7,10 @@ from itertools import product
 from typing import Any
 
 import mpmath
+import numpy as np
 import pyro.distributions as dist
 import pytest
+import scipy.stats
 import torch
 from mpmath import mpf
 
@@ -179,6 +181,41 @@ def test_masses_sum_to_one(name: str, dtype: torch.dtype) -> None:
     log_mass = Discretized(CASES[name][0](*parameters(name, dtype))).log_prob(levels(dtype))
     total = log_mass.double().exp().sum(0)
     assert (total - 1).abs().max() < (1e-6 if dtype == torch.float32 else 1e-13)
+
+
+@dtypes
+def test_all_masses_of_a_beta_at_once_against_high_precision(dtype: torch.dtype) -> None:
+    log_mass = interval_mass.beta_log_masses(dist.Beta(*parameters("beta", dtype)), 256)
+    assert log_mass.isfinite().all()
+    assert log_mass.dtype == dtype
+    checked = 0
+    with mpmath.workdps(50):
+        for k, case, true in worth_checking("beta", dtype):
+            ratio = mpmath.exp(mpf(log_mass[k, case].item())) / true
+            assert abs(ratio - 1) < TOLERANCE[dtype], (k, CASES["beta"][2][case])
+            checked += 1
+    assert checked > 3 * len(CASES["beta"][2])
+
+
+def test_moments_of_a_beta_have_the_gradients_of_a_difference() -> None:
+    shapes = torch.tensor([[0.3, 2.0, 30.0], [0.7, 5.0, 9.0]], dtype=torch.float64)
+
+    def moments(a: torch.Tensor, b: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        d = Discretized(dist.Beta(a, b))
+        return d.mean, d.entropy()
+
+    values = [row.clone().requires_grad_() for row in shapes]
+    assert torch.autograd.gradcheck(moments, values, eps=1e-6, atol=1e-4, rtol=1e-4)
+
+
+@pytest.mark.parametrize("levels", [16, 64, 300])
+def test_masses_of_a_beta_at_once_are_differences_of_its_cdf(levels: int) -> None:
+    a, b = [0.3, 20.0], [0.5, 7.0]
+    d = Discretized(dist.Beta(torch.tensor(a), torch.tensor(b)), levels)
+    edges = np.arange(levels + 1)[:, None] / levels
+    expected = np.diff(scipy.stats.beta(a, b).cdf(edges), axis=0)
+    np.testing.assert_allclose(d._log_masses().exp(), expected, atol=1e-6)
+    np.testing.assert_allclose(d.mean, np.arange(levels) @ expected, rtol=1e-5)
 
 
 @cases

@@ -52,7 +52,7 @@ def test_with_the_exact_posterior_every_bound_is_the_evidence(k: int) -> None:
     np.testing.assert_allclose(found, MODEL.log_evidence(x.numpy()), rtol=2e-5)
 
 
-@pytest.mark.parametrize("k", [1, 7])
+@pytest.mark.parametrize("k", [1, 7, 5000])
 def test_it_equals_an_independent_computation(k: int) -> None:
     x = MODEL.draw(40, SHAPE)
     vae = MODEL.vae(SHAPE, widen=1.5, cls=Recording)
@@ -70,15 +70,15 @@ def test_it_equals_an_independent_computation(k: int) -> None:
 
 
 def test_it_grows_with_k_towards_the_evidence() -> None:
-    x = MODEL.draw(500, SHAPE)
+    x = MODEL.draw(100, SHAPE)
     vae = MODEL.vae(SHAPE, widen=1.8)
-    bounds = [importance_bound(vae, x, k).observed for k in (1, 3, 10, 100)]
+    bounds = [importance_bound(vae, x, k).observed for k in (1, 3, 10, 100, 1000, 5000)]
     for fewer, more in itertools.pairwise(bounds):
         gain = more - fewer
-        # Fails for one seed in 700.
+        # Each fails for one seed in 700.
         assert float(gain.mean()) > -3 * float(gain.std()) / math.sqrt(len(gain))
     slack = torch.tensor(MODEL.log_evidence(x.numpy())) - bounds[-1]
-    assert float(slack.mean()) == pytest.approx(0, abs=0.02)
+    assert float(slack.mean()) == pytest.approx(0, abs=0.002)
     assert float((bounds[-1] - bounds[0]).mean()) > 0.3
 
 
