@@ -76,6 +76,12 @@ __all__ = ["fit"]
     help="Go on with a run that was stopped, with the options that it began with.",
 )
 @click.option(
+    "--precision",
+    default="float32",
+    show_default=True,
+    help="What the networks compute in: float32, bfloat16 or float16.",
+)
+@click.option(
     "--checkpoint",
     default="60s",
     show_default=True,

@@ -6,7 +6,16 @@ p(x|z). Swapping the likelihood is swapping one head.
 
 from importlib.metadata import version
 
-from pyro_vae import data, networks, objectives, observations, schedules, testing, training
+from pyro_vae import (
+    data,
+    evaluation,
+    networks,
+    objectives,
+    observations,
+    schedules,
+    testing,
+    training,
+)
 from pyro_vae.comparison import Comparison, compare
 from pyro_vae.diagnosis import AuditReport, Diagnosis, audit, diagnose, forecast
 from pyro_vae.errors import InputError, TrainingError
@@ -33,6 +42,7 @@ __all__ = [
     "data",
     "diagnose",
     "evaluate",
+    "evaluation",
     "fit",
     "forecast",
     "load",

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from pyro_vae.errors import InputError, unknown
 
-__all__ = ["MLP", "NETWORKS", "Conv", "Networks", "Sizes", "make", "spec"]
+__all__ = ["MLP", "NETWORKS", "Conv", "Networks", "Sizes", "make", "spec", "through"]
 
 
 class Sizes(NamedTuple):
@@ -227,3 +227,28 @@ def spec(net: object) -> dict[str, Any] | None:
         if isinstance(net, kind):
             return {"name": name, **asdict(net)}
     return None
+
+
+def through(
+    network: nn.Module, x: Tensor, event_dims: int, arithmetic: torch.dtype | None = None
+) -> Tensor:
+    """Apply a network that takes one batch dimension to x with any number of them.
+
+    Args:
+        network: Takes (N, *event).
+        x: (..., *event).
+        event_dims: Number of the event's dimensions.
+        arithmetic: What it computes in, by ``torch.autocast``; None for its weights' dtype.
+
+    Returns:
+        (..., numbers), in float32 or wider.
+    """
+    lead = x.shape[: x.dim() - event_dims]
+    flat = x.reshape(-1, *x.shape[x.dim() - event_dims :])
+    if arithmetic is None:
+        raw: Tensor = network(flat)
+    else:
+        with torch.autocast(x.device.type, arithmetic):
+            raw = network(flat)
+        raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
+    return raw.reshape(*lead, -1) if flat.shape[0] else raw.reshape(*lead, *raw.shape[1:])

@@ -70,6 +70,8 @@ class VAE(nn.Module):
 
     Attributes:
         obs: The observation's head.
+        arithmetic: What the networks compute in where it is not their weights' dtype, as
+            ``torch.bfloat16`` while :func:`~pyro_vae.fit` trains so; else None.
 
     Raises:
         InputError: If a size is not positive, a name is unknown, or the parts do not fit.
@@ -99,6 +101,7 @@ class VAE(nn.Module):
         self.name = name or _unique("vae")
         _taken.add(self.name)
         self.obs = _as_head(obs)
+        self.arithmetic: torch.dtype | None = None
         self.net = networks.spec(net)
         self.posterior = POSTERIOR.build((latent_dim,))
         self.likelihood = self.obs.build(self.data_shape)
@@ -183,7 +186,9 @@ class VAE(nn.Module):
         if x.dtype == torch.uint8:
             x = self.levels.observe(x, None, self.obs.interval)
         seen = self.levels.seen(x, self.obs.interval)
-        return self.posterior(_through(self.encoder, seen, len(self.data_shape)))
+        return self.posterior(
+            networks.through(self.encoder, seen, len(self.data_shape), self.arithmetic)
+        )
 
     def decode(self, z: Tensor, x: Tensor | None = None) -> Any:
         """p(x|z).
@@ -195,7 +200,7 @@ class VAE(nn.Module):
         Returns:
             A distribution of batch_shape (...) and event_shape data_shape.
         """
-        return self.likelihood(_through(self.decoder, z, 1), x)
+        return self.likelihood(networks.through(self.decoder, z, 1, self.arithmetic), x)
 
     def observe(self, x: Tensor) -> Tensor:
         """8-bit levels as the observation takes them, with fresh noise; floats as they are.
@@ -291,14 +296,6 @@ class VAE(nn.Module):
                         f"{self.name!r}, so that these would not be trained: give this VAE "
                         "another name=, or call pyro.clear_param_store()"
                     )
-
-
-def _through(network: nn.Module, x: Tensor, event_dims: int) -> Tensor:
-    """Apply a network that takes one batch dimension to x with any number of them."""
-    lead = x.shape[: x.dim() - event_dims]
-    flat = x.reshape(-1, *x.shape[x.dim() - event_dims :])
-    raw: Tensor = network(flat)
-    return raw.reshape(*lead, -1) if flat.shape[0] else raw.reshape(*lead, *raw.shape[1:])
 
 
 def _as_head(obs: str | Head | Callable[[Tensor], Any]) -> Head:

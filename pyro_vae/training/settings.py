@@ -7,6 +7,8 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
 from typing import Any, TypeVar, cast
 
+import torch
+
 from pyro_vae import controllers, objectives, schedules
 from pyro_vae.data import augment
 from pyro_vae.errors import InputError, unknown
@@ -17,6 +19,9 @@ __all__ = ["Settings"]
 T = TypeVar("T")
 
 ON_NAN = ("stop", "skip", "rollback")
+
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""Name → the dtype that ``torch.autocast`` is given, None for none."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,8 @@ class Settings:
         keep_best: Whether to end with the weights of the best held-out ELBO.
         augment: Names of :data:`pyro_vae.data.augment.TABLE`, for training images only.
         init_from_data: Whether to start at the best constant prediction.
+        precision: What the networks compute in while training: a name of :data:`PRECISIONS`.
+            Log-probabilities and scores are always float32's; float16 scales its gradients.
         on_nan: What follows a step whose loss or gradient is not finite, one of ``stop``,
             ``skip`` (leave its batch out) and ``rollback`` (go back to the last checkpoint and
             halve the learning rate, at most 5 times).
@@ -67,6 +74,7 @@ class Settings:
     keep_best: bool = False
     augment: tuple[str, ...] = ()
     init_from_data: bool = False
+    precision: str = "float32"
     on_nan: str = "stop"
     checkpoint: str = "60s"
 
@@ -103,6 +111,7 @@ class Settings:
             ("optimizer", optimisers.OPTIMISERS),
             ("lr_schedule", optimisers.LR_SCHEDULES),
             ("on_nan", ON_NAN),
+            ("precision", PRECISIONS),
         ):
             if getattr(self, name) not in accepted:
                 raise unknown(_option(name), getattr(self, name), accepted)

@@ -16,13 +16,13 @@ from pyro_vae import measures, objectives, schedules
 from pyro_vae.data import augment
 from pyro_vae.training import optimisers, runs
 from pyro_vae.training.history import History
-from pyro_vae.training.settings import Settings
+from pyro_vae.training.settings import PRECISIONS, Settings
 from pyro_vae.vae import VAE
 
 __all__ = ["NotFiniteError", "State"]
 
 
-_PARTS = ("optimiser", "per_epoch", "controller", "average")
+_PARTS = ("optimiser", "scaler", "per_epoch", "controller", "average")
 """Attributes with a state of their own."""
 
 
@@ -62,6 +62,9 @@ class State:
         self.per_step, self.per_epoch = optimisers.make_schedules(
             settings.lr_schedule, self.optimiser, self.total_steps, settings.lr_warm_up
         )
+        half = PRECISIONS[settings.precision] is torch.float16
+        # torch's own 2^16 is more than float16 holds of a loss of hundreds of nats.
+        self.scaler = torch.amp.GradScaler(self.device.type, init_scale=2.0**8, enabled=half)
         self.average = None
         if settings.average is not None:
             decay = get_ema_multi_avg_fn(settings.average)
@@ -95,14 +98,18 @@ class State:
         beta = self.present_beta()
         _, traces = self.traces(batch)
         loss = self.objective.surrogate(*traces) / len(batch)
-        loss.backward()
+        self.scaler.scale(loss).backward()
+        self.scaler.unscale_(self.optimiser)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.clip or float("inf"))
         # The one figure of a step that the host waits for: an update by it cannot be taken back.
-        if not math.isfinite(loss.detach() + norm):
+        # A gradient that float16 cannot hold is no fault: its scaler leaves the update out.
+        judged = loss.detach() if self.scaler.is_enabled() else loss.detach() + norm
+        if not math.isfinite(judged):
             self.optimiser.zero_grad()
             raise NotFiniteError
         lr = self.optimiser.param_groups[0]["lr"]
-        self.optimiser.step()
+        self.scaler.step(self.optimiser)
+        self.scaler.update()
         self.optimiser.zero_grad()
         for scheduler in self.per_step:
             scheduler.step()
@@ -135,7 +142,12 @@ class State:
         if self.augment is not None:
             batch = self.augment(batch)
         x = self.vae.observe(batch)
-        return x, self.objective.traces(self.vae.model, self.vae.guide, x, beta=self.present_beta())
+        model, guide, beta = self.vae.model, self.vae.guide, self.present_beta()
+        self.vae.arithmetic = PRECISIONS[self.settings.precision]
+        try:
+            return x, self.objective.traces(model, guide, x, beta=beta)
+        finally:
+            self.vae.arithmetic = None
 
     def present_beta(self) -> Tensor:
         """β of the step that comes next."""
