@@ -20,6 +20,7 @@ from pyro_vae.distributions.special import (
     log_beta,
     log_beta_cdf,
     log_beta_power,
+    widened,
 )
 from pyro_vae.distributions.truncated_normal import TruncatedNormal
 
@@ -202,7 +203,10 @@ def _beta(base: Beta, lo: Tensor, hi: Tensor) -> Tensor:
     b = torch.where(mirrored, base.concentration1, base.concentration0)
     lo, hi = torch.where(mirrored, 1 - hi, lo), torch.where(mirrored, 1 - lo, hi)
     below, whole = lo <= 0, (lo <= 0) & (hi >= 1)
-    edge = log_beta_cdf(a, b, torch.where(below & ~whole, hi, 0.5))
+    # The terms of both are large and cancel: in float32 all masses would sum to 1 to 1.3e-6 only.
+    wide_a, wide_b = widened(a), widened(b)
+    steps = None if a.dtype == torch.float64 else 10
+    edge = log_beta_cdf(wide_a, wide_b, torch.where(below & ~whole, hi, 0.5).to(wide_a), steps)
 
     lo, hi = torch.where(below, 0.25, lo), torch.where(below, 0.25 + 1 / 256, hi)
     width, middle = hi - lo, 0.5 * (lo + hi)
@@ -211,9 +215,10 @@ def _beta(base: Beta, lo: Tensor, hi: Tensor) -> Tensor:
     rise = torch.log1p(step / middle.unsqueeze(-1))
     fall = torch.log1p(-step / (1 - middle).unsqueeze(-1))
     ratio = (a.unsqueeze(-1) - 1) * rise + (b.unsqueeze(-1) - 1) * fall + weights.log()
-    density = log_beta_power(a, b, middle) - middle.log() - torch.log1p(-middle)
-    inside = density + width.log() + ratio.logsumexp(-1)
-    return torch.where(whole, 0.0, torch.where(below, edge, inside))
+    wide = middle.to(wide_a)
+    density = log_beta_power(wide_a, wide_b, wide) - wide.log() - torch.log1p(-wide)
+    inside = (density + width.log()).to(a.dtype) + ratio.logsumexp(-1)
+    return torch.where(whole, 0.0, torch.where(below, edge.to(a.dtype), inside))
 
 
 def beta_log_masses(base: Beta, levels: int) -> Tensor:

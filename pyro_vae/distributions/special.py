@@ -227,7 +227,7 @@ def log_beta_power(a: Tensor, b: Tensor, x: Tensor) -> Tensor:
     return a * to_mean + b * to_rest - log_beta_excess(a, b)
 
 
-def log_beta_cdf(a: Tensor, b: Tensor, x: Tensor) -> Tensor:
+def log_beta_cdf(a: Tensor, b: Tensor, x: Tensor, steps: int | None = None) -> Tensor:
     r"""Log of the Beta distribution's cdf, the regularised incomplete beta function.
 
     The continued fraction on the side of the mean where it converges fast (DiDonato
@@ -238,6 +238,7 @@ def log_beta_cdf(a: Tensor, b: Tensor, x: Tensor) -> Tensor:
         a: Positive tensor, the shape at 0.
         b: Positive tensor, the shape at 1.
         x: Tensor in (0, 1).
+        steps: Of the fraction; by default 8 in float32, 24 in float64.
 
     Returns:
         A tensor of the broadcast shape, in nats.
@@ -251,7 +252,7 @@ def log_beta_cdf(a: Tensor, b: Tensor, x: Tensor) -> Tensor:
     t, rest = torch.where(upper, 1 - x, x), torch.where(upper, x, 1 - x)
     start = 1 + p * rest - q * t
     fraction = torch.zeros_like(start)
-    for n in range(24 if fraction.dtype == torch.float64 else 8, 0, -1):
+    for n in range(steps or (24 if fraction.dtype == torch.float64 else 8), 0, -1):
         end = p + (2 * n - 1)
         slope = n * (q - n) * t / end
         term = n + slope + (p + n) / (end + 2) * (start + n * (1 + rest))
