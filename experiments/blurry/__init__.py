@@ -1,0 +1,1 @@
+"""Every picture and number of docs/blurry.md: ``python -m experiments.blurry``."""
