@@ -103,11 +103,16 @@ def fit(context: click.Context, /, **options: Any) -> None:
 
     Figures are per image and in nats: elbo = reconstruction − kl at β = 1; higher is better.
     """
+    from pyro_vae.training import ranks
+
     asked_json, resume = options.pop("as_json"), options.pop("resume")
-    if resume is not None:
-        out, history = resume, _resumed(context, resume, options)
-    else:
-        out, history = _fitted(options)
+    with ranks.group():
+        if resume is not None:
+            out, history = resume, _resumed(context, resume, options)
+        else:
+            out, history = _fitted(options)
+        if ranks.present() > 0:
+            return
     click.echo(f"run folder: {out}", err=True)
     if asked_json:
         held_out = history.epochs("held-out")

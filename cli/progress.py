@@ -29,7 +29,11 @@ class Watcher:
 
     def __init__(self, out: Path) -> None:
         self.out = out
-        self.console = Console(stderr=True, highlight=False, soft_wrap=True)
+        from pyro_vae.training import ranks
+
+        # Of several processes the first one speaks.
+        quiet = ranks.present() > 0
+        self.console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=quiet)
         self.bar = Progress(
             TextColumn("epoch {task.fields[epoch]}"),
             BarColumn(bar_width=24),

@@ -18,7 +18,7 @@ from pyro_vae.measures.scores import (
     scores_of,
 )
 from pyro_vae.measures.signs import overfitting, scale_note, worse_than_mean_image
-from pyro_vae.measures.terms import ACTIVE, Terms, active_units, terms_of
+from pyro_vae.measures.terms import ACTIVE, Terms, active_of_moments, active_units, terms_of
 
 __all__ = [
     "ACTIVE",
@@ -27,6 +27,7 @@ __all__ = [
     "Curves",
     "Forecast",
     "Terms",
+    "active_of_moments",
     "active_units",
     "best_constant",
     "bits_per_dim",

@@ -19,6 +19,7 @@ __all__ = [
     "IGNORED_MEND",
     "KL_PEAK",
     "SILENT",
+    "STEPS",
     "collapsed",
     "collapsed_words",
     "dead_units",
@@ -48,9 +49,11 @@ FALLEN = 0.15
 
 IGNORED_MEND = "a decoder that uses z, another --seed, or --beta linear:0,1,epochs=10"
 
+STEPS = 300
+"""Steps within which nothing is made of latents that say nothing."""
+
 _WAIT = 5
 _EPOCHS = 3
-_STEPS = 300
 
 
 def exploded_words(peak: float | None, dead: float | None, finite: bool = True) -> str:
@@ -131,7 +134,7 @@ def collapsed(training: Sequence[dict[str, Any]], latent_dim: int) -> str | None
         steps.
     """
     last = training[-_EPOCHS:]
-    if len(last) < _EPOCHS or last[-1]["step"] < _STEPS:
+    if len(last) < _EPOCHS or last[-1]["step"] < STEPS:
         return None
     if any(record["active_units"] or record["beta"] != last[-1]["beta"] for record in last):
         return None
@@ -174,11 +177,12 @@ def dead_units(vae: VAE, images: Tensor) -> float | None:
 
 
 def overfitting(
-    training: Sequence[dict[str, Any]], held_out: Sequence[dict[str, Any]], key: str
+    vae: VAE, training: Sequence[dict[str, Any]], held_out: Sequence[dict[str, Any]], key: str
 ) -> str | None:
     """Whether the held-out score has been falling while the training score rises.
 
     Args:
+        vae: The model.
         training: The epochs' records of training images.
         held_out: Those of held-out images.
         key: ``"elbo"`` or ``"objective"``.
@@ -196,10 +200,13 @@ def overfitting(
         return None
     if share <= FALLEN:
         return None
+    scale = dict(vae.obs.parameters).get("scale")
+    shared = scale is None or scale.origin != "learned" or scale.scope not in ("image", "pixel")
+    wider = "" if shared else "share σ more widely (--sigma-per dataset), "
     return (
         f"overfitting: the held-out {key} was best at epoch {held_out[best]['epoch']} "
         f"({scores[best]:.1f}) and {fallen_words(share)}, while training's has risen: "
-        "share σ more widely (--sigma-per dataset), add --dropout, or stop earlier (--patience)"
+        f"{wider}add --dropout, or stop earlier (--patience)"
     )
 
 

@@ -11,7 +11,7 @@ from pyro.distributions import Independent
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-__all__ = ["ACTIVE", "Terms", "active_units", "terms_of"]
+__all__ = ["ACTIVE", "Terms", "active_of_moments", "active_units", "terms_of"]
 
 ACTIVE = 0.01
 """A latent unit is active if its posterior mean varies by more over images (Burda et al. 2016)."""
@@ -112,3 +112,15 @@ def active_units(mean: Tensor) -> Tensor:
         tensor(1)
     """
     return (mean.var(0, correction=0) > ACTIVE).sum()
+
+
+def active_of_moments(moments: Tensor, count: int) -> Tensor:
+    """As :func:`active_units`, from sums of the means and of their squares.
+
+    Args:
+        moments: (2, L).
+        count: Number of images that they are sums over.
+    """
+    first, second = moments / count
+    active: Tensor = (second - first.square() > ACTIVE).sum()
+    return active

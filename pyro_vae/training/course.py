@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pyro_vae import measures
 from pyro_vae.errors import TrainingError
-from pyro_vae.training import faults
+from pyro_vae.training import faults, ranks
 from pyro_vae.training.history import History
 from pyro_vae.training.state import NotFiniteError, State
 
@@ -62,8 +62,10 @@ class Course:
             if self._noise is not None:
                 _set_noise(self._noise, device)
             for index in parts[self.batches :]:
+                ranks.seed(settings.seed, self.epoch, self.batches)
                 self._noise = _noise(device)
-                self._step(train[index], index)
+                if len(index) >= ranks.count():
+                    self._step(train[ranks.part(index)], index)
                 self.batches += 1
                 self._noise = _noise(device)
                 after_step()
@@ -77,12 +79,12 @@ class Course:
             with pyro.validation_enabled(not checked), measures.local_params():
                 # One check refuses a β of 0, where a schedule may well begin.
                 pyro.poutine.enable_validation(False)
-                row, mean = state.advance(batch)
+                row, moments = state.advance(batch, len(index))
         except (NotFiniteError, ValueError) as error:
             self._leave_out(batch, index, error)
             return
-        self._rows.append((len(batch), row, time.perf_counter() - began))
-        self._moments.append(torch.stack([mean.sum(0), mean.square().sum(0)]))
+        self._rows.append((len(index), row, time.perf_counter() - began))
+        self._moments.append(moments)
 
     def _leave_out(self, batch: Tensor, index: Tensor, error: Exception) -> None:
         """Say what is wrong with a batch, and go on without it if the settings say so."""
@@ -91,10 +93,11 @@ class Course:
             pyro.validation_enabled(False),
             measures.local_params(),
         ):
-            found = faults.explain(self.state, batch, index)
+            own = ranks.part(index)
+            found = faults.explain(self.state, batch, own)
         if found is None and isinstance(error, ValueError):
             raise error  # a check of the first batch that is about something else
-        explanation = found or faults.unexplained(self.state, index)
+        explanation = found or faults.unexplained(self.state, own)
         if self.state.settings.on_nan != "skip":
             raise faults.FaultError(explanation) from None
         self.skipped += 1
@@ -107,7 +110,7 @@ class Course:
         sizes = [size for size, _, _ in self._rows]
         n, seconds = sum(sizes), sum(seconds for _, _, seconds in self._rows)
         rows = torch.stack([row for _, row, _ in self._rows])
-        first, second = torch.stack(self._moments).sum(0) / n
+        moments = torch.stack(self._moments).sum(0)
         records = state.records(rows, self.epoch, history.objective)
         for record, (size, _, took) in zip(records, self._rows, strict=True):
             record["images_per_second"] = size / took
@@ -123,7 +126,7 @@ class Course:
             **weighted,
             "record": "epoch",
             "kl_per_latent": per_latent.tolist() or None,
-            "active_units": int((second - first.square() > measures.ACTIVE).sum()),
+            "active_units": int(measures.active_of_moments(moments, n)),
             "images_per_second": n / seconds,
         }
         history.records.append(record)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from pyro_vae.errors import InputError
-from pyro_vae.training import runs
+from pyro_vae.training import ranks, runs
 from pyro_vae.training.checkpoints import Checkpoints
 from pyro_vae.training.course import Course
 from pyro_vae.training.history import History
@@ -32,6 +32,7 @@ class Keeper:
         remember: Whether to hold the last checkpoint in memory, to go back to it.
 
     Attributes:
+        folder: Where to write, None for nowhere.
         damaged: Checkpoints that were passed over because they are not whole.
     """
 
@@ -43,10 +44,12 @@ class Keeper:
         interval: tuple[int | None, float | None],
         remember: bool = False,
     ) -> None:
-        self.folder, self.config, self.images = folder, config, images
+        self.source, self.config, self.images = folder, config, images
+        # Of several processes all read and the first one writes.
+        self.folder = folder if ranks.present() == 0 else None
         self.checkpoints = None if folder is None else Checkpoints(folder)
         self._steps, self._seconds = interval
-        self._on = folder is not None and interval != (None, None)
+        self._on = self.folder is not None and interval != (None, None)
         self._remember = remember
         self._memory: dict[str, Any] | None = None
         self._written, self._step, self._time = 0, 0, time.monotonic()
@@ -59,7 +62,7 @@ class Keeper:
         Raises:
             InputError: If it is another run's: other settings, data or model.
         """
-        if self.folder is None or self.checkpoints is None:
+        if self.source is None or self.checkpoints is None:
             raise InputError("resume needs out=, the run folder")
         found = self.checkpoints.latest()
         self.damaged = self.checkpoints.damaged
@@ -67,14 +70,14 @@ class Keeper:
             return False
         saved = found[1]
         self._check(saved)
-        metrics = self.folder / runs.METRICS
+        metrics = self.source / runs.METRICS
         if metrics.is_file():
             course.history.records = History.read(metrics).records
         try:
             course.load_state_dict(saved["course"])
         except (RuntimeError, KeyError, ValueError) as error:
             reason = str(error).splitlines()[0]
-            raise InputError(f"{self.folder} is a run of another model: {reason}") from None
+            raise InputError(f"{self.source} is a run of another model: {reason}") from None
         self._rewrite(course)
         self._memory = dict(saved) if self._remember else None
         self._step = course.state.step
@@ -86,12 +89,12 @@ class Keeper:
             if name not in _FREE and before.get(name) != value:
                 option = name.replace("_", "-")
                 raise InputError(
-                    f"{self.folder} was trained with {option} {before.get(name)}, not {value}: "
+                    f"{self.source} was trained with {option} {before.get(name)}, not {value}: "
                     "a run goes on with the options that it began with"
                 )
         if saved["images"] != self.images:
             raise InputError(
-                f"{self.folder} was trained on {saved['images']} images, these are {self.images}"
+                f"{self.source} was trained on {saved['images']} images, these are {self.images}"
             )
 
     def after_step(self, course: Course) -> None:
@@ -148,5 +151,5 @@ class Keeper:
 
     def finish(self) -> None:
         """Drop the checkpoints of a run that is done."""
-        if self.checkpoints is not None:
+        if self.checkpoints is not None and self.folder is not None:
             self.checkpoints.clear()

@@ -15,7 +15,7 @@ from pyro_vae import measures
 from pyro_vae.data import as_images, split
 from pyro_vae.errors import TrainingError
 from pyro_vae.measures import signs
-from pyro_vae.training import faults, pictures, runs
+from pyro_vae.training import faults, pictures, ranks, runs
 from pyro_vae.training.checkpoints import Checkpoints
 from pyro_vae.training.checks import check_images
 from pyro_vae.training.course import Course
@@ -51,7 +51,8 @@ def fit(
 
     Reconstruction and KL are summed over pixels and latents and averaged over images; nothing else
     is reduced. Pyro's parameter store is not touched; called again, it goes on from the present
-    weights with a fresh optimiser.
+    weights with a fresh optimiser. Where torch.distributed has a process group, each process trains
+    on its part of every batch, and the first one writes.
 
     Args:
         vae: The model, trained in place and left in evaluation mode.
@@ -107,12 +108,14 @@ def fit(
     config = runs.configuration(vae, data=data, fit=settings.to_dict(), kind=history.kind)
     remember = settings.on_nan == "rollback"
     keeper = Keeper(folder, config, len(train), settings.interval(), remember)
+    ranks.wait()  # until all have looked at the folder
     if not (resume and keeper.resume(course)):
         warning = _prepare(vae, train, settings, history)
         for message in [warning, *course.state.warnings()]:
             _warn(message, history, progress)
-        if folder is not None:
-            _clear(folder)
+        if keeper.folder is not None:
+            _clear(keeper.folder)
+    ranks.wait()
     for damaged in keeper.damaged:
         progress.warn(f"passed over a damaged checkpoint, {damaged}")
     with _ended(course, train, held_out, keeper):

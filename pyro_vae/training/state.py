@@ -14,7 +14,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pyro_vae import measures, objectives, schedules
 from pyro_vae.data import augment
-from pyro_vae.training import optimisers, runs
+from pyro_vae.training import optimisers, ranks, runs
 from pyro_vae.training.history import History
 from pyro_vae.training.settings import PRECISIONS, Settings
 from pyro_vae.vae import VAE
@@ -24,6 +24,29 @@ __all__ = ["NotFiniteError", "State"]
 
 _PARTS = ("optimiser", "scaler", "per_epoch", "controller", "average")
 """Attributes with a state of their own."""
+
+
+class Program(nn.Module):
+    """The pass of a step as a module: (x, β) → the objective's loss, summed over images.
+
+    Attributes:
+        traces: Model's and guide's traces of the last pass.
+    """
+
+    def __init__(self, vae: VAE, objective: objectives.Objective, precision: str) -> None:
+        super().__init__()
+        self.vae, self.objective = vae, objective
+        self.arithmetic = PRECISIONS[precision]
+        self.traces: Any = None
+
+    def forward(self, x: Tensor, beta: Tensor) -> Tensor:
+        """The loss of a batch."""
+        self.vae.arithmetic = self.arithmetic
+        try:
+            self.traces = self.objective.traces(self.vae.model, self.vae.guide, x, beta=beta)
+        finally:
+            self.vae.arithmetic = None
+        return self.objective.surrogate(*self.traces)
 
 
 class NotFiniteError(ArithmeticError):
@@ -48,6 +71,8 @@ class State:
         self.total_steps = self.steps_per_epoch * settings.epochs
         self.step = 0
         self.objective = settings.objective()
+        self.program = Program(vae, self.objective, settings.precision)
+        self.passes = ranks.parallel(self.program)
         self.schedule = settings.schedule().in_steps(self.steps_per_epoch)
         self.controller = settings.controller()
         self.augment = augment.make(settings.augment, vae.data_shape)
@@ -82,32 +107,42 @@ class State:
         message = schedules.check_length(self.schedule, self.total_steps)
         return [message] if message else []
 
-    def advance(self, batch: Tensor) -> tuple[Tensor, Tensor]:
+    def advance(self, batch: Tensor, images: int | None = None) -> tuple[Tensor, Tensor]:
         """One step.
 
         Args:
-            batch: Levels (uint8) or floats, (N, *data_shape).
+            batch: Levels (uint8) or floats, (N, *data_shape); this process's part of the step's.
+            images: Number of the step's images in all processes, N by default.
 
         Returns:
-            A row of :attr:`SCALARS` figures followed by the KL per latent, and the posterior
-            means (N, L); both on the model's device.
+            A row of :attr:`SCALARS` figures followed by the KL per latent, and sums of the
+            posterior means and their squares over the step's images, (2, L); both on the model's
+            device.
 
         Raises:
             NotFiniteError: If the loss or the gradient is not finite.
         """
-        beta = self.present_beta()
-        _, traces = self.traces(batch)
-        loss = self.objective.surrogate(*traces) / len(batch)
-        self.scaler.scale(loss).backward()
+        images, beta = images or len(batch), self.present_beta()
+        loss = self.passes(self._shown(batch), beta) / images
+        # Gradients are averaged over processes where the parts of a batch are summed.
+        self.scaler.scale(loss * ranks.count()).backward()
         self.scaler.unscale_(self.optimiser)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.clip or float("inf"))
+        loss, reconstruction, kl, per_latent, moments = self._figures(loss.detach(), images)
         # The one figure of a step that the host waits for: an update by it cannot be taken back.
         # A gradient that float16 cannot hold is no fault: its scaler leaves the update out.
-        judged = loss.detach() if self.scaler.is_enabled() else loss.detach() + norm
-        if not math.isfinite(judged):
+        if not math.isfinite(loss if self.scaler.is_enabled() else loss + norm):
             self.optimiser.zero_grad()
             raise NotFiniteError
         lr = self.optimiser.param_groups[0]["lr"]
+        self._update()
+        if self.controller is not None:
+            self.controller.update(kl=kl, reconstruction=reconstruction)
+        active = measures.active_of_moments(moments, images).to(kl)
+        row = [loss, beta.clone(), reconstruction, kl, active, norm.detach(), kl.new_full((), lr)]
+        return torch.cat([torch.stack(row), per_latent]), moments
+
+    def _update(self) -> None:
         self.scaler.step(self.optimiser)
         self.scaler.update()
         self.optimiser.zero_grad()
@@ -116,22 +151,22 @@ class State:
         if self.average is not None:
             self.average.update_parameters(self.vae)
         self.step += 1
-        terms = measures.terms_of(*traces)
-        reconstruction, kl = terms.reconstruction.mean(), terms.kl.mean()
-        row = [
-            loss.detach(),
-            beta.clone(),
-            reconstruction,
-            kl,
-            measures.active_units(terms.mean).to(kl),
-            norm.detach(),
-            kl.new_full((), lr),
-        ]
-        if self.controller is not None:
-            self.controller.update(kl=kl, reconstruction=reconstruction)
-        per_latent = terms.kl_per_latent
-        rest = kl.new_empty(0) if per_latent is None else per_latent.mean(0)
-        return torch.cat([torch.stack(row), rest]), terms.mean
+
+    def _figures(self, loss: Tensor, images: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
+        """Loss, reconstruction, KL, KL per latent and moments of the step in all processes."""
+        terms = measures.terms_of(*self.program.traces)
+        each, mean = terms.kl_per_latent, terms.mean
+        per_latent = mean.new_empty(0) if each is None else each.sum(0)
+        own = [torch.stack([loss * images, terms.reconstruction.sum(), terms.kl.sum()]), per_latent]
+        sums = ranks.total(torch.cat([*own, mean.sum(0), mean.square().sum(0)]))
+        sizes = [3, len(per_latent), 2 * mean.shape[-1]]
+        scalars, per_latent, moments = sums.split(sizes)
+        loss, reconstruction, kl = (scalars / images).unbind()
+        return loss, reconstruction, kl, per_latent / images, moments.view(2, -1)
+
+    def _shown(self, batch: Tensor) -> Tensor:
+        """What the observation is shown of a batch of images."""
+        return self.vae.observe(batch if self.augment is None else self.augment(batch))
 
     def traces(self, batch: Tensor) -> tuple[Tensor, tuple[Any, Any]]:
         """What the observation is shown, and the traces of model and guide on it.
@@ -139,15 +174,9 @@ class State:
         Args:
             batch: Levels (uint8) or floats, (N, *data_shape).
         """
-        if self.augment is not None:
-            batch = self.augment(batch)
-        x = self.vae.observe(batch)
-        model, guide, beta = self.vae.model, self.vae.guide, self.present_beta()
-        self.vae.arithmetic = PRECISIONS[self.settings.precision]
-        try:
-            return x, self.objective.traces(model, guide, x, beta=beta)
-        finally:
-            self.vae.arithmetic = None
+        x = self._shown(batch)
+        self.program(x, self.present_beta())
+        return x, self.program.traces
 
     def present_beta(self) -> Tensor:
         """β of the step that comes next."""

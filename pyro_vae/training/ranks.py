@@ -1,0 +1,83 @@
+"""Several processes that train one model, each on its part of every batch.
+
+Everything is torch.distributed's; a process on its own is a group of one. Start them by ``torchrun
+--nproc-per-node N -m pyro_vae_cli fit ...``, or initialise the process group before calling
+:func:`~pyro_vae.fit`.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor, distributed, nn
+from torch.nn.parallel import DistributedDataParallel
+
+__all__ = ["count", "group", "parallel", "part", "present", "seed", "total", "wait"]
+
+
+@contextmanager
+def group() -> Iterator[None]:
+    """The process group that torchrun's environment describes; none where there is no such."""
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1 or _on():
+        yield
+        return
+    cuda = torch.cuda.is_available()
+    if cuda:
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))
+    distributed.init_process_group("nccl" if cuda else "gloo")
+    try:
+        yield
+    finally:
+        distributed.destroy_process_group()
+
+
+def _on() -> bool:
+    return distributed.is_available() and distributed.is_initialized()
+
+
+def present() -> int:
+    """The number of this process, from 0; that one writes."""
+    return distributed.get_rank() if _on() else 0
+
+
+def count() -> int:
+    """How many processes there are."""
+    return distributed.get_world_size() if _on() else 1
+
+
+def part(index: Tensor) -> Tensor:
+    """This process's share of a batch's indices: every n-th of them."""
+    return index[present() :: count()]
+
+
+def total(figures: Tensor) -> Tensor:
+    """The sum of all processes' figures."""
+    if count() > 1:
+        distributed.all_reduce(figures)
+    return figures
+
+
+def parallel(program: nn.Module) -> nn.Module:
+    """A module whose gradients are averaged over the processes; its own where there is one."""
+    if count() == 1:
+        return program
+    return DistributedDataParallel(program)
+
+
+def seed(*numbers: int) -> None:
+    """Start a process's own noise for a step, so that none is drawn twice and none need be kept."""
+    if count() == 1:
+        return
+    state = 0
+    for number in (*numbers, present()):
+        state = (state * 1_000_003 + number) % (1 << 63)
+    torch.manual_seed(state)
+
+
+def wait() -> None:
+    """Wait until all processes are here."""
+    if count() > 1:
+        distributed.barrier()
