@@ -75,6 +75,10 @@ __all__ = ["fit"]
     metavar="RUN",
     help="Go on with a run that was stopped, with the options that it began with.",
 )
+@click.option("--accumulate", default=1, show_default=True, help="Parts that a batch is split in.")
+@click.option(
+    "--device", default="auto", show_default=True, help="cpu, cuda, mps, or auto: the fastest."
+)
 @click.option(
     "--precision",
     default="float32",
@@ -135,7 +139,7 @@ def _fitted(options: dict[str, Any]) -> tuple[Path, History]:
         return out, recipe.run(out, overwrite, watcher).history
 
 
-_WITH_RESUME = ("resume", "data", "data_root", "obs", "as_json")
+_WITH_RESUME = ("resume", "device", "data", "data_root", "obs", "as_json")
 
 
 def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> History:
@@ -143,6 +147,7 @@ def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> Hist
     from pyro_vae import observations
     from pyro_vae.errors import InputError
     from pyro_vae.training.checkpoints import FOLDER
+    from pyro_vae.training.devices import device_of
     from pyro_vae.training.runs import model_of, read_config
 
     from .progress import Watcher
@@ -159,6 +164,7 @@ def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> Hist
         raise InputError(f"{run} is finished: there is nothing to resume")
     own = ":" in options["obs"]
     vae = model_of(config, run, observations.resolve(options["obs"]) if own else None)
+    vae.to(device_of(options["device"]))
     data, _ = load_data(options["data"], options["data_root"], False, config)
     with Watcher(run) as watcher:
         return train(

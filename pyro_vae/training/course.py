@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae import measures
+from pyro_vae.data import Images, batches
 from pyro_vae.errors import TrainingError
 from pyro_vae.training import faults, ranks
 from pyro_vae.training.history import History
@@ -42,11 +43,11 @@ class Course:
         self._noise: list[Tensor] | None = None
         self._checked = False
 
-    def run_epoch(self, train: Tensor, after_step: Callable[[], None]) -> dict[str, Any]:
+    def run_epoch(self, train: Images, after_step: Callable[[], None]) -> dict[str, Any]:
         """The rest of the present epoch.
 
         Args:
-            train: Levels (uint8) or floats, (N, *data_shape).
+            train: Levels (uint8) or floats, (N, *data_shape), in memory or on disk.
             after_step: Called after every step; the run may be saved then.
 
         Returns:
@@ -61,11 +62,13 @@ class Course:
             parts = torch.randperm(len(train), device=device).split(settings.batch_size)
             if self._noise is not None:
                 _set_noise(self._noise, device)
-            for index in parts[self.batches :]:
+            parts = parts[self.batches :]
+            own = batches(train, [ranks.part(index) for index in parts])
+            for index, batch in zip(parts, own, strict=True):
                 ranks.seed(settings.seed, self.epoch, self.batches)
                 self._noise = _noise(device)
                 if len(index) >= ranks.count():
-                    self._step(train[ranks.part(index)], index)
+                    self._step(batch, index)
                 self.batches += 1
                 self._noise = _noise(device)
                 after_step()

@@ -12,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from pyro_vae import measures
-from pyro_vae.data import as_images, split
+from pyro_vae.data import Images, as_source, looked_at, split
 from pyro_vae.errors import TrainingError
 from pyro_vae.measures import signs
 from pyro_vae.training import faults, pictures, ranks, runs
@@ -57,6 +57,8 @@ def fit(
     Args:
         vae: The model, trained in place and left in evaluation mode.
         images: uint8 levels or floats (N, C, H, W) or (N, D), or a ``torch.utils.data.Dataset``.
+            A memory-mapped array stays on disk; what is read off all training images before and
+            after training is read off 10,000 of it.
         validation: Held-out images, a fraction of ``images`` to hold out, or None.
         epochs: Passes over the images.
         batch_size: Images per step.
@@ -93,24 +95,25 @@ def fit(
     settings = Settings.of(
         epochs=epochs, batch_size=batch_size, lr=lr, beta=beta, seed=seed, **options
     )
-    train, held_out = split(as_images(images, vae.data_shape), validation, seed)
+    train, held_out = split(as_source(images, vae.data_shape), validation, seed)
     settings.check_held_out(held_out is not None)
     device = next(vae.parameters()).device
     train = train.to(device)
     held_out = None if held_out is None else held_out.to(device)
-    for part in (train, held_out):
+    some = looked_at(train)
+    for part in (some, held_out):
         if part is not None:
-            check_images(vae, part)
+            check_images(vae, looked_at(part))
     folder = None if out is None else runs.check_free(out, overwrite or resume)
     progress = progress or Silent()
-    history = History(kind=vae.obs.kind_on(train))
+    history = History(kind=vae.obs.kind_on(some))
     course = Course(State(vae, settings, len(train)), history)
     config = runs.configuration(vae, data=data, fit=settings.to_dict(), kind=history.kind)
     remember = settings.on_nan == "rollback"
     keeper = Keeper(folder, config, len(train), settings.interval(), remember)
     ranks.wait()  # until all have looked at the folder
     if not (resume and keeper.resume(course)):
-        warning = _prepare(vae, train, settings, history)
+        warning = _prepare(vae, some, settings, history)
         for message in [warning, *course.state.warnings()]:
             _warn(message, history, progress)
         if keeper.folder is not None:
@@ -125,7 +128,7 @@ def fit(
 
 @contextmanager
 def _ended(
-    course: Course, train: Tensor, held_out: Tensor | None, keeper: Keeper
+    course: Course, train: Images, held_out: Images | None, keeper: Keeper
 ) -> Iterator[None]:
     """However training ends, a model in evaluation mode and a folder that can be loaded."""
     vae, folder, whole = course.state.vae, keeper.folder, True
@@ -143,7 +146,7 @@ def _ended(
         finally:
             course.state.finish()
             if "residual" in vae.likelihood.origins():
-                measures.freeze_residuals(vae, train)
+                measures.freeze_residuals(vae, looked_at(train))
             if folder is not None:
                 runs.write(vae, folder, keeper.config)
     except OSError as error:
@@ -155,7 +158,7 @@ def _ended(
         if folder is not None and whole:
             shown = train if held_out is None else held_out
             with suppress(OSError):  # of which the user has been told, or that matters little
-                pictures.draw_run(vae, shown, course.history, folder)
+                pictures.draw_run(vae, shown[: measures.BLOCK], course.history, folder)
     keeper.finish()
 
 
@@ -194,7 +197,7 @@ def _clear(folder: Path) -> None:
 
 
 def _train(
-    course: Course, train: Tensor, held_out: Tensor | None, keeper: Keeper, progress: Progress
+    course: Course, train: Images, held_out: Images | None, keeper: Keeper, progress: Progress
 ) -> None:
     state, history = course.state, course.history
     events = Events(keeper.folder)
@@ -220,7 +223,7 @@ def _train(
                 scored = _held_out(state, held_out, record, history)
             events.write(history.records[start:])
             progress.epoch(record, scored)
-            for message in _signs(state, train, record["epoch"], history):
+            for message in _signs(state, train[: measures.BLOCK], record["epoch"], history):
                 _warn(message, history, progress)
             stop = state.end_epoch(scored, history)
             keeper.log(course)
@@ -257,7 +260,7 @@ def _warn(message: str | None, history: History, progress: Progress) -> None:
 
 
 def _held_out(
-    state: State, images: Tensor, training: dict[str, Any], history: History
+    state: State, images: Images, training: dict[str, Any], history: History
 ) -> dict[str, Any]:
     began = time.perf_counter()
     scores = measures.scores_of(measures.held_out_terms(state.averaged, images), history.kind)

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
-__all__ = ["count", "group", "parallel", "part", "present", "seed", "total", "wait"]
+__all__ = ["count", "group", "parallel", "part", "present", "seed", "silent", "total", "wait"]
 
 
 @contextmanager
@@ -65,6 +65,13 @@ def parallel(program: nn.Module) -> nn.Module:
     if count() == 1:
         return program
     return DistributedDataParallel(program)
+
+
+def silent(program: nn.Module) -> AbstractContextManager[None]:
+    """A context in which gradients are added up and not exchanged."""
+    if isinstance(program, DistributedDataParallel):
+        return program.no_sync()
+    return nullcontext()
 
 
 def seed(*numbers: int) -> None:

@@ -12,10 +12,13 @@ from types import NoneType
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from pyro_vae import measures, networks, testing
-from pyro_vae.data import Data, load
+from pyro_vae.data import Data, first, load, looked_at
+from pyro_vae.data.files import digest
+from pyro_vae.data.stock import is_path
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads import Head
 from pyro_vae.observations import Words
+from pyro_vae.training.devices import device_of
 from pyro_vae.training.history import History
 from pyro_vae.training.loop import fit
 from pyro_vae.training.progress import Progress
@@ -24,7 +27,7 @@ from pyro_vae.vae import VAE
 
 __all__ = ["Recipe", "Trained", "first", "read_option"]
 
-_ASIDE = ("data_root", "download", "checkpoint")
+_ASIDE = ("data_root", "download", "checkpoint", "device")
 """Options that do not bear on the weights: how to come by the data, and what is kept on the way."""
 _TEXT_OR_NUMBER = ("beta", "sigma", "checkpoint")
 
@@ -42,15 +45,18 @@ class Recipe:
     """A training run as plain data: the options of ``pyro-vae fit``, checked.
 
     Attributes:
-        data: A stock data set's name, or a file.
+        data: A stock data set's name, a file, or a folder of images.
         data_root: Folder to look for it in.
         download: Whether torchvision may fetch it.
         images: Use only the first so many training and held-out images, or None.
+        resize: Of image files, pixels to scale the shorter side to, or None.
+        crop: Of image files, side of the square to cut from the centre, or None.
         net: A name of :data:`pyro_vae.networks.NETWORKS`.
         latent_dim: Length of z.
         hidden: Width of hidden layers, or None for the network's own.
         depth: Hidden layers or stridings, or None for the network's own.
         dropout: Rate after hidden layers.
+        device: ``cpu``, ``cuda``, ``mps``, or ``auto`` for the fastest that there is.
         words: The observation.
         settings: How to train.
 
@@ -66,11 +72,14 @@ class Recipe:
     data_root: str | None = None
     download: bool = False
     images: int | None = None
+    resize: int | None = None
+    crop: int | None = None
     net: str = "mlp"
     latent_dim: int = 20
     hidden: int | None = None
     depth: int | None = None
     dropout: float = 0.0
+    device: str = "auto"
     words: Words = field(default_factory=Words)
     settings: Settings = field(default_factory=Settings)
 
@@ -91,7 +100,8 @@ class Recipe:
         recipe = cls(words=Words(**parts[Words]), settings=settings, **read)
         recipe.words.head()
         recipe.network()
-        for name in ("latent_dim", "images"):
+        device_of(recipe.device)
+        for name in ("latent_dim", "images", "resize", "crop"):
             value = getattr(recipe, name)
             if value is not None and value < 1:
                 spelt = name.replace("_", "-")
@@ -105,7 +115,7 @@ class Recipe:
 
     @property
     def fingerprint(self) -> str:
-        """SHA-256 of the options that bear on the weights; of a data file its content counts."""
+        """SHA-256 of the options that bear on the weights; of data files the content counts."""
         # Defaults are left out: an option that a later version adds leaves fingerprints alone.
         usual = dict(_flat(Recipe()))
         options: dict[str, Any] = {
@@ -113,9 +123,8 @@ class Recipe:
             for name, value in _flat(self)
             if name not in _ASIDE and value != usual[name]
         }
-        file = Path(self.data)
-        if file.is_file():
-            options["data"] = hashlib.sha256(file.read_bytes()).hexdigest()
+        if is_path(self.data):
+            options["data"] = digest(self.data)
         return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
 
     def at(self, seed: int) -> Recipe:
@@ -148,7 +157,10 @@ class Recipe:
         Raises:
             InputError: If they are not at hand.
         """
-        return first(_loaded(self.data, self.data_root, self.download), self.images)
+        return first(_loaded(self._asked()), self.images)
+
+    def _asked(self) -> tuple[Any, ...]:
+        return self.data, self.data_root, self.download, self.resize, self.crop
 
     def own_head(self) -> Head | None:
         """The head of a user's own, which no run folder can name; None for a stock one."""
@@ -176,14 +188,14 @@ class Recipe:
         """
         data = self.load()
         shape = tuple(data.train.shape[1:])
-        head = self.words.head(data.train)
+        head = self.words.head(looked_at(data.train))
         if head.name is None:
             testing.check_head(head, shape)
         described: dict[str, Any] = {"name": self.data, "root": self.data_root}
-        if self.images is not None:
-            described["images"] = self.images
+        sizes = {name: getattr(self, name) for name in ("images", "resize", "crop")}
+        described |= {name: value for name, value in sizes.items() if value is not None}
         with measures.fixed_noise(self.settings.seed, data.train.device):
-            vae = VAE(shape, self.latent_dim, head, self.network())
+            vae = VAE(shape, self.latent_dim, head, self.network()).to(device_of(self.device))
             history = fit(
                 vae,
                 data.train,
@@ -196,17 +208,6 @@ class Recipe:
                 **self.settings.to_dict(),
             )
         return Trained(vae, history, data)
-
-
-def first(data: Data, count: int | None) -> Data:
-    """The first images of a data set, training and held-out ones, or all of them.
-
-    Args:
-        data: The data set.
-        count: How many of each, or None.
-    """
-    parts: list[Any] = [None if part is None else part[:count] for part in data]
-    return Data(*parts)
 
 
 def read_option(name: str, value: Any) -> Any:
@@ -226,8 +227,8 @@ def read_option(name: str, value: Any) -> Any:
 
 
 @lru_cache(maxsize=1)
-def _loaded(name: str, root: str | None, download: bool) -> Data:
-    return load(name, root, download)
+def _loaded(asked: tuple[Any, ...]) -> Data:
+    return load(*asked)
 
 
 @cache

@@ -47,6 +47,8 @@ class Settings:
         keep_best: Whether to end with the weights of the best held-out ELBO.
         augment: Names of :data:`pyro_vae.data.augment.TABLE`, for training images only.
         init_from_data: Whether to start at the best constant prediction.
+        accumulate: Parts that a step's images are worked through in, one after the other, where
+            memory does not hold the work of all.
         precision: What the networks compute in while training: a name of :data:`PRECISIONS`.
             Log-probabilities and scores are always float32's; float16 scales its gradients.
         on_nan: What follows a step whose loss or gradient is not finite, one of ``stop``,
@@ -74,6 +76,7 @@ class Settings:
     keep_best: bool = False
     augment: tuple[str, ...] = ()
     init_from_data: bool = False
+    accumulate: int = 1
     precision: str = "float32"
     on_nan: str = "stop"
     checkpoint: str = "60s"
@@ -98,7 +101,7 @@ class Settings:
         return settings
 
     def _check(self) -> None:
-        for name in ("epochs", "batch_size"):
+        for name in ("epochs", "batch_size", "accumulate"):
             _require(name, getattr(self, name), "a positive integer", _positive_integer)
         for name in ("lr", "clip"):
             _require(name, getattr(self, name), "positive and finite", _positive)

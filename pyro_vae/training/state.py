@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
+from contextlib import nullcontext
 from typing import Any, cast
 
 import pyro
@@ -13,9 +14,10 @@ from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pyro_vae import measures, objectives, schedules
-from pyro_vae.data import augment
+from pyro_vae.data import Images, augment
 from pyro_vae.training import optimisers, ranks, runs
 from pyro_vae.training.history import History
+from pyro_vae.training.program import Program
 from pyro_vae.training.settings import PRECISIONS, Settings
 from pyro_vae.vae import VAE
 
@@ -24,29 +26,6 @@ __all__ = ["NotFiniteError", "State"]
 
 _PARTS = ("optimiser", "scaler", "per_epoch", "controller", "average")
 """Attributes with a state of their own."""
-
-
-class Program(nn.Module):
-    """The pass of a step as a module: (x, β) → the objective's loss, summed over images.
-
-    Attributes:
-        traces: Model's and guide's traces of the last pass.
-    """
-
-    def __init__(self, vae: VAE, objective: objectives.Objective, precision: str) -> None:
-        super().__init__()
-        self.vae, self.objective = vae, objective
-        self.arithmetic = PRECISIONS[precision]
-        self.traces: Any = None
-
-    def forward(self, x: Tensor, beta: Tensor) -> Tensor:
-        """The loss of a batch."""
-        self.vae.arithmetic = self.arithmetic
-        try:
-            self.traces = self.objective.traces(self.vae.model, self.vae.guide, x, beta=beta)
-        finally:
-            self.vae.arithmetic = None
-        return self.objective.surrogate(*self.traces)
 
 
 class NotFiniteError(ArithmeticError):
@@ -122,25 +101,45 @@ class State:
         Raises:
             NotFiniteError: If the loss or the gradient is not finite.
         """
-        images, beta = images or len(batch), self.present_beta()
-        loss = self.passes(self._shown(batch), beta) / images
-        # Gradients are averaged over processes where the parts of a batch are summed.
-        self.scaler.scale(loss * ranks.count()).backward()
+        images = images or len(batch)
+        sums = ranks.total(self._backward(batch, images))
         self.scaler.unscale_(self.optimiser)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.clip or float("inf"))
-        loss, reconstruction, kl, per_latent, moments = self._figures(loss.detach(), images)
+        latents = self.vae.latent_dim
+        scalars, moments, per_latent = sums.split([3, 2 * latents, len(sums) - 3 - 2 * latents])
+        loss, reconstruction, kl = (scalars / images).unbind()
         # The one figure of a step that the host waits for: an update by it cannot be taken back.
         # A gradient that float16 cannot hold is no fault: its scaler leaves the update out.
         if not math.isfinite(loss if self.scaler.is_enabled() else loss + norm):
             self.optimiser.zero_grad()
             raise NotFiniteError
-        lr = self.optimiser.param_groups[0]["lr"]
+        beta, lr = self.present_beta().clone(), self.optimiser.param_groups[0]["lr"]
         self._update()
         if self.controller is not None:
             self.controller.update(kl=kl, reconstruction=reconstruction)
+        moments = moments.view(2, latents)
         active = measures.active_of_moments(moments, images).to(kl)
-        row = [loss, beta.clone(), reconstruction, kl, active, norm.detach(), kl.new_full((), lr)]
-        return torch.cat([torch.stack(row), per_latent]), moments
+        row = [loss, beta, reconstruction, kl, active, norm.detach(), kl.new_full((), lr)]
+        return torch.cat([torch.stack(row), per_latent / images]), moments
+
+    def _backward(self, batch: Tensor, images: int) -> Tensor:
+        """Gradients of this process's part of a step, and sums over its images.
+
+        Returns:
+            Loss, reconstruction and KL; posterior means and their squares; the KL per latent.
+        """
+        parts, sums, beta = batch.chunk(self.settings.accumulate), [], self.present_beta()
+        for i, part in enumerate(parts):
+            with ranks.silent(self.passes) if i + 1 < len(parts) else nullcontext():
+                loss = self.passes(self._shown(part), beta)
+                # Gradients are averaged over processes where the parts of a batch are summed.
+                self.scaler.scale(loss * (ranks.count() / images)).backward()
+            terms = measures.terms_of(*self.program.traces)
+            each, mean = terms.kl_per_latent, terms.mean
+            scalars = torch.stack([loss.detach(), terms.reconstruction.sum(), terms.kl.sum()])
+            per_latent = mean.new_empty(0) if each is None else each.sum(0)
+            sums.append(torch.cat([scalars, mean.sum(0), mean.square().sum(0), per_latent]))
+        return torch.stack(sums).sum(0)
 
     def _update(self) -> None:
         self.scaler.step(self.optimiser)
@@ -151,18 +150,6 @@ class State:
         if self.average is not None:
             self.average.update_parameters(self.vae)
         self.step += 1
-
-    def _figures(self, loss: Tensor, images: int) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor]:
-        """Loss, reconstruction, KL, KL per latent and moments of the step in all processes."""
-        terms = measures.terms_of(*self.program.traces)
-        each, mean = terms.kl_per_latent, terms.mean
-        per_latent = mean.new_empty(0) if each is None else each.sum(0)
-        own = [torch.stack([loss * images, terms.reconstruction.sum(), terms.kl.sum()]), per_latent]
-        sums = ranks.total(torch.cat([*own, mean.sum(0), mean.square().sum(0)]))
-        sizes = [3, len(per_latent), 2 * mean.shape[-1]]
-        scalars, per_latent, moments = sums.split(sizes)
-        loss, reconstruction, kl = (scalars / images).unbind()
-        return loss, reconstruction, kl, per_latent / images, moments.view(2, -1)
 
     def _shown(self, batch: Tensor) -> Tensor:
         """What the observation is shown of a batch of images."""
@@ -218,7 +205,7 @@ class State:
         return records
 
     @torch.no_grad()
-    def held_out_loss(self, images: Tensor, beta: float, scores: dict[str, Any]) -> float:
+    def held_out_loss(self, images: Images, beta: float, scores: dict[str, Any]) -> float:
         """What is minimised, on held-out images: per image, under fixed noise.
 
         Args:

@@ -169,3 +169,23 @@ def test_a_step_waits_for_one_figure_whether_it_is_finite(
             assert waits.count == 1
             row.sum().item()  # which is seen
     assert waits.count == 2
+
+
+@pytest.mark.parametrize("parts", [2, 3, 7])
+def test_a_batch_worked_through_in_parts_gives_the_same_step(few: Tensor, parts: int) -> None:
+    """With a posterior that draws its mean, so that parts draw the same."""
+    images = few[:20].float() / 255
+    rows, weights = [], []
+    for accumulate in (1, parts):
+        torch.manual_seed(1)
+        vae = small("normal")
+        with torch.no_grad():  # softplus of −100: σ is its floor
+            vae.encoder[-1].bias[3:] = -100.0
+        options = {"optimizer": "sgd", "lr": 1e-3, "accumulate": accumulate}
+        state = State(vae, Settings.of(**options), len(images))
+        with pyro.validation_enabled(False), measures.local_params():
+            row, moments = state.advance(images)
+        rows.append(torch.cat([row, moments.flatten()]))
+        weights.append(torch.cat([p.detach().flatten() for p in vae.parameters()]))
+    torch.testing.assert_close(rows[1], rows[0], rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(weights[1], weights[0], rtol=1e-4, atol=1e-4)
