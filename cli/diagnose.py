@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -58,8 +58,9 @@ def diagnose(
     settings = config.get("fit") or {}
     held_out = images.test if len(images.test) else None
     shown = images.train if held_out is None else held_out
-    history = _history(run, config.get("kind", "density"))
-    found = pv.diagnose(vae, shown, history, settings)
+    history = _history(run, config.get("kind", "density"), settings)
+    train = None if held_out is None else images.train
+    found = pv.diagnose(vae, shown, history, settings, train)
     verified: Verification | None = None
     if asked_verify:
         reason = _not_verified(found)
@@ -79,7 +80,7 @@ def diagnose(
             click.echo(line)
 
 
-def _history(run: Path, kind: str) -> History | None:
+def _history(run: Path, kind: str, settings: Mapping[str, Any]) -> History | None:
     """What training recorded, or None where nothing is left of it."""
     from pyro_vae.training import History
 
@@ -90,6 +91,9 @@ def _history(run: Path, kind: str) -> History | None:
     if not history.records:
         click.echo(f"no records in {METRICS}: the course of training is not known", err=True)
         return None
+    done, wanted = len(history.epochs()), settings.get("epochs")
+    if wanted is not None and done < wanted and not settings.get("patience"):
+        click.echo(f"{METRICS} ends after {done} of {wanted} epochs", err=True)
     return history
 
 
@@ -155,6 +159,8 @@ def _latents(e: Evidence) -> Iterator[tuple[str, str]]:
 
 def _pictures(e: Evidence) -> Iterator[tuple[str, str]]:
     yield "squared error", f"{e.error:.2g} of the mean image's"
+    if e.training_error is not None:
+        yield "of training images", f"{e.training_error:.2g} of their mean image's"
     yield "spread over inputs", f"{e.spread:.2g} of the data's; 0 if all inputs give one picture"
     if e.shuffled is not None:
         yield "with others' latents", f"{e.shuffled:.2f} times the error; 1 if z is not used"

@@ -81,4 +81,5 @@ def run(
     train = digits.train[:images]
     history = pv.fit(vae, train, test if held_out else None, **options)
     settings = {**options, "beta": str(options.get("beta", 1))}
-    return vae, history, settings, pv.diagnose(vae, test, history, settings)
+    seen = train if held_out else None
+    return vae, history, settings, pv.diagnose(vae, test, history, settings, seen)

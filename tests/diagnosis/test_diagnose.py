@@ -30,6 +30,17 @@ BROKEN: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
     "a learning rate of 1": ("learning-rate-too-high", "collapsed", {"lr": 1.0}),
     "one epoch": ("not-trained-enough", "collapsed", {"epochs": 1}),
+    "one epoch of a decoder that ignores z": (
+        "encoder-ignored",
+        "collapsed",
+        {"net": ignoring, "epochs": 1},
+    ),
+    "few images for long": (
+        "trained-too-long",
+        "overfitted",
+        {"obs": pv.observations.get("normal", scale=0.1), "images": 60, "batch_size": 20,
+         "lr": 3e-3, "epochs": 150},
+    ),
     "a σ of levels from 0 to 255": (
         "data-range",
         "collapsed",
@@ -77,10 +88,46 @@ def test_a_healthy_run_and_one_whose_held_out_score_fell(digits: pv.data.Data) -
     held_out = history.epochs("held-out")
     best = max(record["elbo"] for record in held_out)
     fallen = best - 0.2 * (best - held_out[0]["elbo"])
-    history.records.append({**held_out[-1], "elbo": fallen})
+    assert history.records[-1] is held_out[-1]
+    history.records[-1] = {**held_out[-1], "elbo": fallen}
     found = pv.diagnose(vae, digits.test[:200], history, settings)
     assert (found.verdict, found.causes[0].code) == ("overfitted", "trained-too-long")
     assert "has lost 20% of what it had gained" in found.causes[0].sentence
+    assert found.causes[0].changes == {"patience": 5, "keep_best": True}
+
+
+def test_a_held_out_score_that_rises_while_pictures_come_apart(digits: pv.data.Data) -> None:
+    vae, history, settings, found = run(digits, **BROKEN["few images for long"][2])
+    e = found.evidence
+    assert e.training_error is not None
+    assert e.training_error < e.error / 1.5
+    assert e.fallen is not None
+    assert e.fallen < 0.15
+    # Stopping at the best held-out score would have been stopping at the end.
+    assert found.causes[0].changes == {}
+    assert f"{e.error:.2g} of the mean image's" in found.causes[0].sentence
+    assert found.summary in found.causes[0].sentence
+    untold = pv.diagnose(vae, digits.test[:200], history, settings)
+    assert untold.evidence.training_error is None
+    assert "trained-too-long" not in [cause.code for cause in untold.causes]
+
+
+def test_a_run_that_was_too_short_is_told_how_long_it_takes(digits: pv.data.Data) -> None:
+    vae, _, settings, found = run(digits, epochs=1, lr=1e-4)
+    cause = found.causes[0]
+    assert (cause.code, cause.mend) == ("not-trained-enough", "--epochs 167 --lr 0.001")
+    assert cause.changes == {"epochs": 167, "lr": 1e-3}  # 2,000 steps of 12 an epoch
+    mended = verify(vae, found, digits.train[:600], digits.test[:200], settings)
+    assert mended.epochs == 167
+    assert mended.mended
+
+
+def test_a_beta_that_mends_takes_the_place_of_a_target(digits: pv.data.Data) -> None:
+    *_, found = run(digits, **BROKEN["one epoch of a decoder that ignores z"][2])
+    assert found.causes[0].changes == {"beta": "linear:0,1,epochs=10"}
+    vae = pv.VAE(SHAPE, 4, "normal", pv.networks.MLP(hidden=8))
+    mended = verify(vae, found, digits.train[:600], settings={"target_kl": 5.0})
+    assert mended.after.evidence.beta == pytest.approx(1.0)
 
 
 def test_a_users_own_networks_and_no_history(digits: pv.data.Data) -> None:
@@ -153,7 +200,7 @@ def test_the_mend_mends(digits: pv.data.Data, case: str, changes: dict[str, Any]
     assert mended.before is found
     assert mended.after.evidence.active_units > 0
     assert mended.after.evidence.error < 0.9
-    assert mended.epochs == 34  # 400 steps of 12 an epoch
+    assert mended.epochs == 84  # 1,000 steps of 12 an epoch
     assert all(torch.equal(value, before[name]) for name, value in vae.state_dict().items())
 
 

@@ -147,7 +147,48 @@ def test_the_course_by_hand(few: Tensor) -> None:
     assert found.gap == pytest.approx(-10 + 57)
     assert found.fallen == pytest.approx((57 - 45) / (95 - 45))
     assert (found.beta, found.beta_wanted) == (0.5, 2.0)
+    assert found.steps_per_epoch == 1
     assert found.finite
+    # The weights of the second epoch were kept.
+    kept = evidence_of(vae, few[:COUNT], history, {"keep_best": True})
+    assert (kept.gap, kept.fallen) == (-5.0, 0.0)
+    history.records = [record for record in history.records if record["split"] == "training"]
+    alone = evidence_of(vae, few[:COUNT], history, {})
+    assert (alone.gap, alone.fallen) == (None, None)
+
+
+def test_steps_are_compared_at_the_last_beta(few: Tensor) -> None:
+    """The reconstruction rises by 1 a step at a KL of 7; β's rise makes the loss rise instead."""
+    history = pv.History()
+    for i in range(100):
+        beta = i / 5
+        loss = beta * 7.0 - i
+        history.records.append(_record("step", "training", i, loss=loss, kl=7.0, beta=beta))
+    vae = pv.VAE(SHAPE, 3, "normal", _pair())
+    found = evidence_of(vae, few[:COUNT], history, {})
+    assert found.rising == pytest.approx(10 / 90)
+    for record in history.records:
+        record["loss"] = 1.0
+        record["beta"] = 1.0
+    assert evidence_of(vae, few[:COUNT], history, {}).rising is None  # nothing was gained
+
+
+def test_training_images_are_held_to_their_own_mean_image(few: Tensor) -> None:
+    vae = pv.VAE(SHAPE, 3, "normal", _pair())
+    found = evidence_of(vae, few[:COUNT], None, {}, few[100:150])
+    assert found.training_error == pytest.approx(_evidence(vae, few[100:150]).error)
+    assert _evidence(vae, few[:COUNT]).training_error is None
+
+
+def test_covered_variance_against_numpy(few: Tensor) -> None:
+    x = few.flatten(1).double().numpy() / 256
+    eigenvalues = np.linalg.eigvalsh(np.cov(x.T, ddof=0))[::-1]
+    vae = pv.VAE(SHAPE, 3, pv.observations.get("normal", scale=0.7), _pair())
+    found = _evidence(vae, few)
+    active = eigenvalues[eigenvalues > 0.49]
+    assert 3 < len(active) < 64
+    assert found.predicted_more == len(active)
+    assert found.covered == pytest.approx(active[:3].sum() / active.sum(), rel=0.01)
 
 
 def test_a_loss_that_is_not_finite_is_seen(few: Tensor) -> None:
@@ -156,7 +197,9 @@ def test_a_loss_that_is_not_finite_is_seen(few: Tensor) -> None:
     assert not evidence_of(vae, few[:COUNT], history, {}).finite
 
 
-@pytest.mark.parametrize("name", ["bernoulli", "cauchy", "student-t"])
+@pytest.mark.parametrize(
+    "name", ["bernoulli", "categorical", "cauchy", "logistic-mixture", "student-t"]
+)
 def test_any_observation(few: Tensor, name: str) -> None:
     vae = pv.VAE(SHAPE, 2, name, pv.networks.MLP(hidden=8))
     found = _evidence(vae, few[:20])

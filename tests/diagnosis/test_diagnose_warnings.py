@@ -78,6 +78,90 @@ def test_a_healthy_run_is_not_warned(digits: pv.data.Data) -> None:
     assert history.warnings == []
 
 
+def _normal(**parameters: Any) -> pv.Head:
+    return pv.observations.get("normal-optimal-sigma", **parameters)
+
+
+TOLD: dict[str, tuple[str, str, Any, dict[str, Any]]] = {
+    "all latents collapse": (
+        "this will collapse: the KL costs more",
+        "or σ below",
+        "normal",
+        {"beta": 100},
+    ),
+    "all latents collapse, to second order": (
+        "this will probably collapse: the KL costs more",
+        "lower β below",
+        "bernoulli",
+        {"beta": 200},
+    ),
+    "images without a difference": (
+        "this will collapse: all images are the same",
+        "",
+        "normal",
+        {"same": True},
+    ),
+    "a warm-up longer than training": (
+        "linear:0,1,steps=90 is longer than the 30 steps",
+        "which ends at β = 0.3222",
+        "normal",
+        {"beta": "linear:0,1,steps=90"},
+    ),
+    "an end inside a ramp": (
+        "cyclical:0,1,period=20,ratio=0.9 is inside a ramp at the end of the 30 steps",
+        "which ends at β = 0.5",
+        "normal",
+        {"beta": "cyclical:0,1,period=20,ratio=0.9"},
+    ),
+    "a learning rate of 1": (
+        "learning-rate-too-high: the KL reached ",
+        "start anew with --lr 0.001",
+        "normal",
+        {"lr": 1.0},
+    ),
+    "a decoder that ignores z": (
+        "collapsed: 0 of 5 units are active, the largest KL of one is ",
+        signs.IGNORED_MEND,
+        "normal",
+        {"net": ignoring, "lr": 1e-2, "epochs": 14},
+    ),
+    "σ per image, few images, for long": (
+        "overfitting: the held-out elbo was best at epoch ",
+        "has risen: share σ more widely (--sigma-per dataset), add --dropout, or stop earlier",
+        "normal-learned-sigma",
+        {"count": 40, "epochs": 60, "lr": 1e-2},
+    ),
+    "no σ, few images, for long": (
+        "overfitting: the held-out objective was best at epoch ",
+        "has risen: add --dropout, or stop earlier (--patience)",
+        "bernoulli",
+        {"count": 30, "epochs": 80, "lr": 2e-2},
+    ),
+    "σ that is each pixel's error": (
+        "diverging: the loss falls while the squared error of its mean",
+        "share σ more widely (--sigma-per image or batch)",
+        _normal(scale="pixel"),
+        {"lr": 1e-2, "epochs": 8},
+    ),
+}
+
+
+@pytest.mark.parametrize("case", list(TOLD))
+def test_every_warning_is_made_by_a_run(digits: pv.data.Data, case: str) -> None:
+    begins, holds, obs, options = TOLD[case]
+    settings = {"epochs": 1, "batch_size": 10, **options}
+    count, net = settings.pop("count", 300), settings.pop("net", pv.networks.MLP(hidden=32))
+    train = digits.train[:count]
+    if settings.pop("same", False):
+        train = train[:1].repeat(count, 1, 1, 1)
+    vae = pv.VAE(SHAPE, 5, obs, net)
+    history = pv.fit(vae, train, digits.test[:100], **settings)
+    (message,) = history.warnings
+    assert message.startswith(begins)
+    assert holds in message
+    assert "\n" not in message
+
+
 def _held_out(scores: list[float]) -> list[dict[str, Any]]:
     return [{"epoch": i, "elbo": score} for i, score in enumerate(scores, 1)]
 
@@ -87,10 +171,11 @@ def _held_out(scores: list[float]) -> list[dict[str, Any]]:
 )
 def test_overfitting_is_a_fall_by_15_percent_of_the_gain(fallen: float, told: bool) -> None:
     """A healthy default run falls by 8.5%, at one epoch by just over 10%."""
+    vae = pv.VAE(SHAPE, 2, "normal-learned-sigma", pv.networks.MLP(hidden=8))
     rising = [100.0 * i for i in range(11)]
     held_out = _held_out([*rising, *[1000.0 - 1000 * fallen] * 5])
     training = _held_out([100.0 * i for i in range(16)])
-    message = signs.overfitting(training, held_out, "elbo")
+    message = signs.overfitting(vae, training, held_out, "elbo")
     assert (message is not None) == told
     if message is not None:
         assert "was best at epoch 11 (1000.0) and has lost 15% of what it had gained" in message

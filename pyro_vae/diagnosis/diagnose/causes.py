@@ -10,67 +10,32 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from pyro_vae.diagnosis.diagnose.evidence import Evidence
+from pyro_vae.diagnosis.diagnose.situations import FLAT, Situation, overfitted_words
 from pyro_vae.measures.signs import (
     DEAD,
     FALLEN,
     IGNORED_MEND,
     KL_PEAK,
-    SILENT,
+    STEPS,
     exploded_words,
-    fallen_words,
     lower_rate,
 )
+from pyro_vae.training import Settings
 
-__all__ = ["TABLE", "VERDICTS", "Cause", "Situation", "causes_of", "verdict_of"]
+__all__ = ["TABLE", "Cause", "causes_of"]
 
-# Fixed before the trial of `python -m experiments.diagnosis`, as are those that training shares.
+# Fixed before the trial of `python -m experiments.diagnosis`, as are those of situations.py and
+# those that training shares.
 FINISHED = 0.9  # of the β that was wanted
-FLAT = 0.05  # spread of reconstructions over inputs, relative to the data's; healthy .75 to .86
-COPIED = 1.05  # error with the latents of other images, over that with its own; healthy 3.9 to 9
-GOOD = 0.4  # squared error over the mean image's; healthy .19 to .30
-RISING = 0.05  # of all that was gained, within the last tenth of the steps
-
-
-@dataclass(frozen=True)
-class Situation:
-    """What a cause may look at: the evidence, the options of the run, and the observation."""
-
-    evidence: Evidence
-    settings: Mapping[str, Any]
-    dims: int
-    scale: str
-    interval: tuple[float, float]
-    scaled: bool
-    pictures: bool
-
-    @property
-    def collapsed(self) -> bool:
-        """No active unit, no unit of more than 0.01 nats, or the same picture for every input."""
-        e = self.evidence
-        silent = e.kl_per_latent is not None and max(e.kl_per_latent) < SILENT
-        return e.active_units == 0 or silent or e.spread < FLAT
-
-    @property
-    def thinned(self) -> bool:
-        """At most half of the latents are active, and the loss asks for it."""
-        e = self.evidence
-        asked = self.scale == "fixed" or e.beta > 1
-        return asked and not self.collapsed and e.active_units <= e.latent_dim / 2
-
-    @property
-    def overfitted(self) -> bool:
-        """The held-out score has fallen by 15% of what it had gained, or is far from training."""
-        e = self.evidence
-        return e.fallen is not None and e.fallen > FALLEN
-
-    @property
-    def sigma_alone(self) -> bool:
-        """Whether σ² without β would do the same."""
-        at_1, beta = self.evidence.pressure_at_1, self.evidence.beta
-        if self.scale != "fixed" or at_1 is None:
-            return False
-        return at_1 > (1 if self.collapsed else 0.1) and at_1 * beta >= at_1
+COPIED = 1.05  # error with the latents of other images, over that with its own; healthy 2.5 to 12
+GOOD = 0.4  # squared error over the mean image's; healthy .15 to .40 where the mean is what counts
+NOTHING = 0.9  # the same of a model that has learned nothing but about the mean image
+POOR = 0.5  # spread of reconstructions over inputs; healthy .6 to .9
+RISING = 0.05  # of all that was gained, within the last tenth of the steps; a straight line has .11
+DEAF = 1e-3  # spread of samples over z, relative to the data's: no z makes a difference
+COVERED = 1 / 3  # of the variance of all active directions, by as many as there are latents
+ENOUGH = 2000  # steps
+SLOW = 3e-4  # learning rate of an adaptive optimiser
 
 
 @dataclass(frozen=True)
@@ -209,52 +174,52 @@ def _beta(s: Situation) -> Cause | None:
     )
 
 
-def _not_trained(s: Situation) -> Cause | None:
-    e = s.evidence
-    climbing = e.rising is not None and e.rising >= RISING
-    # Worse than the mean image although nothing asks for that.
-    poor = e.error > 0.9 and (e.pressure or 0) < 0.5 and e.prior_spread >= FLAT
-    if e.steps is None or not (climbing or poor):
-        return None
-    epochs = 5 * int(s.settings.get("epochs", 60))
-    said = f"the squared error is {e.error:.2g} of the mean image's after {e.steps} steps"
-    if climbing:
-        said = f"the last tenth of {e.steps} steps still brought {e.rising:.0%} of all gain"
-    return Cause(
-        "not-trained-enough",
-        said,
-        f"--epochs {epochs}",
-        {"epochs": epochs},
-    )
-
-
 def _encoder_ignored(s: Situation) -> Cause | None:
     e = s.evidence
     ignored = e.shuffled is not None and e.shuffled < COPIED and e.prior_spread < FLAT
-    if not (s.collapsed and ignored):
+    asked = e.pressure is not None and e.pressure >= 1
+    # In its first steps any decoder may have one picture, but not to the last digit.
+    early = e.steps is not None and e.steps < STEPS and e.prior_spread >= DEAF
+    if not (s.collapsed and ignored) or asked or early:
         return None
+    known = "" if e.pressure is None else f" (βσ² is {e.pressure:.2g} times what would)"
     return Cause(
         "encoder-ignored",
-        f"nothing asks for collapse (βσ²/λ₁ = {e.pressure or math.nan:.2g}), yet every z gives the "
-        f"same picture (spread {e.prior_spread:.3f} of the data's)",
+        f"nothing asks for collapse{known}, yet every z gives the same picture: the spread of "
+        f"samples is {e.prior_spread:.3f} of the data's",
         IGNORED_MEND,
-        {"beta": "linear:0,1,epochs=10"},
+        {"beta": f"linear:0,{e.beta_wanted:g},epochs=10"},
     )
 
 
-def _latents(s: Situation) -> Cause | None:
+def _not_trained(s: Situation) -> Cause | None:
     e = s.evidence
-    more = e.predicted_more is not None and e.predicted_more >= 3 * e.latent_dim
-    if not (more and e.active_units == e.latent_dim and e.error > GOOD):
+    if e.steps is None:
         return None
-    latents = min(64, 10 * e.latent_dim)
-    return Cause(
-        "latents-too-few",
-        f"all {e.latent_dim} units are active, the forecast for {4 * e.latent_dim} is "
-        f"{e.predicted_more}, and the squared error is still {e.error:.2g} of the mean image's",
-        f"--latent-dim {latents}",
-        {"latent_dim": latents},
-    )
+    climbing = e.rising is not None and e.rising >= RISING and e.spread < POOR
+    # No better than the mean image, although nothing asks for that or there was no time.
+    unasked = (e.pressure or 0) < 0.5 and e.prior_spread >= FLAT and not _few_latents(s)
+    poor = e.error > NOTHING and (unasked or e.steps < STEPS)
+    if not (climbing or poor):
+        return None
+    mend, changes = _longer(s, e.steps)
+    said = f"the squared error is {e.error:.2g} of the mean image's after {e.steps} steps"
+    if climbing:
+        said += f", and the last tenth of them still brought {e.rising:.0%} of all gain"
+    return Cause("not-trained-enough", said, mend, changes)
+
+
+def _longer(s: Situation, steps: int) -> tuple[str, dict[str, Any]]:
+    """Three times as many epochs, at least 2,000 steps, and no smaller a rate than is usual."""
+    epochs = int(s.settings.get("epochs", Settings.epochs))
+    lr = float(s.settings.get("lr", Settings.lr))
+    per_epoch = s.evidence.steps_per_epoch or max(1, steps // epochs)
+    changes: dict[str, Any] = {"epochs": max(3 * epochs, math.ceil(ENOUGH / per_epoch))}
+    mend = f"--epochs {changes['epochs']}"
+    if lr < SLOW and s.settings.get("optimizer", Settings.optimizer) != "sgd":
+        changes["lr"] = Settings.lr
+        mend += f" --lr {Settings.lr:g}"
+    return mend, changes
 
 
 def _flexible(s: Situation) -> Cause | None:
@@ -262,28 +227,48 @@ def _flexible(s: Situation) -> Cause | None:
     diverged = s.scale in ("residual-pixel", "residual-image") and e.error > 1
     if not diverged and not (s.overfitted and s.scale in ("image", "pixel")):
         return None
-    said = (
-        f"the squared error is {e.error:.2g} of the mean image's while the loss falls"
-        if diverged
-        else f"the held-out score {fallen_words(e.fallen or 0)}"
-    )
-    return Cause(
-        "sigma-too-flexible",
-        f"{said}, with σ per {s.scale.rpartition('-')[2]}",
-        "--obs normal-learned-sigma --sigma-per dataset",
-        {"obs": "normal-learned-sigma", "scale": "dataset"},
-    )
+    said, mend = overfitted_words(e), "--sigma-per dataset"
+    changes: dict[str, Any] = {"scale": "dataset"}
+    if diverged:
+        said = f"the squared error is {e.error:.2g} of the mean image's while the loss falls"
+        mend = f"--obs normal-learned-sigma {mend}"
+        changes["obs"] = "normal-learned-sigma"
+    of = s.scale.rpartition("-")[2]
+    return Cause("sigma-too-flexible", f"{said}, with σ per {of}", mend, changes)
 
 
 def _too_long(s: Situation) -> Cause | None:
     if not s.overfitted:
         return None
+    e = s.evidence
+    said = overfitted_words(e)
+    if e.gap is not None:
+        said += f"; the held-out score is {e.gap:.0f} nats below the training score"
+    if e.fallen is not None and e.fallen > FALLEN:
+        mend = "--patience 5 --keep-best, --dropout 0.2, or more images"
+        return Cause("trained-too-long", said, mend, {"patience": 5, "keep_best": True})
+    # The held-out score has not fallen: stopping where it was best would change nothing.
+    return Cause("trained-too-long", said, "more images, fewer epochs, or --dropout 0.2")
+
+
+def _few_latents(s: Situation) -> bool:
+    """All latents are active, and most of what could be is not among them."""
+    e = s.evidence
+    return e.active_units == e.latent_dim and e.covered is not None and e.covered < COVERED
+
+
+def _latents(s: Situation) -> Cause | None:
+    e = s.evidence
+    if not (_few_latents(s) and e.error > GOOD):
+        return None
+    latents = min(64, 10 * e.latent_dim)
     return Cause(
-        "trained-too-long",
-        f"the held-out score {fallen_words(s.evidence.fallen or 0)}, "
-        f"{s.evidence.gap:.0f} nats below the training score",
-        "--patience 5 --keep-best, --dropout 0.2, or more images",
-        {"patience": 5, "keep_best": True},
+        "latents-too-few",
+        f"all {e.latent_dim} units are active, the forecast for more is {e.predicted_more}, of "
+        f"whose variance as many directions as there are units hold {e.covered:.0%}; the squared "
+        f"error is {e.error:.2g} of the mean image's",
+        f"--latent-dim {latents}",
+        {"latent_dim": latents},
     )
 
 
@@ -296,40 +281,14 @@ TABLE: tuple[Callable[[Situation], Cause | None], ...] = (
     _sigma,
     _beta,
     _flexible,
-    _not_trained,
     _encoder_ignored,
-    _latents,
+    _not_trained,
     _too_long,
+    _latents,
 )
-
-VERDICTS = {
-    "learning-rate-too-high": "diverging",
-    "warm-up-unfinished": "unfinished",
-    "not-trained-enough": "unfinished",
-    "latents-too-few": "underfitted",
-    "sigma-too-flexible": "overfitted",
-    "trained-too-long": "overfitted",
-    "decoder-too-strong": "collapsed",
-    "data-range": "underfitted",
-}
-"""What a first cause makes of a run that is neither collapsed nor thinned out."""
 
 
 def causes_of(situation: Situation) -> tuple[Cause, ...]:
     """Those that hold, the likeliest first."""
     found = (cause(situation) for cause in TABLE)
     return tuple(cause for cause in found if cause is not None)
-
-
-def verdict_of(situation: Situation, causes: tuple[Cause, ...]) -> str:
-    """One word: what is the matter."""
-    e = situation.evidence
-    if not e.finite or (e.error > 1.5 and causes and causes[0].code == "sigma-too-flexible"):
-        return "diverging"
-    if situation.collapsed:
-        return "collapsed"
-    if situation.thinned:
-        return "partly-collapsed"
-    if causes:
-        return VERDICTS.get(causes[0].code, "underfitted")
-    return "healthy"

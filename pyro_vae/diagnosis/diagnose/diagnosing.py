@@ -8,15 +8,28 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from pyro_vae.data import as_images
-from pyro_vae.diagnosis.diagnose.causes import Cause, Situation, causes_of, verdict_of
+from pyro_vae.diagnosis.diagnose.causes import Cause, causes_of
 from pyro_vae.diagnosis.diagnose.evidence import Evidence, evidence_of
-from pyro_vae.measures.signs import collapsed_words, fallen_words
+from pyro_vae.diagnosis.diagnose.situations import Situation, overfitted_words
+from pyro_vae.measures.signs import collapsed_words
 from pyro_vae.training import History
 from pyro_vae.vae import VAE
 
 __all__ = ["Diagnosis", "diagnose"]
 
 _LIMIT = 1000
+
+_VERDICTS = {
+    "learning-rate-too-high": "diverging",
+    "warm-up-unfinished": "unfinished",
+    "not-trained-enough": "unfinished",
+    "latents-too-few": "underfitted",
+    "sigma-too-flexible": "overfitted",
+    "trained-too-long": "overfitted",
+    "decoder-too-strong": "collapsed",
+    "data-range": "underfitted",
+}
+"""What a first cause makes of a run that is neither collapsed nor thinned out."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +55,7 @@ class Diagnosis:
         words = {
             "healthy": "nothing speaks against it",
             "underfitted": f"the squared error is {e.error:.2g} of the mean image's",
-            "overfitted": f"the held-out score {fallen_words(e.fallen or 0)}",
+            "overfitted": overfitted_words(e),
             "diverging": "it gets worse while it trains",
             "unfinished": "training ended too soon",
         }
@@ -70,6 +83,7 @@ def diagnose(
     images: Any,
     history: History | None = None,
     settings: Mapping[str, Any] | None = None,
+    train: Any = None,
 ) -> Diagnosis:
     """Why a VAE gives what it gives, and what mends it.
 
@@ -82,6 +96,8 @@ def diagnose(
             (N, *data_shape); the first 1,000 are looked at.
         history: What :func:`~pyro_vae.fit` returned, or what a run folder's metrics hold.
         settings: Options of ``fit`` that it was trained with, as ``{"beta": "4"}``.
+        train: Training images where ``images`` are held out, for what the model makes of the ones
+            and of the others; the first 1,000 are looked at.
 
     Raises:
         InputError: If the images are empty, not finite, or of another shape than the model's.
@@ -96,7 +112,8 @@ def diagnose(
         ('collapsed', 'beta-too-large')
     """
     tensor = as_images(images, vae.data_shape)[:_LIMIT]
-    evidence = evidence_of(vae, tensor, history, settings or {})
+    seen = None if train is None else as_images(train, vae.data_shape)[:_LIMIT]
+    evidence = evidence_of(vae, tensor, history, settings or {}, seen)
     situation = Situation(
         evidence,
         settings or {},
@@ -107,7 +124,7 @@ def diagnose(
         vae.levels.eight_bit,
     )
     causes = causes_of(situation)
-    return Diagnosis(verdict_of(situation, causes), causes, evidence)
+    return Diagnosis(_verdict(situation, causes), causes, evidence)
 
 
 def _scale_of(vae: VAE) -> str:
@@ -118,3 +135,17 @@ def _scale_of(vae: VAE) -> str:
     if param.origin == "learned":
         return str(param.scope)
     return "fixed" if param.origin in ("fixed", "data") else f"residual-{param.scope}"
+
+
+def _verdict(situation: Situation, causes: tuple[Cause, ...]) -> str:
+    """One word: what is the matter."""
+    e = situation.evidence
+    if not e.finite or (e.error > 1.5 and causes and causes[0].code == "sigma-too-flexible"):
+        return "diverging"
+    if situation.collapsed:
+        return "collapsed"
+    if situation.thinned:
+        return "partly-collapsed"
+    if causes:
+        return _VERDICTS.get(causes[0].code, "underfitted")
+    return "healthy"

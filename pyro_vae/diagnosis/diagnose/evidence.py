@@ -10,22 +10,27 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_vae import measures, schedules
+from pyro_vae import measures
+from pyro_vae.diagnosis.diagnose.course import betas_of, course_of, finite
+from pyro_vae.diagnosis.diagnose.looks import (
+    error_of,
+    looks_of,
+    range_of,
+    saturated,
+    scales_of,
+)
 from pyro_vae.diagnosis.forecasting import forecast
 from pyro_vae.errors import InputError
-from pyro_vae.links import Interval
 from pyro_vae.measures import Forecast, signs
 from pyro_vae.training import History
-from pyro_vae.training.pictures import unit
 from pyro_vae.vae import VAE
 
 __all__ = ["Evidence", "evidence_of"]
 
-_MORE = 4
-"""The forecast for more latents is made for this many times as many."""
+_MORE = 64
+"""Latents for which the forecast is made as well, or four times as many as there are."""
 
-_TARGETS = ("target_kl", "target_reconstruction")
-"""Options under which β is adapted instead of given."""
+_FORECAST = ("pressure", "pressure_at_1", "predicted", "predicted_more", "covered")
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,7 @@ class Evidence:
         kl: Nats per image.
         kl_per_latent: The same per unit, falling.
         error: Mean squared error of the mean reconstruction over that of the mean image.
+        training_error: The same of training images; None where they were not given.
         spread: Standard deviation of mean reconstructions over inputs, relative to the data's.
         shuffled: Squared error with the latents of other images, over that with its own.
         prior_spread: As ``spread``, of images decoded from the prior.
@@ -53,9 +59,12 @@ class Evidence:
         beta: β at the end.
         beta_wanted: β that the schedule ends at.
         fallen: How far the held-out score is below its best, as a share of what it had gained.
-        gap: Training score less held-out score, nats per image.
-        rising: Gain of the last tenth of the steps as a share of all that was gained.
+        gap: Training score less held-out score, nats per image; as ``fallen``, where training
+            ended, or at the best held-out score if its weights were kept.
+        rising: Gain of the last tenth of the steps as a share of all that was gained; None where
+            nothing was.
         steps: Number of steps.
+        steps_per_epoch: Number of steps of the first epoch.
         gradient_norm: Median over the last tenth of the steps.
         dead_units: Share of the encoder's ReLU units that are 0 for every image.
         saturated: Share of locations within 10⁻⁴ of either end of their range.
@@ -63,7 +72,9 @@ class Evidence:
         pressure: What an eigenvalue must exceed over the largest one: βσ²/λ₁; above 1 collapses.
         pressure_at_1: The same at β = 1.
         predicted: Active units that the forecast predicts.
-        predicted_more: The same with four times as many latents.
+        predicted_more: The same with 64 latents, or four times as many if that is more.
+        covered: Variance of as many directions as there are latents, as a share of that of all
+            directions that would then be active.
     """
 
     images: int
@@ -76,6 +87,7 @@ class Evidence:
     kl: float
     kl_per_latent: tuple[float, ...] | None
     error: float
+    training_error: float | None
     spread: float
     shuffled: float | None
     prior_spread: float
@@ -89,6 +101,7 @@ class Evidence:
     gap: float | None
     rising: float | None
     steps: int | None
+    steps_per_epoch: int | None
     gradient_norm: float | None
     dead_units: float | None
     saturated: float
@@ -97,6 +110,7 @@ class Evidence:
     pressure_at_1: float | None
     predicted: int | None
     predicted_more: int | None
+    covered: float | None
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -104,7 +118,11 @@ class Evidence:
 
 
 def evidence_of(
-    vae: VAE, images: Tensor, history: History | None, settings: Mapping[str, Any]
+    vae: VAE,
+    images: Tensor,
+    history: History | None,
+    settings: Mapping[str, Any],
+    train: Tensor | None = None,
 ) -> Evidence:
     """Measure.
 
@@ -113,24 +131,33 @@ def evidence_of(
         images: Levels (uint8) or floats, (N, *data_shape).
         history: The run's records, if there are any.
         settings: How it was trained: ``beta`` and whatever else is known of ``fit``'s options.
+        train: Training images, where ``images`` are held out.
     """
     training = vae.training
     vae.eval()
     try:
-        return _measured(vae, images, history or History(), settings)
+        return _measured(vae, images, history or History(), settings, train)
     finally:
         vae.train(training)
 
 
-def _measured(vae: VAE, images: Tensor, history: History, settings: Mapping[str, Any]) -> Evidence:
-    beta, wanted = _betas(history, settings)
+def _measured(
+    vae: VAE,
+    images: Tensor,
+    history: History,
+    settings: Mapping[str, Any],
+    train: Tensor | None,
+) -> Evidence:
+    beta, wanted = betas_of(history, settings)
+    course = course_of(history, settings)
     if not _finite_weights(vae):
-        return _nothing(vae, images, history, beta, wanted)
+        return _nothing(vae, images, course, beta, wanted)
     with measures.fixed_noise(0, images.device):
         terms = measures.held_out_terms(vae, images)
-        seen = _pictures(vae, images)
-        sigma, rmse = _scales(vae, images)
-        low, high = _range(vae, images)
+        looks = looks_of(vae, images)
+        training_error = None if train is None else error_of(vae, train)
+        sigma, rmse = scales_of(vae, images)
+        low, high = range_of(vae, images)
         forecasts = _forecasts(vae, images, beta)
         constant = measures.best_constant(vae, images).reconstruction
     per_latent = terms.kl_per_latent
@@ -138,7 +165,8 @@ def _measured(vae: VAE, images: Tensor, history: History, settings: Mapping[str,
         images=len(images),
         low=low,
         high=high,
-        **seen,
+        **looks,
+        training_error=training_error,
         active_units=int(measures.active_units(terms.mean)),
         latent_dim=vae.latent_dim,
         kl=float(terms.kl.mean()),
@@ -148,24 +176,25 @@ def _measured(vae: VAE, images: Tensor, history: History, settings: Mapping[str,
         rmse=rmse,
         beta=beta,
         beta_wanted=wanted,
-        **_course(history),
+        **course,
         dead_units=signs.dead_units(vae, images),
-        saturated=_saturated(vae, images),
-        finite=_finite(history),
+        saturated=saturated(vae, images),
+        finite=finite(history),
         **forecasts,
     )
 
 
-def _nothing(vae: VAE, images: Tensor, history: History, beta: float, wanted: float) -> Evidence:
+def _nothing(
+    vae: VAE, images: Tensor, course: Mapping[str, Any], beta: float, wanted: float
+) -> Evidence:
     """What is left to say of a model whose weights are not finite."""
-    low, high = _range(vae, images)
+    low, high = range_of(vae, images)
     unknown = dict.fromkeys(("shown_low", "shown_high", "kl", "error", "spread"), math.nan)
     absent = dict.fromkeys(
-        ("kl_per_latent", "shuffled", "sigma", "dead_units", "pressure", "pressure_at_1",
-         "predicted", "predicted_more")
+        ("kl_per_latent", "training_error", "shuffled", "sigma", "dead_units", *_FORECAST)
     )  # fmt: skip
     rest = dict.fromkeys(("prior_spread", "constant_gain", "rmse", "saturated"), math.nan)
-    known: dict[str, Any] = {**unknown, **absent, **rest, **_course(history)}
+    known: dict[str, Any] = {**unknown, **absent, **rest, **course}
     return Evidence(
         images=len(images),
         low=low,
@@ -183,137 +212,17 @@ def _falling(values: Tensor) -> tuple[float, ...]:
     return tuple(values.sort(descending=True).values.tolist())
 
 
-def _betas(history: History, settings: Mapping[str, Any]) -> tuple[float, float]:
-    """β at the end and β that was wanted."""
-    adapted = any(settings.get(name) is not None for name in _TARGETS)
-    try:
-        final = schedules.parse(str(settings.get("beta", "1"))).final
-    except ValueError:
-        final = None
-    wanted = math.nan if final is None or adapted else float(final)
-    last = [record["beta"] for record in history.epochs()]
-    beta = float(last[-1]) if last else (1.0 if math.isnan(wanted) else wanted)
-    return beta, beta if math.isnan(wanted) else wanted
-
-
-def _blocks(images: Tensor) -> tuple[Tensor, ...]:
-    """Blocks of about one size, so that none holds a single image."""
-    return images.chunk(-(-len(images) // measures.BLOCK))
-
-
-@torch.no_grad()
-def _pictures(vae: VAE, images: Tensor) -> dict[str, Any]:
-    target = unit(vae, images)
-    parts: list[Tensor] = []
-    others: list[Tensor] = []
-    for part in _blocks(images):
-        # z alone is shuffled: a decoder that has another way to its image keeps it.
-        z = vae.encode(part).mean
-        for into, latents in ((parts, z), (others, z.roll(1, 0))):
-            mean = vae.obs.display(vae.decode(latents))
-            into.append(vae.levels.shown(mean, vae.obs.interval))
-    shown = torch.cat(parts)
-    prior = vae.sample(min(len(images), measures.BLOCK))
-    own = (shown - target).square().mean()
-    floor = (target - target.mean(0)).square().mean()
-    other = (torch.cat(others) - target).square().mean()
-    data = target.std(0, correction=0).square().mean().sqrt()
-    return {
-        "shown_low": float(shown.min()),
-        "shown_high": float(shown.max()),
-        "error": _ratio(own, floor),
-        "spread": _ratio(shown.std(0, correction=0).square().mean().sqrt(), data),
-        "shuffled": _ratio(other, own) if len(images) > 1 else None,
-        "prior_spread": _ratio(prior.std(0, correction=0).square().mean().sqrt(), data),
-    }
-
-
-def _ratio(part: Tensor, whole: Tensor) -> float:
-    return float(part / whole.clamp_min(torch.finfo(whole.dtype).tiny))
-
-
-@torch.no_grad()
-def _scales(vae: VAE, images: Tensor) -> tuple[float | None, float]:
-    """The observation's own standard deviation and the error, in units of the data's range."""
-    variance, error = 0.0, 0.0
-    for part in _blocks(images):
-        x = vae.observe(part)
-        likelihood = vae.decode(vae.encode(part).mean, x)
-        share = len(part) / len(images)
-        error += share * float((vae.obs.display(likelihood) - x).square().mean())
-        try:
-            variance += share * float(likelihood.variance.mean())
-        except NotImplementedError:
-            variance = math.nan
-    low, high = vae.obs.interval
-    ends = vae.levels.shown(torch.tensor([low, high]), vae.obs.interval)
-    width = float(ends[1] - ends[0]) / (high - low)
-    sigma = math.sqrt(variance) * width if math.isfinite(variance) else None
-    return sigma, math.sqrt(error) * width
-
-
-def _range(vae: VAE, images: Tensor) -> tuple[float, float]:
-    x = vae.observe(images[: measures.BLOCK])
-    return float(x.min()), float(x.max())
-
-
-def _course(history: History) -> dict[str, Any]:
-    """What the records say of how training went."""
-    steps, key = history.steps, history.objective
-    found: dict[str, Any] = dict.fromkeys(
-        ("kl_peak", "fallen", "gap", "rising", "steps", "gradient_norm")
-    )
-    if steps:
-        tenth = max(1, len(steps) // 10)
-        scores = [-record["loss"] for record in steps]
-        first, before, last = (
-            sum(part) / len(part)
-            for part in (scores[:tenth], scores[-2 * tenth : -tenth] or scores, scores[-tenth:])
-        )
-        found["kl_peak"] = max(record["kl"] for record in steps[: signs.FIRST])
-        found["steps"] = len(steps)
-        found["rising"] = (last - before) / max(last - first, 1e-9) if len(steps) > 1 else None
-        norms = sorted(record["gradient_norm"] for record in steps[-tenth:])
-        found["gradient_norm"] = norms[len(norms) // 2]
-    held_out = [record[key] for record in history.epochs("held-out")]
-    training = [record[key] for record in history.epochs()]
-    if held_out and training:
-        best = max(held_out)
-        found["gap"] = training[-1] - held_out[-1]
-        found["fallen"] = (best - held_out[-1]) / max(best - held_out[0], 1e-9)
-    return found
-
-
-@torch.no_grad()
-def _saturated(vae: VAE, images: Tensor) -> float:
-    """Share of values from links onto an interval that have reached either of its ends."""
-    found = [torch.zeros(())]
-    likelihood = vae.decode(vae.encode(images[: measures.BLOCK]).mean)
-    base = getattr(likelihood, "base_dist", likelihood)
-    for name, link in vae.likelihood.links.items():
-        value = getattr(base, name, None)
-        if isinstance(link, Interval) and isinstance(value, Tensor):
-            share = (value - link.low) / (link.high - link.low)
-            found.append(((share < 1e-4) | (share > 1 - 1e-4)).float().mean())
-    return float(torch.stack(found).max())
-
-
 def _finite_weights(vae: VAE) -> bool:
     return all(bool(torch.isfinite(p).all()) for p in vae.parameters())
 
 
-def _finite(history: History) -> bool:
-    return all(math.isfinite(record["loss"]) for record in history.steps)
-
-
 def _forecasts(vae: VAE, images: Tensor, beta: float) -> dict[str, Any]:
-    found: dict[str, Any] = dict.fromkeys(
-        ("pressure", "pressure_at_1", "predicted", "predicted_more")
-    )
+    found: dict[str, Any] = dict.fromkeys(_FORECAST)
+    latents = vae.latent_dim
     try:
         now = measures.forecast_of(vae, images, beta)
         one = measures.forecast_of(vae, images, 1.0)
-        more = forecast(images, vae.obs, beta, _MORE * vae.latent_dim)
+        more = forecast(images, vae.obs, beta, max(_MORE, 4 * latents))
     except (InputError, NotImplementedError):
         return found
     found.update(
@@ -321,8 +230,14 @@ def _forecasts(vae: VAE, images: Tensor, beta: float) -> dict[str, Any]:
         pressure_at_1=_pressure(one),
         predicted=now.active_units,
         predicted_more=more.active_units,
+        covered=_covered(more, latents),
     )
     return found
+
+
+def _covered(more: Forecast, latents: int) -> float | None:
+    active = more.eigenvalues[: more.active_units]
+    return sum(active[:latents]) / sum(active) if active else None
 
 
 def _pressure(found: Forecast) -> float | None:

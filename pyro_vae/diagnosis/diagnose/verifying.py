@@ -21,7 +21,7 @@ from pyro_vae.vae import VAE
 __all__ = ["Verification", "verify"]
 
 _EPOCHS = 10
-_STEPS = 400
+_STEPS = 1000
 _SLOW = ("trained-too-long", "sigma-too-flexible")
 """Causes that only as many epochs as the run had can bring about again."""
 
@@ -105,8 +105,8 @@ def verify(
     with measures.fixed_noise(changed.seed, train.device):
         fresh = _rebuilt(vae, cause.changes, net).to(train.device)
     history = fit(fresh, train, held_out, **changed.to_dict())
-    shown = train if held_out is None else held_out
-    after = diagnose(fresh, shown, history, changed.to_dict())
+    shown, seen = (train, None) if held_out is None else (held_out, train)
+    after = diagnose(fresh, shown, history, changed.to_dict(), seen)
     return Verification(cause.changes, len(history.epochs()), found, after)
 
 
@@ -116,6 +116,8 @@ def _changed(
     """Options of ``fit`` for the short run."""
     known = Settings.of(**settings).to_dict()
     known.update((name, value) for name, value in changes.items() if name in known)
+    if "beta" in changes:
+        known.update(target_kl=None, target_reconstruction=None)  # they adapt β
     epochs = known["epochs"]
     if code not in _SLOW and "epochs" not in changes:
         # Few images make few steps an epoch.

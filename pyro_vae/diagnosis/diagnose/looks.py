@@ -1,0 +1,114 @@
+"""What a model makes of images: pictures, scales and ranges."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae import measures
+from pyro_vae.links import Interval
+from pyro_vae.training.pictures import unit
+from pyro_vae.vae import VAE
+
+__all__ = ["error_of", "looks_of", "range_of", "saturated", "scales_of"]
+
+
+def _blocks(images: Tensor) -> tuple[Tensor, ...]:
+    """Blocks of about one size, so that none holds a single image."""
+    return images.chunk(-(-len(images) // measures.BLOCK))
+
+
+def _shown(vae: VAE, z: Tensor) -> Tensor:
+    return vae.levels.shown(vae.obs.display(vae.decode(z)), vae.obs.interval)
+
+
+@torch.no_grad()
+def error_of(vae: VAE, images: Tensor) -> float:
+    """Mean squared error of the mean reconstruction over that of the mean image.
+
+    Args:
+        vae: The model.
+        images: Levels (uint8) or floats, (N, *data_shape).
+    """
+    target = unit(vae, images)
+    shown = torch.cat([_shown(vae, vae.encode(part).mean) for part in _blocks(images)])
+    return _ratio((shown - target).square().mean(), (target - target.mean(0)).square().mean())
+
+
+@torch.no_grad()
+def looks_of(vae: VAE, images: Tensor) -> dict[str, Any]:
+    """The fields of :class:`~pyro_vae.diagnosis.diagnose.evidence.Evidence` that pictures decide.
+
+    Args:
+        vae: The model.
+        images: Levels (uint8) or floats, (N, *data_shape).
+    """
+    target = unit(vae, images)
+    parts: list[Tensor] = []
+    others: list[Tensor] = []
+    for part in _blocks(images):
+        # z alone is shuffled: a decoder that has another way to its image keeps it.
+        z = vae.encode(part).mean
+        for into, latents in ((parts, z), (others, z.roll(1, 0))):
+            into.append(_shown(vae, latents))
+    shown = torch.cat(parts)
+    prior = vae.sample(min(len(images), measures.BLOCK))
+    own = (shown - target).square().mean()
+    floor = (target - target.mean(0)).square().mean()
+    other = (torch.cat(others) - target).square().mean()
+    data = target.std(0, correction=0).square().mean().sqrt()
+    return {
+        "shown_low": float(shown.min()),
+        "shown_high": float(shown.max()),
+        "error": _ratio(own, floor),
+        "spread": _ratio(shown.std(0, correction=0).square().mean().sqrt(), data),
+        "shuffled": _ratio(other, own) if len(images) > 1 else None,
+        "prior_spread": _ratio(prior.std(0, correction=0).square().mean().sqrt(), data),
+    }
+
+
+def _ratio(part: Tensor, whole: Tensor) -> float:
+    return float(part / whole.clamp_min(torch.finfo(whole.dtype).tiny))
+
+
+@torch.no_grad()
+def scales_of(vae: VAE, images: Tensor) -> tuple[float | None, float]:
+    """The observation's own standard deviation and the error, in units of the data's range."""
+    variance, error = 0.0, 0.0
+    for part in _blocks(images):
+        x = vae.observe(part)
+        likelihood = vae.decode(vae.encode(part).mean, x)
+        share = len(part) / len(images)
+        error += share * float((vae.obs.display(likelihood) - x).square().mean())
+        try:
+            variance += share * float(likelihood.variance.mean())
+        except NotImplementedError:
+            variance = math.nan
+    low, high = vae.obs.interval
+    ends = vae.levels.shown(torch.tensor([low, high]), vae.obs.interval)
+    width = float(ends[1] - ends[0]) / (high - low)
+    sigma = math.sqrt(variance) * width if math.isfinite(variance) else None
+    return sigma, math.sqrt(error) * width
+
+
+def range_of(vae: VAE, images: Tensor) -> tuple[float, float]:
+    """The data's smallest and largest value, as the observation takes them."""
+    x = vae.observe(images[: measures.BLOCK])
+    return float(x.min()), float(x.max())
+
+
+@torch.no_grad()
+def saturated(vae: VAE, images: Tensor) -> float:
+    """Share of values from links onto an interval that have reached either of its ends."""
+    found = [torch.zeros(())]
+    likelihood = vae.decode(vae.encode(images[: measures.BLOCK]).mean)
+    base = getattr(likelihood, "base_dist", likelihood)
+    for name, link in vae.likelihood.links.items():
+        value = getattr(base, name, None)
+        if isinstance(link, Interval) and isinstance(value, Tensor):
+            share = (value - link.low) / (link.high - link.low)
+            found.append(((share < 1e-4) | (share > 1 - 1e-4)).float().mean())
+    return float(torch.stack(found).max())
