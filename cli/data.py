@@ -15,7 +15,10 @@ __all__ = ["data"]
 @click.option("--data-root", type=click.Path(path_type=Path), help="Folder to look in first.")
 @as_json
 def data(data_root: Path | None, as_json: bool) -> None:
-    """List the data sets: what each holds, where it came from, whether it is at hand."""
+    """List the data sets: what each holds, where it came from, whether it is at hand.
+
+    Where one is named, a .npy or .npz file or a folder of images may be given instead.
+    """
     from pyro_vae.data import stock
 
     rows = []

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import absolute, as_json, data_options, echo_json, load_data, observation_options
+from .options import (
+    absolute,
+    as_json,
+    data_options,
+    echo_json,
+    load_data,
+    observation_options,
+    size_options,
+)
 
 if TYPE_CHECKING:
     from pyro_vae.training import History
@@ -17,6 +25,7 @@ __all__ = ["fit"]
 
 @click.command()
 @data_options
+@size_options
 @click.option("--images", type=int, help="Use the first so many, training and held-out ones each.")
 @observation_options
 @click.option("--net", default="mlp", show_default=True, help="Networks: mlp or conv.")

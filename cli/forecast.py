@@ -15,6 +15,7 @@ from .options import (
     head_of,
     load_data,
     observation_options,
+    size_options,
 )
 
 __all__ = ["forecast"]
@@ -22,6 +23,7 @@ __all__ = ["forecast"]
 
 @click.command()
 @data_options
+@size_options
 @observation_options
 @click.option("--beta", default=1.0, show_default=True, help="Weight of the KL.")
 @click.option("--latent-dim", default=20, show_default=True, help="Length of z.")
@@ -46,8 +48,14 @@ def forecast(**options: Any) -> None:
     plot: Path | None = options["plot"]
     if plot is not None:
         _check_picture(plot)
-    data, described = load_data(options["data"], options["data_root"], options["download"])
-    head = head_of(**observation, images=data.train)
+    data, described = load_data(
+        options["data"],
+        options["data_root"],
+        options["download"],
+        resize=options["resize"],
+        crop=options["crop"],
+    )
+    head = head_of(**observation, images=pv.data.looked_at(data.train))
     found = pv.forecast(data.train, head, options["beta"], options["latent_dim"])
     if plot is not None:
         draw_forecast(found, plot)

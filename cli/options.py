@@ -30,6 +30,7 @@ __all__ = [
     "own_head",
     "parameter_options",
     "png_option",
+    "size_options",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -74,11 +75,27 @@ def png_option(*names: str, **extra: Any) -> Callable[[F], F]:
 data_options = _all(
     click.option(
         "--data",
-        metavar="NAME|FILE",
-        help="Data set, see `pyro-vae data`; or a .npy or .npz file of images or vectors.",
+        metavar="NAME|FILE|FOLDER",
+        help="Data set, see `pyro-vae data`; a .npy or .npz file of images or vectors; or a folder "
+        "of images, FOLDER/CLASS/*.png or FOLDER/*.png, perhaps in FOLDER/train and FOLDER/test.",
     ),
     click.option("--data-root", type=click.Path(path_type=Path), help="Folder to look for it in."),
     click.option("--download", is_flag=True, help="Let torchvision fetch it if it is not at hand."),
+)
+
+size_options = _all(
+    click.option(
+        "--resize",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Of image files: scale the shorter side to N pixels.",
+    ),
+    click.option(
+        "--crop",
+        type=click.IntRange(1),
+        metavar="N",
+        help="Of image files: cut N x N pixels from the centre, after --resize.",
+    ),
 )
 
 parameter_options = _all(
@@ -156,16 +173,22 @@ def head_of(obs: str, images: Tensor | None = None, **options: Any) -> Head:
 
 
 def load_data(
-    name: str | None, root: Path | None, download: bool, config: dict[str, Any] | None = None
+    name: str | None,
+    root: Path | None,
+    download: bool,
+    config: dict[str, Any] | None = None,
+    resize: int | None = None,
+    crop: int | None = None,
 ) -> tuple[Data, dict[str, Any]]:
     """The data set that was asked for, or the one that a run was trained on.
+
+    Image files come to the size that was asked for, else to that of the run's.
 
     Returns:
         The data, and how to find them again.
     """
-    from pyro_vae.data import load
+    from pyro_vae.data import first, load, stock
     from pyro_vae.errors import InputError
-    from pyro_vae.training.recipe import first
 
     described = (config or {}).get("data") or {}
     if name is None and config is not None and not described:
@@ -173,13 +196,17 @@ def load_data(
     count = described.get("images") if name is None else None
     name = absolute(name) or described.get("name") or "mnist-5k"
     root = root or (Path(described["root"]) if described.get("root") else None)
-    found = first(load(name, root, download), count)
+    if stock.is_image_files(name):
+        resize, crop = resize or described.get("resize"), crop or described.get("crop")
+    found = first(load(name, root, download, resize, crop), count)
     return found, {"name": name, "root": str(root) if root else None}
 
 
 def absolute(name: str | None) -> str | None:
-    """The name of a data set, or the full path of a file, which holds from any folder."""
-    return str(Path(name).resolve()) if name is not None and Path(name).is_file() else name
+    """The name of a data set, or the full path of a file or folder, which holds from any folder."""
+    from pyro_vae.data import stock
+
+    return str(Path(name).resolve()) if name is not None and stock.is_path(name) else name
 
 
 def echo_json(value: Any) -> None:

@@ -1,6 +1,19 @@
 """Data: arrays, stock data sets, and how 8-bit levels reach an observation."""
 
-from pyro_vae.data.arrays import Data, as_images, split
+from pyro_vae.data.arrays import Data, as_images, as_source, first, split
 from pyro_vae.data.stock import TABLE, load
+from pyro_vae.data.stored import Images, Stored, batches, looked_at
 
-__all__ = ["TABLE", "Data", "as_images", "load", "split"]
+__all__ = [
+    "TABLE",
+    "Data",
+    "Images",
+    "Stored",
+    "as_images",
+    "as_source",
+    "batches",
+    "first",
+    "load",
+    "looked_at",
+    "split",
+]

@@ -1,32 +1,35 @@
-"""Arrays: what users pass as images, checked once and kept as one tensor in memory."""
+"""Arrays: what users pass as images, checked once and kept in memory where they fit."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple, overload
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, IterableDataset
 
+from pyro_vae.data.stored import LOOKED_AT, Images, Stored, limit
 from pyro_vae.errors import InputError
 
-__all__ = ["Data", "as_images", "split"]
+__all__ = ["Data", "as_images", "as_source", "first", "split"]
 
 
 class Data(NamedTuple):
-    """A data set in memory.
+    """A data set.
 
     Attributes:
-        train: Training images, uint8 (N, C, H, W); of a user's file also floats, or (N, D).
+        train: Training images, uint8 (N, C, H, W); of a user's file also floats, or (N, D). What
+            does not fit in memory is a :class:`~pyro_vae.data.stored.Stored`.
         train_labels: Their classes, int64 (N,), or None.
         test: Held-out images.
         test_labels: Their classes, or None.
     """
 
-    train: Tensor
+    train: Images
     train_labels: Tensor | None
-    test: Tensor
+    test: Images
     test_labels: Tensor | None
 
 
@@ -34,53 +37,99 @@ def as_images(images: Any, data_shape: tuple[int, ...] | None = None) -> Tensor:
     """Images as one tensor: uint8 levels as they are, any other number as float32.
 
     Args:
-        images: Array or tensor (N, C, H, W) or (N, D), (N, H, W) for one channel, or a map-style
-            ``torch.utils.data.Dataset`` of images or (image, ...) tuples.
+        images: Array or tensor (N, C, H, W) or (N, D), (N, H, W) for one channel, or a
+            ``torch.utils.data.Dataset``, map-style or iterable, of images or (image, ...) tuples.
+            Of images on disk (a memory-mapped array, a :class:`~pyro_vae.data.stored.Stored`) that
+            exceed a quarter of the machine's memory 10,000 are taken, spread evenly.
         data_shape: The shape of one image, if it is known already.
 
     Returns:
         A tensor of shape (N, *data_shape), uint8 or float32.
 
     Raises:
-        InputError: If the array is empty, of another shape, not numeric, or not finite.
+        InputError: If the array is empty, of another shape, not numeric, or not finite, or a
+            data set exceeds a quarter of the machine's memory.
 
     Example:
         >>> as_images(np.zeros((5, 28, 28), dtype=np.uint8)).shape
         torch.Size([5, 1, 28, 28])
     """
-    tensor = _as_tensor(images)
+    if isinstance(images, Stored | np.memmap):
+        stored = _as_stored(images, data_shape)
+        tensor = stored[:] if stored.nbytes <= limit() else stored.some(LOOKED_AT)
+    else:
+        tensor = _as_tensor(images)
     if tensor.dim() == 3:
         tensor = tensor[:, None]
-    wanted = "(N, C, H, W) or (N, D)" if data_shape is None else f"(N, *{tuple(data_shape)})"
-    if tensor.dim() not in (2, 4):
-        raise InputError(f"images must have shape {wanted}, got {tuple(tensor.shape)}")
-    if tensor.numel() == 0:
-        raise InputError(f"there are no images: the array has shape {tuple(tensor.shape)}")
-    if data_shape is not None and tuple(tensor.shape[1:]) != tuple(data_shape):
-        raise InputError(f"images must have shape {wanted}, got {tuple(tensor.shape)}")
+    _check_shape(tuple(tensor.shape), data_shape)
     if tensor.dtype != torch.uint8:
-        finite = torch.isfinite(tensor)
-        if not bool(finite.all()):
-            first = int((~finite).flatten(1).any(1).nonzero()[0])
-            raise InputError(
-                f"images must be finite: {int((~finite).sum())} values are not, "
-                f"the first in image {first}"
-            )
+        _check_finite(tensor)
     return tensor
+
+
+def as_source(images: Any, data_shape: tuple[int, ...] | None = None) -> Images:
+    """Images as training reads them: those on disk stay there, all others are one tensor.
+
+    Arguments and errors are those of :func:`as_images`. Of floats on disk, :data:`LOOKED_AT` are
+    checked to be finite.
+
+    Example:
+        >>> images = Stored(np.zeros((5, 28, 28), dtype=np.uint8))
+        >>> as_source(images) is images, as_source(images[:2]).shape
+        (True, torch.Size([2, 1, 28, 28]))
+    """
+    if not isinstance(images, Stored | np.memmap):
+        return as_images(images, data_shape)
+    stored = _as_stored(images, data_shape)
+    if stored.dtype != torch.uint8:
+        _check_finite(stored.some())
+    return stored
+
+
+def _as_stored(images: Stored | np.memmap[Any, Any], data_shape: tuple[int, ...] | None) -> Stored:
+    if isinstance(images, np.memmap):
+        _check_numbers(images.dtype)
+        if images.ndim not in (2, 3, 4):
+            _check_shape(images.shape, data_shape)
+        images = Stored(images)
+    _check_shape(tuple(images.shape), data_shape)
+    return images
+
+
+def _check_numbers(dtype: np.dtype[Any]) -> None:
+    if dtype.kind not in "uifb":
+        raise InputError(f"images must be numbers, got an array of {dtype}")
+
+
+def _check_shape(shape: tuple[int, ...], data_shape: tuple[int, ...] | None) -> None:
+    known = data_shape is not None
+    wanted = f"(N, *{tuple(data_shape)})" if data_shape is not None else "(N, C, H, W) or (N, D)"
+    if len(shape) not in (2, 4):
+        raise InputError(f"images must have shape {wanted}, got {shape}")
+    if 0 in shape:
+        raise InputError(f"there are no images: the array has shape {shape}")
+    if known and shape[1:] != data_shape:
+        raise InputError(f"images must have shape {wanted}, got {shape}")
+
+
+def _check_finite(images: Tensor) -> None:
+    finite = torch.isfinite(images)
+    if not bool(finite.all()):
+        first = int((~finite).flatten(1).any(1).nonzero()[0])
+        raise InputError(
+            f"images must be finite: {int((~finite).sum())} values are not, the first in image "
+            f"{first}"
+        )
 
 
 def _as_tensor(images: Any) -> Tensor:
     if isinstance(images, Dataset):
-        items = [images[i] for i in range(len(images))]  # type: ignore[arg-type]
-        if not items:
-            raise InputError("there are no images: the data set is empty")
-        images = torch.stack(
-            [torch.as_tensor(item[0] if isinstance(item, tuple | list) else item) for item in items]
-        )
+        images = _read_whole(images)
     if not isinstance(images, Tensor):
         array = np.asarray(images)
-        if array.dtype.kind not in "uifb":
-            raise InputError(f"images must be numbers, got an array of {array.dtype}")
+        _check_numbers(array.dtype)
+        if not array.dtype.isnative or array.dtype.itemsize > 8:  # which torch does not know
+            array = array.astype(f"{array.dtype.kind}{min(8, array.dtype.itemsize)}")
         images = torch.from_numpy(np.array(array, copy=not array.flags.writeable))
     if images.is_complex():
         raise InputError(f"images must be real numbers, got {images.dtype}")
@@ -88,8 +137,75 @@ def _as_tensor(images: Any) -> Tensor:
     return tensor if tensor.dtype == torch.uint8 else tensor.to(torch.float32)
 
 
-def split(images: Tensor, validation: Any, seed: int = 0) -> tuple[Tensor, Tensor | None]:
-    """Training and held-out images.
+def _read_whole(data_set: Dataset[Any]) -> Tensor:
+    """The images of a data set until it ends, as long as they fit in memory."""
+    found: list[Tensor] = []
+    room = limit()
+    for number, item in enumerate(_items(data_set)):
+        image = item[0] if isinstance(item, tuple | list) else item
+        try:
+            image = torch.as_tensor(image)
+        except (TypeError, ValueError, RuntimeError):
+            raise InputError(
+                f"item {number} of the data set is no image tensor but a {type(image).__name__}: "
+                "give it transform=torchvision.transforms.PILToTensor()"
+            ) from None
+        if found and image.shape != found[0].shape:
+            raise InputError(
+                f"images must have one shape: item 0 of the data set has {tuple(found[0].shape)}, "
+                f"item {number} {tuple(image.shape)}"
+            )
+        room -= image.nbytes
+        if room < 0:
+            raise InputError(
+                f"the data set exceeds {limit() / 2**30:.2g} GiB, what images may take in memory, "
+                f"at item {number}: end it sooner, or save it as .npy and pass "
+                "np.load(FILE, mmap_mode='r')"
+            )
+        found.append(image)
+    if not found:
+        raise InputError("there are no images: the data set is empty")
+    return torch.stack(found)
+
+
+def _items(data_set: Dataset[Any]) -> Iterator[Any]:
+    if isinstance(data_set, IterableDataset):
+        return iter(data_set)
+    try:
+        count = len(data_set)  # type: ignore[arg-type]
+    except (TypeError, NotImplementedError):
+        name = type(data_set).__name__
+        raise InputError(
+            f"the data set {name} has no length: define __len__, or make it an IterableDataset"
+        ) from None
+    return (data_set[i] for i in range(count))
+
+
+def first(data: Data, count: int | None) -> Data:
+    """The first images of a data set, training and held-out ones, or all of them.
+
+    Args:
+        data: The data set.
+        count: How many of each, or None.
+    """
+    if count is None:
+        return data
+    parts: list[Any] = [None if part is None else _first(part, count) for part in data]
+    return Data(*parts)
+
+
+def _first(part: Images, count: int) -> Images:
+    if isinstance(part, Tensor):
+        return part[:count]
+    return part.subset(torch.arange(len(part))[:count])
+
+
+@overload
+def split(images: Tensor, validation: Any, seed: int = 0) -> tuple[Tensor, Tensor | None]: ...
+@overload
+def split(images: Images, validation: Any, seed: int = 0) -> tuple[Images, Images | None]: ...
+def split(images: Images, validation: Any, seed: int = 0) -> tuple[Images, Images | None]:
+    """Training and held-out images; of those on disk both parts stay there.
 
     Args:
         images: All images given for training.
@@ -103,7 +219,7 @@ def split(images: Tensor, validation: Any, seed: int = 0) -> tuple[Tensor, Tenso
     if validation is None:
         return images, None
     if not isinstance(validation, float | int):
-        return images, as_images(validation, tuple(images.shape[1:]))
+        return images, as_source(validation, tuple(images.shape[1:]))
     if not 0 < validation < 1:
         raise InputError(f"a validation fraction must be between 0 and 1, got {validation}")
     n = round(len(images) * validation)
@@ -112,4 +228,7 @@ def split(images: Tensor, validation: Any, seed: int = 0) -> tuple[Tensor, Tenso
             f"a validation fraction of {validation} of {len(images)} images leaves one part empty"
         )
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
-    return images[order[n:]], images[order[:n]]
+    kept, held_out = order[n:], order[:n]
+    if isinstance(images, Tensor):
+        return images[kept], images[held_out]
+    return images.subset(kept), images.subset(held_out)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -10,13 +11,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_vae.data.arrays import Data, as_images, split
+from pyro_vae.data.arrays import Data, as_images, as_source, split
+from pyro_vae.data.stored import Images, limit
 from pyro_vae.errors import InputError
 
-__all__ = ["SUFFIXES", "read"]
+__all__ = ["HELD_OUT", "SUFFIXES", "digest", "parts", "read"]
 
 SUFFIXES = (".npy", ".npz")
-_HELD_OUT = 0.1
+HELD_OUT = 0.1
+"""Share of the images that is held out where nobody says which ones are."""
 
 
 def read(path: str | Path) -> Data:
@@ -24,6 +27,7 @@ def read(path: str | Path) -> Data:
 
     A .npz may hold ``train`` and ``test``, and ``train_labels`` and ``test_labels`` beside them;
     or one array, or ``images`` and ``labels``. Of one array a tenth is held out, always the same.
+    A .npy file of more than a quarter of the machine's memory stays on disk, memory-mapped.
 
     Args:
         path: A .npy or .npz file.
@@ -42,23 +46,65 @@ def _data(arrays: dict[str, Any]) -> Data:
     if {"train", "test"} <= arrays.keys():
         train = as_images(arrays["train"])
         test = as_images(arrays["test"], tuple(train.shape[1:]))
-        parts = [(train, arrays.get("train_labels")), (test, arrays.get("test_labels"))]
-    else:
-        images = as_images(arrays["images"])
-        labels = _labels(arrays.get("labels"), images)
-        chosen = split(torch.arange(len(images)), _HELD_OUT)
-        parts = [(images[i], None if labels is None else labels[i]) for i in chosen]
-    (train, train_labels), (test, test_labels) = parts
-    return Data(train, _labels(train_labels, train), test, _labels(test_labels, test))
+        train_labels = _labels(arrays.get("train_labels"), train)
+        return Data(train, train_labels, test, _labels(arrays.get("test_labels"), test))
+    images = as_source(arrays["images"])
+    return parts(images, _labels(arrays.get("labels"), images))
+
+
+def parts(images: Images, labels: Tensor | None) -> Data:
+    """Training and held-out images of a data set that does not say which are which.
+
+    Args:
+        images: All of them.
+        labels: Their classes, int64 (N,), or None.
+
+    Raises:
+        InputError: If they are too few.
+    """
+    if round(len(images) * HELD_OUT) == 0:
+        raise InputError(f"{len(images)} images are too few to hold a tenth of them out")
+    order, held_out = split(torch.arange(len(images)), HELD_OUT)
+    assert held_out is not None  # a fraction was asked for
+    train, test = (
+        images[index] if isinstance(images, Tensor) else images.subset(index)
+        for index in (order, held_out)
+    )
+    if labels is None:
+        return Data(train, None, test, None)
+    return Data(train, labels[order], test, labels[held_out])
+
+
+def digest(path: str | Path) -> str | None:
+    """SHA-256 of a file, or of the names and contents of all files in a folder; None for neither.
+
+    Args:
+        path: Of the file or folder.
+    """
+    path = Path(path)
+    if path.is_file():
+        with path.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    if not path.is_dir():
+        return None
+    whole = hashlib.sha256()
+    for file in sorted(found for found in path.rglob("*") if found.is_file()):
+        whole.update(f"{file.relative_to(path).as_posix()}\0{digest(file)}\n".encode())
+    return whole.hexdigest()
 
 
 def _arrays(path: Path) -> dict[str, Any]:
     try:
+        if path.suffix == ".npy" and path.stat().st_size > limit():
+            return {"images": _mapped(path)}
         with path.open("rb") as stream:
             loaded = np.load(stream, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 return {"images": loaded}
+            _check_size(loaded.zip)
             arrays = {name: loaded[name] for name in loaded.files}
+    except InputError:
+        raise
     except FileNotFoundError:
         raise InputError("there is no such file") from None
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
@@ -74,7 +120,26 @@ def _arrays(path: Path) -> dict[str, Any]:
     return arrays
 
 
-def _labels(array: Any, images: Tensor) -> Tensor | None:
+def _mapped(path: Path) -> Any:
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    if not array.flags.c_contiguous:
+        raise InputError(
+            "it is in Fortran's order, in which an image lies all over the file: save it with "
+            "np.save(FILE, np.ascontiguousarray(array))"
+        )
+    return array
+
+
+def _check_size(archive: zipfile.ZipFile) -> None:
+    size = sum(info.file_size for info in archive.infolist())
+    if size > 2 * limit():
+        raise InputError(
+            f"its arrays take {size / 2**30:.2g} GiB, more than half of the memory: save the "
+            "images as .npy, which is read from disk"
+        )
+
+
+def _labels(array: Any, images: Images) -> Tensor | None:
     if array is None:
         return None
     labels = np.asarray(array)

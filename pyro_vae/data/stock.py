@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-import gzip
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
-from dataclasses import dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
+from pyro_vae.data import folder, vision
 from pyro_vae.data.arrays import Data
 from pyro_vae.data.files import SUFFIXES, read
+from pyro_vae.data.pictures import Fit
+from pyro_vae.data.vision import Source, emnist_files, idx_files
 from pyro_vae.errors import InputError, unknown
 
-__all__ = ["TABLE", "Source", "find", "load"]
+__all__ = ["TABLE", "find", "is_image_files", "is_path", "load"]
+
+_FILES = idx_files("train", "t10k")
+_LETTERS = "letters and digits 1×28×28, upright"
+_OF_EMNIST = "EMNIST (Cohen, Afshar, Tapson, van Schaik; from NIST SD 19), public domain"
 
 
-@dataclass(frozen=True)
-class Source:
-    """Where a stock data set comes from.
-
-    Attributes:
-        name: As given to ``--data``.
-        what: What it holds, in one line.
-        origin: Who made it, and its licence.
-        torchvision: The name of torchvision's class, or None if it ships with the package.
-        folders: Names of folders under a data root that may hold its files.
-    """
-
-    name: str
-    what: str
-    origin: str
-    torchvision: str | None = None
-    folders: tuple[str, ...] = ()
+def _emnist(split: str, what: str) -> Source:
+    folders = ("EMNIST/raw", "emnist")
+    name, files = f"emnist-{split}", emnist_files(split)
+    return Source(name, what, _OF_EMNIST, "EMNIST", folders, files, (("split", split),))
 
 
 TABLE: dict[str, Source] = {
@@ -55,6 +44,7 @@ TABLE: dict[str, Source] = {
             "MNIST (LeCun, Cortes, Burges), CC BY-SA 3.0",
             "MNIST",
             ("MNIST/raw", "mnist"),
+            _FILES,
         ),
         Source(
             "fashion-mnist",
@@ -62,60 +52,134 @@ TABLE: dict[str, Source] = {
             "Fashion-MNIST (Zalando Research), MIT",
             "FashionMNIST",
             ("FashionMNIST/raw", "fashion-mnist"),
+            _FILES,
+        ),
+        Source(
+            "kmnist",
+            "70,000 cursive hiragana 1×28×28, 10 classes: 60,000 + 10,000",
+            "KMNIST (Center for Open Data in the Humanities), CC BY-SA 4.0",
+            "KMNIST",
+            ("KMNIST/raw", "kmnist"),
+            _FILES,
+        ),
+        _emnist("balanced", f"131,600 {_LETTERS}, 47 classes: 112,800 + 18,800"),
+        _emnist("byclass", f"814,255 {_LETTERS}, 62 classes: 697,932 + 116,323"),
+        _emnist("bymerge", f"814,255 {_LETTERS}, 47 classes: 697,932 + 116,323"),
+        _emnist("digits", "280,000 digits 1×28×28, upright: 240,000 + 40,000"),
+        _emnist("letters", "145,600 letters 1×28×28, upright, classes 1 to 26: 124,800 + 20,800"),
+        Source(
+            "cifar10",
+            "60,000 photographs 3×32×32, 10 classes: 50,000 + 10,000",
+            "CIFAR-10 (Krizhevsky, Nair, Hinton), no licence stated",
+            "CIFAR10",
+            ("cifar-10-batches-py",),
+            (*(f"data_batch_{i}" for i in range(1, 6)), "test_batch", "batches.meta"),
+        ),
+        Source(
+            "cifar100",
+            "60,000 photographs 3×32×32, 100 classes: 50,000 + 10,000",
+            "CIFAR-100 (Krizhevsky, Nair, Hinton), no licence stated",
+            "CIFAR100",
+            ("cifar-100-python",),
+            ("train", "test", "meta"),
+        ),
+        Source(
+            "svhn",
+            "99,289 house numbers 3×32×32: 73,257 + 26,032; needs scipy",
+            "SVHN (Netzer et al.), non-commercial use",
+            "SVHN",
+            ("SVHN", "svhn", "."),
+            ("train_32x32.mat", "test_32x32.mat"),
+        ),
+        Source(
+            "celeba",
+            "182,732 faces 3×218×178, for --crop and --resize: 162,770 + 19,962",
+            "CelebA (Liu, Luo, Wang, Tang), non-commercial research",
+            "CelebA",
+            ("celeba",),
+            (
+                "list_eval_partition.txt",
+                "identity_CelebA.txt",
+                "list_bbox_celeba.txt",
+                "list_landmarks_align_celeba.txt",
+                "list_attr_celeba.txt",
+            ),
         ),
     )
 }
 
-_FILES = tuple(
-    f"{part}-{kind}-ubyte" for part in ("train", "t10k") for kind in ("images-idx3", "labels-idx1")
-)
 _SYSTEM_ROOT = Path("/usr/share/datasets")
 
 
-def load(name: str = "mnist-5k", root: str | Path | None = None, download: bool = False) -> Data:
-    """A stock data set, or a file of the user's own.
+def load(
+    name: str = "mnist-5k",
+    root: str | Path | None = None,
+    download: bool = False,
+    resize: int | None = None,
+    crop: int | None = None,
+) -> Data:
+    """A stock data set, or a file or folder of the user's own.
 
     Args:
-        name: A key of :data:`TABLE`, or the path of a .npy or .npz file (see :func:`files.read`).
+        name: A key of :data:`TABLE`, the path of a .npy or .npz file (see :func:`files.read`), or
+            of a folder of images (see :func:`folder.read`).
         root: Folder to look in first; then the variable PYRO_VAE_DATA, ``~/.cache/pyro_vae`` and
             Debian's /usr/share/datasets.
         download: Let torchvision fetch it into the root (or the cache) if it is found nowhere.
+        resize: Of image files, scale the shorter side to so many pixels.
+        crop: Of image files, then cut a square of so many pixels from the centre.
 
     Raises:
-        InputError: If the name is unknown, or the data are not at hand.
+        InputError: If the name is unknown, or the data are not at hand or not whole.
 
     Example:
         >>> data = load("mnist-5k")
         >>> data.train.shape, data.test.shape
         (torch.Size([4500, 1, 28, 28]), torch.Size([500, 1, 28, 28]))
     """
-    if Path(name).suffix in SUFFIXES:
-        return read(name)
+    path = Path(name)
+    if not is_image_files(name) and (resize, crop) != (None, None):
+        raise InputError(f"--resize and --crop are for image files, {name} is none")
+    if path.suffix in SUFFIXES:
+        return read(path)
     if name not in TABLE:
-        raise unknown("data set (or .npy or .npz file)", name, TABLE)
+        if path.is_dir():
+            return folder.read(path, resize, crop)
+        if len(path.parts) > 1:
+            raise InputError(f"there is no folder {name}, and no .npy or .npz file of that name")
+        raise unknown("data set (or .npy or .npz file, or folder of images)", name, TABLE)
     source = TABLE[name]
     if source.torchvision is None:
         return _embedded(source.name)
-    folder = find(source, root)
-    if folder is not None:
-        with _torchvision_layout(source, folder) as there:
-            return _torchvision(source, there, download=False)
-    if not download:
+    there = find(source, root)
+    if there is None and not download:
         raise InputError(
-            f"{name} is not at hand: looked for {_FILES[0]} in "
+            f"{name} is not at hand: looked for {source.files[0]} in "
             f"{', '.join(str(f) for f in _candidates(source, root))}; "
             "name its folder with --data-root, or let torchvision fetch it with --download"
         )
-    there = next(_roots(root))
-    there.mkdir(parents=True, exist_ok=True)
-    return _torchvision(source, there, download=True)
+    fit = Fit(resize, crop)
+    if there is not None:
+        return vision.read(source, there, fit)
+    return vision.fetch(source, next(_roots(root)), fit)
+
+
+def is_image_files(name: str) -> bool:
+    """Whether a name that :func:`load` takes is of image files, which can be resized."""
+    path = Path(name)
+    return name == "celeba" or (name not in TABLE and path.suffix not in SUFFIXES and path.is_dir())
+
+
+def is_path(name: str) -> bool:
+    """Whether a name that :func:`load` takes is a file's or folder's."""
+    return name not in TABLE and Path(name).exists()
 
 
 def find(source: Source, root: str | Path | None = None) -> Path | None:
-    """The folder that holds a data set's four IDX files, plain or gzipped, or None."""
-    for folder in _candidates(source, root):
-        if all((folder / f).is_file() or (folder / f"{f}.gz").is_file() for f in _FILES):
-            return folder
+    """The folder that holds all of a data set's files, IDX ones plain or gzipped, or None."""
+    for there in _candidates(source, root):
+        if all((there / f).is_file() or (there / f"{f}.gz").is_file() for f in source.files):
+            return there
     return None
 
 
@@ -132,52 +196,6 @@ def _candidates(source: Source, root: str | Path | None) -> Iterator[Path]:
         yield from (base / folder for folder in source.folders)
         if base.name in source.folders:
             yield base
-
-
-class _torchvision_layout:  # noqa: N801
-    """The folder that torchvision's class expects, unpacked to a temporary one where need be."""
-
-    def __init__(self, source: Source, folder: Path) -> None:
-        self.source, self.folder = source, folder
-        self.temporary: tempfile.TemporaryDirectory[str] | None = None
-
-    def __enter__(self) -> Path:
-        plain = all((self.folder / f).is_file() for f in _FILES)
-        if plain and self.folder.parts[-2:] == (self.source.torchvision, "raw"):
-            return self.folder.parent.parent
-        self.temporary = tempfile.TemporaryDirectory()
-        raw = Path(self.temporary.name) / str(self.source.torchvision) / "raw"
-        raw.mkdir(parents=True)
-        for name in _FILES:
-            packed = self.folder / f"{name}.gz"
-            opened = gzip.open(packed) if packed.is_file() else (self.folder / name).open("rb")
-            with opened as source, (raw / name).open("wb") as target:
-                shutil.copyfileobj(source, target)
-        return Path(self.temporary.name)
-
-    def __exit__(self, *exception: object) -> None:
-        if self.temporary is not None:
-            self.temporary.cleanup()
-
-
-def _torchvision(source: Source, root: Path, download: bool) -> Data:
-    # torchvision fails to import beside a torch that it was not built for: only where it is needed.
-    try:
-        from torchvision import datasets
-    except (ImportError, RuntimeError) as error:
-        raise InputError(
-            f"{source.name} needs torchvision, which does not import beside this torch ({error}); "
-            "pip install --upgrade torch torchvision"
-        ) from error
-    parts: list[Any] = []
-    for train in (True, False):
-        kind = getattr(datasets, str(source.torchvision))
-        try:
-            part = kind(str(root), train=train, download=download)
-        except (RuntimeError, OSError, ValueError, AssertionError, EOFError) as error:
-            raise InputError(f"{source.name} could not be read from {root}: {error!r}") from error
-        parts += [torch.as_tensor(part.data)[:, None].contiguous(), torch.as_tensor(part.targets)]
-    return Data(*parts)
 
 
 def _embedded(name: str) -> Data:

@@ -11,6 +11,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from pyro_vae.data import Images
 from pyro_vae.measures.terms import Terms, active_units, terms_of
 from pyro_vae.vae import VAE
 
@@ -63,7 +64,7 @@ def block_noise(block: int, device: torch.device, seed: int = 0) -> AbstractCont
 
 
 @torch.no_grad()
-def held_out_terms(vae: VAE, images: Tensor, seed: int = 0) -> Terms:
+def held_out_terms(vae: VAE, images: Images, seed: int = 0) -> Terms:
     """Terms of the ELBO outside training: no dropout, the same noise each time.
 
     Densities are scored at dequantised x while the encoder sees the levels' midpoints.

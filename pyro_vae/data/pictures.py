@@ -1,0 +1,200 @@
+"""Image files: what one holds, and its 8-bit levels at the size that was asked for."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+import numpy as np
+from PIL import Image, UnidentifiedImageError
+
+from pyro_vae.errors import InputError
+
+__all__ = ["SUFFIXES", "Fit", "Pictures", "Seen", "each", "look"]
+
+SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
+"""Names of image files, as in torchvision's ``ImageFolder``."""
+
+_GREY = ("1", "L", "LA", "La")
+_WITH_ALPHA = ("LA", "La", "RGBA", "RGBa", "PA")
+_READERS = min(8, os.cpu_count() or 1)
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What an image file's header says.
+
+    Attributes:
+        width: In pixels.
+        height: In pixels.
+        colour: Whether it is not grey.
+        alpha: Whether it has an alpha channel.
+        deep: Whether it has 16 bits per channel.
+    """
+
+    width: int
+    height: int
+    colour: bool
+    alpha: bool
+    deep: bool
+
+
+@dataclass(frozen=True)
+class Fit:
+    """How images come to a size, as torchvision's ``Resize`` and ``CenterCrop`` do it.
+
+    Attributes:
+        resize: Length of the shorter side, or None to keep the size.
+        crop: Side of the square that is cut from the centre, or None.
+    """
+
+    resize: int | None = None
+    crop: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("resize", "crop"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise InputError(f"{name} must be a positive integer, got {value}")
+
+    def scaled(self, width: int, height: int) -> tuple[int, int]:
+        """Width and height after the resizing."""
+        if self.resize is None:
+            return width, height
+        shorter = min(width, height)
+        return int(self.resize * width / shorter), int(self.resize * height / shorter)
+
+    def size(self, path: Path, seen: Seen) -> tuple[int, int]:
+        """Width and height of a file's image in the end.
+
+        Raises:
+            InputError: If it is smaller than the crop.
+        """
+        width, height = self.scaled(seen.width, seen.height)
+        if self.crop is None:
+            return width, height
+        if min(width, height) < self.crop:
+            raise InputError(
+                f"{path} is {width}x{height} pixels, smaller than --crop {self.crop}: "
+                f"add --resize {self.crop}, or crop less"
+            )
+        return self.crop, self.crop
+
+    def apply(self, image: Image.Image) -> Image.Image:
+        """The image at its size."""
+        size = self.scaled(*image.size)
+        if size != image.size:
+            image = image.resize(size, Image.Resampling.BILINEAR)
+        if self.crop is not None:
+            left, top = (round((side - self.crop) / 2) for side in image.size)
+            image = image.crop((left, top, left + self.crop, top + self.crop))
+        return image
+
+
+class Pictures:
+    """Image files, read like an array (N, C, H, W) of levels whenever rows of it are asked for.
+
+    Args:
+        files: The files, which must fit the shape.
+        shape: (C, H, W), one or three channels.
+        fit: How they come to that size.
+    """
+
+    dtype = np.dtype(np.uint8)
+
+    def __init__(self, files: Sequence[Path], shape: tuple[int, int, int], fit: Fit) -> None:
+        self.files, self.fit = files, fit
+        self.shape = (len(files), *shape)
+
+    def __getitem__(self, rows: Any) -> np.ndarray[Any, Any]:
+        files = [self.files[row] for row in rows]
+        out = np.empty((len(files), *self.shape[1:]), np.uint8)
+        for place, levels in zip(out, each(self._levels, files), strict=True):
+            place[...] = levels
+        return out
+
+    def _levels(self, path: Path) -> np.ndarray[Any, Any]:
+        channels, height, width = self.shape[1:]
+        with _opened(path) as image:
+            fitted = self.fit.apply(_eight_bits(image, channels))
+        if fitted.size != (width, height):
+            raise InputError(f"{path} has changed: it was {width}x{height} pixels")
+        return np.asarray(fitted).reshape(height, width, channels).transpose(2, 0, 1)
+
+
+def each(function: Callable[[Path], T], files: Sequence[Path]) -> Iterator[T]:
+    """What a function gives for each file, in their order; a few files at a time."""
+    with ThreadPoolExecutor(_READERS) as readers:
+        yield from readers.map(function, files)
+
+
+def look(path: Path) -> Seen:
+    """What a file's header says; the image is not decoded.
+
+    Raises:
+        InputError: If it is no image, has more pixels than Pillow's limit, or has levels that
+            have no place among 8-bit ones.
+    """
+    with _opened(path) as image:
+        mode, pixels = image.mode, image.width * image.height
+        if Image.MAX_IMAGE_PIXELS is not None and pixels > Image.MAX_IMAGE_PIXELS:
+            raise Image.DecompressionBombError(f"{pixels} pixels")
+        deep = _is_deep(image)
+        if mode in ("I", "F") and not deep:
+            raise InputError(
+                f"{path} has 32-bit levels: convert it to 8 bits, or pass numbers as .npy"
+            )
+        alpha = mode in _WITH_ALPHA or "transparency" in image.info
+        colour = not (deep and mode.startswith("I")) and mode not in _GREY
+        if mode in ("P", "PA"):
+            colour = not _is_grey_palette(image)
+        return Seen(image.width, image.height, colour, alpha, deep)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Image.Image]:
+    try:
+        with Image.open(path) as image:
+            yield image
+    except InputError:
+        raise
+    except UnidentifiedImageError:
+        raise InputError(f"{path} is not an image that Pillow can read") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise InputError(
+            f"{path} has more pixels than Pillow's limit of {Image.MAX_IMAGE_PIXELS} "
+            "(PIL.Image.MAX_IMAGE_PIXELS), as a decompression bomb would"
+        ) from None
+    except Exception as error:  # decoders of damaged files raise nearly anything
+        reason = getattr(error, "strerror", None)
+        if reason is None:
+            reason = f"not whole, or no image of 8 bits ({' '.join(str(error).split())})"
+        raise InputError(f"{path} cannot be read: {reason}") from None
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether it has 16 bits per channel, which Pillow itself cuts to 8 where there are three."""
+    png = image.format == "PNG"
+    raw = " ".join(str(tile[3]) for tile in getattr(image, "tile", ()))
+    return image.mode.startswith("I;16") or (png and (image.mode == "I" or ";16" in raw))
+
+
+def _is_grey_palette(image: Image.Image) -> bool:
+    palette = np.array(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
+    return bool((palette == palette[:, :1]).all())
+
+
+def _eight_bits(image: Image.Image, channels: int) -> Image.Image:
+    if image.mode.startswith("I"):
+        # The upper byte, as Pillow does with three channels of 16 bits.
+        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).astype(np.uint8))
+    if image.mode == "P" and "transparency" in image.info:
+        image = image.convert("RGBA")
+    return image.convert("L" if channels == 1 else "RGB")
