@@ -17,6 +17,7 @@ from pyro_vae.comparison.runs import FAILED, RESULT, Run, find_results, plan, re
 from pyro_vae.comparison.spec import Spec, read_spec
 from pyro_vae.comparison.sweep import Job, Progress, Tally, sweep
 from pyro_vae.comparison.verdicts import Verdict, judge
+from pyro_vae.data import looked_at
 from pyro_vae.diagnosis import forecast
 from pyro_vae.errors import InputError
 from pyro_vae.evaluation.classifier import classifier_for
@@ -189,7 +190,8 @@ def forecast_cells(spec: Spec) -> list[tuple[Cell, Forecast | None]]:
         data, beta = recipe.load(), settings.schedule().end
         key = (recipe.data, recipe.data_root, recipe.images, recipe.words, beta, recipe.latent_dim)
         if key not in known:
-            head = recipe.words.head(data.train)
-            known[key] = forecast(data.train[:5000], head, beta, recipe.latent_dim)
+            some = looked_at(data.train)
+            head = recipe.words.head(some)
+            known[key] = forecast(some[:5000], head, beta, recipe.latent_dim)
         found.append((cell, known[key]))
     return found

@@ -155,6 +155,8 @@ def labelled(data: Data) -> Labelled:
             "a classifier needs labels, and these data have none: give a data set with labels "
             "(an .npz with train_labels and test_labels, or images and labels)"
         )
+    if not (isinstance(train, Tensor) and isinstance(test, Tensor)):
+        raise InputError("a classifier needs images in memory: give fewer, these stay on disk")
     if train.dim() != 4:
         raise InputError(
             f"a classifier needs images (N, C, H, W), got data of shape {tuple(train.shape)}"

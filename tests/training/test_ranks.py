@@ -58,7 +58,8 @@ CHILD = """
         pass
     save_file(vae.state_dict(), folder / f"{out}-{rank}.safetensors")
     (folder / f"{out}-{rank}.txt").write_text(
-        "" if stop else json.dumps([(r["step"], r["loss"], r["kl"], r["beta"]) for r in history.steps]))
+        "" if stop else json.dumps(
+            [(r["step"], r["loss"], r["kl"], r["beta"]) for r in history.steps]))
     if size > 1:
         distributed.destroy_process_group()
 """
