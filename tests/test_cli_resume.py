@@ -172,3 +172,24 @@ def test_a_data_set_outside_is_only_a_name(cli: Run, finished: Path, tmp_path: P
     assert result.exit_code == 2
     assert len(result.stderr.splitlines()) == 1
     assert not (tmp_path / "executed").exists()
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on a file's size")
+def test_what_cannot_be_written_is_told_and_the_last_checkpoint_stays(tmp_path: Path) -> None:
+    """A real refusal by the system: weights fit the limit, those with Adam's moments do not."""
+    out = tmp_path / "run"
+    sizes = ["--hidden", "100", "--images", "500", "--epochs", "3", "--checkpoint", "2"]
+    words = " ".join(command(*sizes, "--out", str(out)))
+    result = subprocess.run(
+        ["bash", "-c", f"ulimit -f 1000; {words}"], capture_output=True, text=True
+    )
+    assert result.returncode == 1, result.stderr
+    last = result.stderr.splitlines()[-1]
+    assert "cannot be written: File too large" in last
+    assert "stopped at step 2 and can be resumed" in last
+    assert "Traceback" not in result.stderr
+    (kept,) = (out / "checkpoint").iterdir()
+    assert kept.name.startswith("step-00000000-")
+    assert load(out).latent_dim == 20
+    subprocess.run(command("--resume", str(out)), check=True, capture_output=True)
+    assert not (out / "checkpoint").exists()

@@ -7,6 +7,7 @@ short has no name, and one that was changed has the wrong one. Nothing is pickle
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import json
 import os
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from pyro_vae.errors import InputError
 
-__all__ = ["FOLDER", "Checkpoints"]
+__all__ = ["FOLDER", "Checkpoints", "write_tensors"]
 
 FOLDER = "checkpoint"
 _DIGITS = 16  # of the digest, in the name
@@ -63,7 +64,7 @@ class Checkpoints:
         skeleton = json.dumps(_taken_apart(tree, tensors, ""))
         temporary = self.folder / f".writing-{os.getpid()}"
         try:
-            save_file(tensors, temporary, {"tree": skeleton})
+            write_tensors(tensors, temporary, {"tree": skeleton})
             path = self.folder / f"step-{step:08d}-{_digest(temporary)}.safetensors"
             _flush(temporary)
             os.replace(temporary, path)
@@ -103,6 +104,21 @@ class Checkpoints:
 
     def _files(self) -> list[Path]:
         return sorted(self.folder.glob("step-*.safetensors"), reverse=True)
+
+
+def write_tensors(
+    tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None
+) -> None:
+    """Write a safetensors file.
+
+    Raises:
+        OSError: If it cannot be written, also where safetensors has an error of its own for that.
+    """
+    try:
+        save_file(dict(tensors), path, metadata)
+    except SafetensorError as error:
+        reason = str(error).partition("I/O error: ")[2] or str(error)
+        raise OSError(errno.EIO, reason, str(path)) from None
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -12,13 +12,13 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pyro_vae import networks, observations
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads import Head, Param
-from pyro_vae.training.checkpoints import Checkpoints
+from pyro_vae.training.checkpoints import Checkpoints, write_tensors
 from pyro_vae.vae import VAE
 
 __all__ = ["FORMAT", "check_free", "load", "model_of", "network_of", "read_config", "save"]
@@ -108,7 +108,7 @@ def write(vae: VAE, folder: Path, config: Mapping[str, Any]) -> Path:
     weights = {key: value.contiguous() for key, value in vae.state_dict().items()}
     # The configuration comes last: a folder without it is one whose writing was cut short.
     (folder / CONFIG).unlink(missing_ok=True)
-    replace(folder / WEIGHTS, lambda path: save_file(weights, path))
+    replace(folder / WEIGHTS, lambda path: write_tensors(weights, path))
     text = json.dumps(config, indent=2) + "\n"
     replace(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
     return folder
