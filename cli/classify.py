@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .options import as_json, echo_json, load_data
+from .options import as_json, echo_json, load_data, size_options
 
 __all__ = ["cache_option", "classifier"]
 
@@ -22,19 +22,26 @@ cache_option = click.option(
 @click.argument("data", metavar="DATA")
 @click.option("--data-root", type=click.Path(path_type=Path), help="Folder to look for it in.")
 @click.option("--download", is_flag=True, help="Let torchvision fetch it if it is not at hand.")
+@size_options
 @cache_option
 @as_json
 def classifier(
-    data: str, data_root: Path | None, download: bool, cache: Path | None, as_json: bool
+    data: str,
+    data_root: Path | None,
+    download: bool,
+    resize: int | None,
+    crop: int | None,
+    cache: Path | None,
+    as_json: bool,
 ) -> None:
     """Train the classifier of DATA that samples are scored by, or find it in the cache.
 
-    DATA is a name from `pyro-vae data`, or a .npy or .npz file, with labels. The same data give the
+    DATA is a name from `pyro-vae data`, an .npz file with labels, or a folder of classes. The same data give the
     same weights.
     """
     from pyro_vae.evaluation import classifier_for
 
-    loaded, described = load_data(data, data_root, download)
+    loaded, described = load_data(data, data_root, download, resize=resize, crop=crop)
     found = classifier_for(loaded, cache, lambda line: click.echo(line, err=True))
     if as_json:
         echo_json(

@@ -2,7 +2,7 @@
 
     python -m experiments.larger_than_memory
 
-writes a .npy file of 4 GB of random levels 3×32×32, reads it once, and trains on it twice, each
+writes a .npy file of 4 GB of random levels 1×28×28, reads it once, and trains on it twice, each
 time in a process of its own: memory-mapped, and in memory. It prints a JSON line for each with the
 images per second of all but the first steps and the most anonymous memory there was (RssAnon of
 /proc/self/status: what the process holds itself, without the file's pages, which the system can
@@ -27,7 +27,7 @@ import pyro_vae as pv
 from pyro_vae.training import Stopped
 from pyro_vae.training.progress import Silent
 
-SHAPE = (3, 32, 32)
+SHAPE = (1, 28, 28)
 BATCH = 128
 SKIPPED = 50
 """Steps before the clock starts."""

@@ -1,8 +1,7 @@
 """Several processes that train one model, each on its part of every batch.
 
-Everything is torch.distributed's; a process on its own is a group of one. Start them by ``torchrun
---nproc-per-node N -m pyro_vae_cli fit ...``, or initialise the process group before calling
-:func:`~pyro_vae.fit`.
+Everything is torch.distributed's; a process on its own is a group of one. Start them by torchrun,
+or initialise the process group before calling :func:`~pyro_vae.fit`.
 """
 
 from __future__ import annotations

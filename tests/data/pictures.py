@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 from PIL import Image
+from torch import Tensor
 
 
 def save(path: Path, levels: np.ndarray, mode: str | None = None) -> np.ndarray:
@@ -25,3 +26,10 @@ def folder(path: Path, count: int, *shape: int) -> np.ndarray:
     """A flat folder of random images."""
     shape = shape or (8, 8)
     return np.stack([save(path / f"{i:03}.png", noise(i, *shape)) for i in range(count)])
+
+
+def listed(labels: Tensor | None) -> list[int]:
+    """Labels that there must be."""
+    assert labels is not None
+    found: list[int] = labels.tolist()
+    return found

@@ -14,10 +14,10 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from pyro_vae import data
+from pyro_vae import VAE, InputError, data, fit, networks
 from pyro_vae.data import Stored, stored
 
-from .pictures import folder, noise, save
+from .pictures import folder, listed, noise, save
 
 
 def deep_png(path: Path, levels: np.ndarray) -> None:
@@ -77,8 +77,8 @@ def test_train_and_test_are_the_parts(tmp_path: Path) -> None:
         for i in range(count):
             save(tmp_path / part / "ab"[i % 2] / f"{i}.png", noise(10 * count + i, 4, 4))
     found = data.load(str(tmp_path))
-    assert found.train_labels.tolist() == [0, 0, 0, 1, 1, 1]
-    assert found.test_labels.tolist() == [0, 0, 1]
+    assert listed(found.train_labels) == [0, 0, 0, 1, 1, 1]
+    assert listed(found.test_labels) == [0, 0, 1]
     assert bytes(found.test[2].numpy()) == bytes(noise(31, 4, 4))
 
 
@@ -160,4 +160,19 @@ def test_what_does_not_fit_stays_on_disk(tmp_path: Path, monkeypatch: pytest.Mon
     assert isinstance(found.test, Stored)
     assert torch.equal(found.train[:], there.train)
     assert torch.equal(found.test[torch.tensor([2, 0])], there.test[[2, 0]])
-    assert torch.equal(found.train_labels, there.train_labels)
+    assert listed(found.train_labels) == listed(there.train_labels)
+
+
+def test_a_damaged_file_on_disk_is_named_in_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for part in ("train", "test"):
+        folder(tmp_path / part, 20)
+    odd = tmp_path / "train" / "odd.png"
+    save(odd, noise(0, 8, 8))
+    odd.write_bytes(odd.read_bytes()[:90])
+    monkeypatch.setattr(stored, "IN_MEMORY", 0)
+    images = data.load(str(tmp_path)).train
+    vae = VAE((1, 8, 8), 2, "bernoulli", networks.MLP(hidden=8))
+    with pytest.raises(InputError, match=r"odd\.png cannot be read"):
+        fit(vae, images, epochs=1)

@@ -11,18 +11,17 @@ import pytest
 import torch
 from torch.utils.data import Dataset, IterableDataset
 
-from pyro_vae import InputError, data, fit, networks
+from pyro_vae import VAE, InputError, data, fit, networks
 from pyro_vae.data import Stored, as_images, as_source, batches, stored
-from pyro_vae.vae import VAE
 
 
-def mapped(path: Path, array: np.ndarray) -> np.ndarray:
+def mapped(path: Path, array: np.ndarray) -> Any:
     np.save(path, array)
     return np.load(path, mmap_mode="r")
 
 
 @pytest.fixture
-def images(tmp_path: Path) -> np.ndarray:
+def images(tmp_path: Path) -> Any:
     rng = np.random.default_rng(0)
     return mapped(tmp_path / "a.npy", rng.integers(0, 256, (100, 6, 6), dtype=np.uint8))
 
@@ -34,7 +33,7 @@ class Ascending:
         self.array, self.read = array, 0
         self.shape, self.dtype = array.shape, array.dtype
 
-    def __getitem__(self, rows: np.ndarray) -> np.ndarray:
+    def __getitem__(self, rows: np.ndarray) -> Any:
         assert (np.diff(rows) >= 0).all()
         self.read += len(rows)
         return self.array[rows]
@@ -42,7 +41,7 @@ class Ascending:
 
 @pytest.mark.parametrize(
     "index",
-    [torch.tensor([5, 3, 99, 0, 3]), slice(10, 30), slice(None, 7), 4, torch.tensor([], dtype=int)],
+    [torch.tensor([5, 3, 99, 0, 3]), slice(10, 30), slice(None, 7), 4, torch.tensor([]).long()],
     ids=["order", "slice", "first", "one", "none"],
 )
 def test_an_index_gives_what_a_tensors_does(images: np.ndarray, index: Any) -> None:

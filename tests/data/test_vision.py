@@ -17,7 +17,7 @@ from torchvision import datasets
 from pyro_vae import InputError, data
 from pyro_vae.data import stock
 
-from .pictures import noise, save
+from .pictures import listed, noise, save
 
 
 def idx(path: Path, array: np.ndarray) -> None:
@@ -41,7 +41,7 @@ def test_idx_files(tmp_path: Path, name: str, folder: str, upright: bool) -> Non
     found = data.load(name, tmp_path)
     expected = images if upright else images.transpose(0, 2, 1)
     assert np.array_equal(found.train[:, 0].numpy(), expected)
-    assert found.test_labels.tolist() == labels.tolist()
+    assert listed(found.test_labels) == labels.tolist()
 
 
 class Payload:
@@ -56,18 +56,18 @@ class Payload:
 
 def cifar(root: Path, name: str, monkeypatch: pytest.MonkeyPatch) -> np.ndarray:
     """A data set like CIFAR, whose sums torchvision is told to expect."""
-    kind: Any = getattr(datasets, stock.TABLE[name].torchvision)
+    kind: Any = getattr(datasets, str(stock.TABLE[name].torchvision))
     there = root / kind.base_folder
     there.mkdir(parents=True)
     rows = noise(1, 4, 3072)
     key = "labels" if name == "cifar10" else "fine_labels"
     for file in stock.TABLE[name].files:
-        meta = file in ("batches.meta", "meta")
-        content = {kind.meta["key"]: ["a"]} if meta else {"data": rows, key: [3, 1, 4, 1]}
+        names = file == kind.meta["filename"]
+        content = {kind.meta["key"]: ["a"]} if names else {"data": rows, key: [3, 1, 4, 1]}
         (there / file).write_bytes(pickle.dumps(content))
-    for listed in ("train_list", "test_list"):
-        sums = [[file, md5(there / file)] for file, _ in getattr(kind, listed)]
-        monkeypatch.setattr(kind, listed, sums)
+    for parts in ("train_list", "test_list"):
+        sums = [[file, md5(there / file)] for file, _ in getattr(kind, parts)]
+        monkeypatch.setattr(kind, parts, sums)
     meta = {**kind.meta, "md5": md5(there / kind.meta["filename"])}
     monkeypatch.setattr(kind, "meta", meta)
     return rows
@@ -80,7 +80,7 @@ def test_cifar(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> No
     # Its rows are 1,024 reds, greens and blues.
     assert np.array_equal(found.test.flatten(1).numpy(), rows)
     assert found.train.shape == ((20 if name == "cifar10" else 4), 3, 32, 32)
-    assert found.test_labels.tolist() == [3, 1, 4, 1]
+    assert listed(found.test_labels) == [3, 1, 4, 1]
     assert torch.equal(data.load(name, stock.find(stock.TABLE[name], tmp_path)).test, found.test)
 
 
@@ -113,7 +113,7 @@ def test_svhn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(datasets.SVHN, "split_list", sums)
     found = data.load("svhn", tmp_path)
     assert np.array_equal(found.train.numpy(), images)
-    assert found.test_labels.tolist() == [0, 1, 2, 3, 0]
+    assert listed(found.test_labels) == [0, 1, 2, 3, 0]
     (tmp_path / "svhn" / "test_32x32.mat").write_bytes(b"another")
     with pytest.raises(InputError, match="not whole"):
         data.load("svhn", tmp_path)
