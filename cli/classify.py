@@ -36,8 +36,8 @@ def classifier(
 ) -> None:
     """Train the classifier of DATA that samples are scored by, or find it in the cache.
 
-    DATA is a name from `pyro-vae data`, an .npz file with labels, or a folder of classes. The same data give the
-    same weights.
+    DATA is a name from `pyro-vae data`, an .npz file with labels, or a folder of classes. The same
+    data give the same weights.
     """
     from pyro_vae.evaluation import classifier_for
 
