@@ -13,6 +13,7 @@ from pyro_vae.training import ranks, runs
 from pyro_vae.training.checkpoints import Checkpoints
 from pyro_vae.training.course import Course
 from pyro_vae.training.history import History
+from pyro_vae.vae import VAE
 
 __all__ = ["Keeper"]
 
@@ -56,32 +57,42 @@ class Keeper:
         self._rollbacks = 0
         self.damaged: list[str] = []
 
-    def resume(self, course: Course) -> bool:
-        """Take up the run where its last whole checkpoint left it; False if there is none.
+    def saved(self) -> dict[str, Any] | None:
+        """The last whole checkpoint; None if there is none.
 
         Raises:
-            InputError: If it is another run's: other settings, data or model.
+            InputError: If it is of other settings or data.
         """
-        if self.source is None or self.checkpoints is None:
+        if self.checkpoints is None:
             raise InputError("resume needs out=, the run folder")
         found = self.checkpoints.latest()
         self.damaged = self.checkpoints.damaged
         if found is None:
-            return False
-        saved = found[1]
-        self._check(saved)
-        metrics = self.source / runs.METRICS
-        if metrics.is_file():
-            course.history.records = History.read(metrics).records
+            return None
+        self._check(found[1])
+        return found[1]
+
+    def weights_of(self, saved: Mapping[str, Any], vae: VAE) -> None:
+        """Give the model a checkpoint's weights, before anything is made of the model.
+
+        Raises:
+            InputError: If they are another model's.
+        """
         try:
-            course.load_state_dict(saved["course"])
-        except (RuntimeError, KeyError, ValueError) as error:
+            runs.put_weights(vae, saved["course"]["state"]["vae"])
+        except RuntimeError as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{self.source} is a run of another model: {reason}") from None
+
+    def resume(self, course: Course, saved: Mapping[str, Any]) -> None:
+        """Take the run up where a checkpoint left it."""
+        metrics = None if self.source is None else self.source / runs.METRICS
+        if metrics is not None and metrics.is_file():
+            course.history.records = History.read(metrics).records
+        course.load_state_dict(saved["course"])
         self._rewrite(course)
         self._memory = dict(saved) if self._remember else None
         self._step = course.state.step
-        return True
 
     def _check(self, saved: Mapping[str, Any]) -> None:
         before, now = saved["config"]["fit"], self.config["fit"]

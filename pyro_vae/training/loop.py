@@ -107,17 +107,25 @@ def fit(
     folder = None if out is None else runs.check_free(out, overwrite or resume)
     progress = progress or Silent()
     history = History(kind=vae.obs.kind_on(some))
-    course = Course(State(vae, settings, len(train)), history)
     config = runs.configuration(vae, data=data, fit=settings.to_dict(), kind=history.kind)
     remember = settings.on_nan == "rollback"
     keeper = Keeper(folder, config, len(train), settings.interval(), remember)
+    saved = keeper.saved() if resume else None
     ranks.wait()  # until all have looked at the folder
-    if not (resume and keeper.resume(course)):
+    warning = None
+    if saved is None:
         warning = _prepare(vae, some, settings, history)
+    else:
+        keeper.weights_of(saved, vae)
+    # Averages are copies of the model: it must have all its parts by now.
+    course = Course(State(vae, settings, len(train)), history)
+    if saved is None:
         for message in [warning, *course.state.warnings()]:
             _warn(message, history, progress)
         if keeper.folder is not None:
             _clear(keeper.folder)
+    else:
+        keeper.resume(course, saved)
     ranks.wait()
     for damaged in keeper.damaged:
         progress.warn(f"passed over a damaged checkpoint, {damaged}")

@@ -29,7 +29,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "controller": {"target_kl": 3.0, "clip": 1.0, "weight_decay": 0.1},
     "average": {"average": 0.9, "optimizer": "rmsprop", "augment": ("shift",)},
     "best": {"keep_best": True, "lr_schedule": "plateau", "patience": 2, "optimizer": "sgd"},
-    "from data": {"init_from_data": True, "elbo": "iwae:3", "optimizer": "adamw"},
+    "from data": {"init_from_data": True, "average": 0.5, "elbo": "iwae:3", "optimizer": "adamw"},
 }
 
 
