@@ -170,16 +170,3 @@ def test_files_that_are_no_specs(tmp_path: Path) -> None:
 
 
 SPECS = sorted((Path(__file__).parents[2] / "experiments" / "specs").glob("*.toml"))
-
-
-def test_there_are_specs() -> None:
-    assert SPECS
-
-
-@pytest.mark.parametrize("path", SPECS, ids=lambda path: path.stem)
-@pytest.mark.parametrize("setting", ["small", "large"])
-def test_our_specs_are_fine(path: Path, setting: str) -> None:
-    spec = read_spec(path, setting)
-    assert spec.claims
-    assert all(claim.expected for claim in spec.claims)
-    assert len(spec.seeds) >= 3
