@@ -21,7 +21,6 @@ __all__ = ["diagnose"]
 
 WIDTH = 80
 LABEL = 26
-METRICS = "metrics.jsonl"
 
 
 @click.command()
@@ -83,6 +82,7 @@ def diagnose(
 def _history(run: Path, kind: str, settings: Mapping[str, Any]) -> History | None:
     """What training recorded, or None where nothing is left of it."""
     from pyro_vae.training import History
+    from pyro_vae.training.runs import METRICS
 
     try:
         history = History.read(run / METRICS, kind)

@@ -12,14 +12,13 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Iterator
 from typing import Any
 
 import torch
-from scipy.stats import t as student
 
 import pyro_vae as pv
+from pyro_vae.comparison.statistics import estimate
 
 STEPS, BATCH, LATENTS = 3000, 150, 20
 LEARNED = pv.observations.get("normal-learned-sigma", scale="dataset")
@@ -102,9 +101,10 @@ def annealing(seeds: int) -> Iterator[Row]:
 
 def interval(values: list[float]) -> tuple[float, float]:
     """Mean and half of Student's 95% interval of it."""
-    n, mean = len(values), sum(values) / len(values)
-    deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (n - 1))
-    return mean, float(student.ppf(0.975, n - 1)) * deviation / math.sqrt(n)
+    found = estimate(values)
+    if found is None or found.high is None:
+        raise ValueError(f"an interval needs two values, got {len(values)}")
+    return found.mean, found.high - found.mean
 
 
 WHAT = {

@@ -56,6 +56,15 @@ class Interval(Transform):
     def _inverse(self, y: Tensor) -> Tensor:
         return torch.logit((y - self.low) / (self.high - self.low))
 
+    def saturated(self, value: Tensor) -> float:
+        """Share of values within 10⁻⁴ of the interval's width from either end.
+
+        Args:
+            value: Any shape, in the interval.
+        """
+        share = (value.detach() - self.low) / (self.high - self.low)
+        return float(((share < 1e-4) | (share > 1 - 1e-4)).float().mean())
+
 
 class Softplus(Transform):
     r"""Softplus above a floor, :math:`\text{floor} + \log(1 + e^r)`.

@@ -14,7 +14,7 @@ from pyro_vae.comparison.cells import Cell
 from pyro_vae.comparison.runs import FAILED, RESULT, Run, read_json
 from pyro_vae.comparison.spec import Spec
 from pyro_vae.comparison.statistics import Estimate, estimate
-from pyro_vae.training.runs import replace
+from pyro_vae.training.runs import write_text
 
 __all__ = ["Row", "by_cell", "differences", "rate_distortion", "row_of", "summary", "write_tables"]
 
@@ -171,11 +171,6 @@ def write_tables(rows: Sequence[Row], spec: Spec, out: Path) -> list[Path]:
     for name, text in texts.items():
         write_text(out / name, text)
     return [out / name for name in texts]
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that it is never half there, with the same line ends everywhere."""
-    replace(path, lambda there: there.write_text(text, encoding="utf-8", newline="\n"))
 
 
 def _csv(records: Sequence[Record]) -> str:

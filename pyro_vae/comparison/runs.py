@@ -177,6 +177,5 @@ def read_json(path: Path) -> dict[str, Any] | None:
 def write_json(path: Path, value: Any) -> Path:
     """Write a file so that it is never half there."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(value, indent=2) + "\n"
-    runs.replace(path, lambda there: there.write_text(text, encoding="utf-8"))
+    runs.write_text(path, json.dumps(value, indent=2) + "\n")
     return path

@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import warnings
-from collections import Counter
-from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import torch
-from PIL import Image
 from torch import Tensor
 
 from pyro_vae.data import files
 from pyro_vae.data.arrays import Data
-from pyro_vae.data.pictures import SUFFIXES, Fit, Pictures, Seen, each, look
-from pyro_vae.data.stored import Images, Stored, limit
+from pyro_vae.data.pictures import SUFFIXES, Fit
+from pyro_vae.data.survey import images_of
 from pyro_vae.errors import InputError
 
-__all__ = ["images_of", "read"]
+__all__ = ["read"]
 
 _PARTS = ("train", "test")
-_LOG = logging.getLogger("pyro_vae")
 
 
 class _Found(NamedTuple):
@@ -66,33 +60,6 @@ def read(path: str | Path, resize: int | None = None, crop: int | None = None) -
         return files.parts(images, _labels(found, sorted(set(found.classes or ()))))
     except InputError as error:
         raise InputError(f"{folder}: {error} (or give folders train and test)") from None
-
-
-def images_of(parts: Sequence[Sequence[Path]], fit: Fit) -> list[Images]:
-    """The images of several lists of files, all of one shape.
-
-    Args:
-        parts: The lists.
-        fit: How the images come to their size.
-
-    Returns:
-        Each list's images, uint8 (N, C, H, W), in memory if all of them fit there.
-
-    Raises:
-        InputError: If a file is no image, or the sizes differ.
-    """
-    paths = [path for part in parts for path in part]
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", Image.DecompressionBombWarning)
-        seen = list(each(look, paths))
-    width, height = _common_size(paths, seen, fit)
-    shape = (3 if any(s.colour for s in seen) else 1, height, width)
-    stored = [Stored(Pictures(part, shape, fit)) for part in parts]
-    fits = sum(part.nbytes for part in stored) <= limit()
-    images: list[Images] = [part[:] if fits else part for part in stored]
-    for note in _notes(paths, seen):
-        _LOG.warning(note)
-    return images
 
 
 def _find(folder: Path) -> _Found:
@@ -147,44 +114,3 @@ def _labels(found: _Found, classes: list[str]) -> Tensor | None:
         return None
     number = {name: i for i, name in enumerate(classes)}
     return torch.tensor([number[name] for name in found.classes])
-
-
-def _common_size(paths: Sequence[Path], seen: Sequence[Seen], fit: Fit) -> tuple[int, int]:
-    sizes = [fit.size(path, s) for path, s in zip(paths, seen, strict=True)]
-    # The odd one out is the one to name.
-    ((usual, _), *others) = Counter(sizes).most_common()
-    if others:
-        odd = next(i for i, size in enumerate(sizes) if size != usual)
-        even = sizes.index(usual)
-        raise InputError(
-            f"images differ in size: {paths[odd]} is {_times(sizes[odd])} pixels, "
-            f"{paths[even].name} {_times(usual)}{_after(fit)}: {_cure(fit, usual)}"
-        )
-    return usual
-
-
-def _times(size: tuple[int, int]) -> str:
-    return f"{size[0]}x{size[1]}"
-
-
-def _after(fit: Fit) -> str:
-    return "" if fit.resize is None else f" after --resize {fit.resize}"
-
-
-def _cure(fit: Fit, size: tuple[int, int]) -> str:
-    side = min(size)
-    return f"add --crop {side}" if fit.resize else f"add --resize {side} --crop {side}"
-
-
-def _notes(paths: Sequence[Path], seen: Sequence[Seen]) -> list[str]:
-    """What is lost of the files, in a line each."""
-    said = {
-        "alpha": "an alpha channel, which is dropped: hidden colours show",
-        "deep": "16 bits per channel, of which the upper 8 are kept: 65535 becomes 255",
-    }
-    notes = []
-    for name, what in said.items():
-        having = [path for path, s in zip(paths, seen, strict=True) if getattr(s, name)]
-        if having:
-            notes.append(f"{len(having)} of {len(paths)} images, {having[0]} first, have {what}")
-    return notes

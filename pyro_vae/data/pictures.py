@@ -5,17 +5,16 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, Literal, Protocol, TypeVar
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from pyro_vae.errors import InputError
 
-__all__ = ["SUFFIXES", "Fit", "Pictures", "Seen", "each", "look"]
+__all__ = ["SUFFIXES", "File", "Fit", "Pictures", "Seen", "each", "look"]
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """Names of image files, as in torchvision's ``ImageFolder``."""
@@ -23,8 +22,17 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".
 _GREY = ("1", "L", "LA", "La")
 _WITH_ALPHA = ("LA", "La", "RGBA", "RGBa", "PA")
 _READERS = min(8, os.cpu_count() or 1)
+_AT_A_TIME = 1024
 
+S = TypeVar("S")
 T = TypeVar("T")
+
+
+class File(Protocol):
+    """A ``pathlib.Path``, or part of a larger file; its text is what messages call it."""
+
+    def open(self, mode: Literal["rb"]) -> AbstractContextManager[IO[bytes]]:
+        """Its content."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +79,7 @@ class Fit:
         shorter = min(width, height)
         return int(self.resize * width / shorter), int(self.resize * height / shorter)
 
-    def size(self, path: Path, seen: Seen) -> tuple[int, int]:
+    def size(self, path: File, seen: Seen) -> tuple[int, int]:
         """Width and height of a file's image in the end.
 
         Raises:
@@ -109,7 +117,7 @@ class Pictures:
 
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, files: Sequence[Path], shape: tuple[int, int, int], fit: Fit) -> None:
+    def __init__(self, files: Sequence[File], shape: tuple[int, int, int], fit: Fit) -> None:
         self.files, self.fit = files, fit
         self.shape = (len(files), *shape)
 
@@ -120,7 +128,7 @@ class Pictures:
             place[...] = levels
         return out
 
-    def _levels(self, path: Path) -> np.ndarray[Any, Any]:
+    def _levels(self, path: File) -> np.ndarray[Any, Any]:
         channels, height, width = self.shape[1:]
         with _opened(path) as image:
             fitted = self.fit.apply(_eight_bits(image, channels))
@@ -129,13 +137,15 @@ class Pictures:
         return np.asarray(fitted).reshape(height, width, channels).transpose(2, 0, 1)
 
 
-def each(function: Callable[[Path], T], files: Sequence[Path]) -> Iterator[T]:
+def each(function: Callable[[S], T], files: Sequence[S]) -> Iterator[T]:
     """What a function gives for each file, in their order; a few files at a time."""
     with ThreadPoolExecutor(_READERS) as readers:
-        yield from readers.map(function, files)
+        for start in range(0, len(files), _AT_A_TIME):
+            some = [files[i] for i in range(start, min(start + _AT_A_TIME, len(files)))]
+            yield from readers.map(function, some)
 
 
-def look(path: Path) -> Seen:
+def look(path: File) -> Seen:
     """What a file's header says; the image is not decoded.
 
     Raises:
@@ -159,9 +169,9 @@ def look(path: Path) -> Seen:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Image.Image]:
+def _opened(path: File) -> Iterator[Image.Image]:
     try:
-        with Image.open(path) as image:
+        with path.open("rb") as stream, Image.open(stream) as image:
             yield image
     except InputError:
         raise

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pyro_vae.data import folder, vision
+from pyro_vae.data import folder, patches, vision
 from pyro_vae.data.arrays import Data
 from pyro_vae.data.files import SUFFIXES, read
 from pyro_vae.data.pictures import Fit
 from pyro_vae.data.vision import Source, emnist_files, idx_files
 from pyro_vae.errors import InputError, unknown
 
-__all__ = ["TABLE", "find", "is_image_files", "is_path", "load"]
+__all__ = ["TABLE", "default_root", "find", "is_image_files", "is_path", "load"]
 
 _FILES = idx_files("train", "t10k")
 _LETTERS = "letters and digits 1×28×28, upright"
@@ -84,8 +84,15 @@ TABLE: dict[str, Source] = {
             ("train", "test", "meta"),
         ),
         Source(
+            patches.NAME,
+            "5,500 cuttings of photographs 3×32×32: 5,000 + 500",
+            "photographs of scikit-image and scikit-learn, public domain, CC0 and CC BY 2.0",
+            folders=(".",),
+            files=(patches.FILE,),
+        ),
+        Source(
             "svhn",
-            "99,289 house numbers 3×32×32: 73,257 + 26,032; needs scipy",
+            "99,289 house numbers 3×32×32: 73,257 + 26,032",
             "SVHN (Netzer et al.), non-commercial use",
             "SVHN",
             ("SVHN", "svhn", "."),
@@ -149,15 +156,17 @@ def load(
             raise InputError(f"there is no folder {name}, and no .npy or .npz file of that name")
         raise unknown("data set (or .npy or .npz file, or folder of images)", name, TABLE)
     source = TABLE[name]
-    if source.torchvision is None:
+    if not source.files:
         return _embedded(source.name)
     there = find(source, root)
-    if there is None and not download:
+    if there is None and not (download and source.torchvision):
         raise InputError(
             f"{name} is not at hand: looked for {source.files[0]} in "
             f"{', '.join(str(f) for f in _candidates(source, root))}; "
-            "name its folder with --data-root, or let torchvision fetch it with --download"
+            f"name its folder with --data-root, or {_cure(source, root)}"
         )
+    if there is not None and source.torchvision is None:
+        return _patches(there / patches.FILE)
     fit = Fit(resize, crop)
     if there is not None:
         return vision.read(source, there, fit)
@@ -181,6 +190,24 @@ def find(source: Source, root: str | Path | None = None) -> Path | None:
         if all((there / f).is_file() or (there / f"{f}.gz").is_file() for f in source.files):
             return there
     return None
+
+
+def default_root() -> Path:
+    """The folder that data go to where none is named."""
+    return next(_roots(None))
+
+
+def _cure(source: Source, root: str | Path | None) -> str:
+    if source.torchvision is not None:
+        return "let torchvision fetch it with --download"
+    there = "" if root is None else f" --data-root {root}"
+    return f"make it with: pyro-vae data make {source.name}{there}"
+
+
+def _patches(path: Path) -> Data:
+    data = read(path)
+    patches.check({"train": data.train.numpy(), "test": data.test.numpy()}, str(path))
+    return data
 
 
 def _roots(root: str | Path | None) -> Iterator[Path]:

@@ -15,9 +15,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_vae.data import folder as folders
 from pyro_vae.data.arrays import Data
 from pyro_vae.data.pictures import Fit
+from pyro_vae.data.survey import images_of
 from pyro_vae.errors import InputError
 
 __all__ = ["Source", "emnist_files", "fetch", "idx_files", "read"]
@@ -31,9 +31,9 @@ class Source:
         name: As given to ``--data``.
         what: What it holds, in one line.
         origin: Who made it, and its licence.
-        torchvision: The name of torchvision's class, or None if it ships with the package.
+        torchvision: The name of torchvision's class, or None if it is not read by torchvision.
         folders: Names of folders under a data root that may hold its files.
-        files: Names of its files.
+        files: Names of its files; none if it ships with the package.
         options: What torchvision's class needs to be told, (name, value) each.
     """
 
@@ -162,5 +162,5 @@ def _classes(part: Any) -> Tensor:
 def _faces(root: Path, parts: list[Any], fit: Fit) -> Data:
     there = root / "celeba" / "img_align_celeba"
     paths = [[there / name for name in part.filename] for part in parts]
-    train, test = folders.images_of(paths, fit)
+    train, test = images_of(paths, fit)
     return Data(train, None, test, None)

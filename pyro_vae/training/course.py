@@ -31,12 +31,13 @@ class Course:
     Attributes:
         epoch: The epoch it is in, from 1.
         batches: Batches of that epoch that are done.
-        skipped: Batches left out because they gave no finite gradient.
+        left_out: Why batches were left out because nothing of them was finite.
     """
 
     def __init__(self, state: State, history: History) -> None:
         self.state, self.history = state, history
-        self.epoch, self.batches, self.skipped = 1, 0, 0
+        self.epoch, self.batches = 1, 0
+        self.left_out: list[str] = []
         # Of the epoch so far: (images, row, seconds) of each step, sums of posterior means.
         self._rows: list[tuple[int, Tensor, float]] = []
         self._moments: list[Tensor] = []
@@ -60,19 +61,23 @@ class Course:
         self.state.vae.train()
         with measures.fixed_noise(settings.seed * 1_000_003 + self.epoch, device):
             parts = torch.randperm(len(train), device=device).split(settings.batch_size)
-            if self._noise is not None:
+            if self._noise is None:
+                self._noise = _noise(device)
+            else:
                 _set_noise(self._noise, device)
             parts = parts[self.batches :]
             own = batches(train, [ranks.part(index) for index in parts])
             for index, batch in zip(parts, own, strict=True):
-                ranks.seed(settings.seed, self.epoch, self.batches)
-                self._noise = _noise(device)
+                self._seed()
                 if len(index) >= ranks.count():
                     self._step(batch, index)
                 self.batches += 1
                 self._noise = _noise(device)
                 after_step()
         return self._finish_epoch()
+
+    def _seed(self) -> None:
+        ranks.seed(self.state.settings.seed, self.epoch, self.batches)
 
     def _step(self, batch: Tensor, index: Tensor) -> None:
         began, state = time.perf_counter(), self.state
@@ -96,6 +101,7 @@ class Course:
             pyro.validation_enabled(False),
             measures.local_params(),
         ):
+            self._seed()
             own = ranks.part(index)
             found = faults.explain(self.state, batch, own)
         if found is None and isinstance(error, ValueError):
@@ -103,8 +109,7 @@ class Course:
         explanation = found or faults.unexplained(self.state, own)
         if self.state.settings.on_nan != "skip":
             raise faults.FaultError(explanation) from None
-        self.skipped += 1
-        self.history.notes.append(f"left out: {explanation.sentence}")
+        self.left_out.append(explanation.sentence)
 
     def _finish_epoch(self) -> dict[str, Any]:
         state, history = self.state, self.history
@@ -143,7 +148,7 @@ class Course:
             "state": self.state.state_dict(),
             "epoch": self.epoch,
             "batches": self.batches,
-            "skipped": self.skipped,
+            "left_out": self.left_out,
             "sizes": [size for size, _, _ in self._rows],
             "seconds": [seconds for _, _, seconds in self._rows],
             "rows": [row for _, row, _ in self._rows],
@@ -158,7 +163,7 @@ class Course:
         self.state.load_state_dict(saved["state"])
         self.history.load_state_dict(saved["history"])
         self.epoch, self.batches = saved["epoch"], saved["batches"]
-        self.skipped, self._noise = saved["skipped"], saved["noise"]
+        self.left_out, self._noise = list(saved["left_out"]), saved["noise"]
         rows = [row.to(device) for row in saved["rows"]]
         self._rows = list(zip(saved["sizes"], rows, saved["seconds"], strict=True))
         self._moments = [moment.to(device) for moment in saved["moments"]]

@@ -22,8 +22,6 @@ __all__ = ["FILE", "Explanation", "FaultError", "explain", "unexplained"]
 FILE = "fault.json"
 """Where a run folder keeps the explanation."""
 
-_END = 1e-4  # of an interval's width: closer to its end a link is saturated
-
 
 @dataclass(frozen=True)
 class Explanation:
@@ -208,8 +206,7 @@ def _parameters(
         ranges[name] = (float(value.min()), float(value.max()))
         link = state.vae.likelihood.links.get(name)
         if isinstance(link, Interval):
-            share = (value - link.low) / (link.high - link.low)
-            saturated[name] = float(((share < _END) | (share > 1 - _END)).float().mean())
+            saturated[name] = link.saturated(value)
     return ranges, saturated
 
 

@@ -54,7 +54,8 @@ class Keeper:
         self._remember = remember
         self._memory: dict[str, Any] | None = None
         self._written, self._step, self._time = 0, 0, time.monotonic()
-        self._rollbacks = 0
+        # In all, and since the checkpoint, whose own rate has those before it.
+        self._rollbacks, self._since = 0, 0
         self.damaged: list[str] = []
 
     def saved(self) -> dict[str, Any] | None:
@@ -91,7 +92,7 @@ class Keeper:
             course.history.records = History.read(metrics).records
         course.load_state_dict(saved["course"])
         self._rewrite(course)
-        self._memory = dict(saved) if self._remember else None
+        self._memory = copy.deepcopy(dict(saved)) if self._remember else None
         self._step = course.state.step
 
     def _check(self, saved: Mapping[str, Any]) -> None:
@@ -131,15 +132,17 @@ class Keeper:
             self.checkpoints.write(self._step, tree)
         if self._remember:
             self._memory = copy.deepcopy(tree)
+            self._since = 0
         self._time = time.monotonic()
 
     def roll_back(self, course: Course) -> bool:
         """Go back to the last checkpoint with half the learning rate; False if that was enough."""
         if self._memory is None or self._rollbacks == _ROLLBACKS:
             return False
-        self._rollbacks += 1
-        course.load_state_dict(self._memory["course"])
-        course.state.lower_rate(0.5**self._rollbacks)
+        self._rollbacks, self._since = self._rollbacks + 1, self._since + 1
+        # A copy: an optimiser goes on with the very tensors that it was given.
+        course.load_state_dict(copy.deepcopy(self._memory["course"]))
+        course.state.lower_rate(0.5**self._since)
         self._rewrite(course)
         return True
 
@@ -155,10 +158,7 @@ class Keeper:
         """Make metrics.jsonl what the history is: later steps were taken back."""
         self._written = len(course.history.records)
         if self.folder is not None:
-            text = "".join(course.history.lines())
-            runs.replace(
-                self.folder / runs.METRICS, lambda path: path.write_text(text, encoding="utf-8")
-            )
+            runs.write_text(self.folder / runs.METRICS, "".join(course.history.lines()))
 
     def finish(self) -> None:
         """Drop the checkpoints of a run that is done."""

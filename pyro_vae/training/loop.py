@@ -226,6 +226,10 @@ def _train(
                     raise
                 _warn(f"rolled back: {fault.explanation.sentence}", history, progress)
                 continue
+            for sentence in course.left_out[:1]:
+                _warn(
+                    f"batches are left out that give nothing finite, {sentence}", history, progress
+                )
             scored = None
             if held_out is not None:
                 scored = _held_out(state, held_out, record, history)

@@ -109,8 +109,7 @@ def write(vae: VAE, folder: Path, config: Mapping[str, Any]) -> Path:
     # The configuration comes last: a folder without it is one whose writing was cut short.
     (folder / CONFIG).unlink(missing_ok=True)
     replace(folder / WEIGHTS, lambda path: write_tensors(weights, path))
-    text = json.dumps(config, indent=2) + "\n"
-    replace(folder / CONFIG, lambda path: path.write_text(text, encoding="utf-8"))
+    write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
     return folder
 
 
@@ -122,6 +121,11 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that it is never half there, with the same line ends everywhere."""
+    replace(path, lambda there: there.write_text(text, encoding="utf-8", newline="\n"))
 
 
 def read_config(run: str | Path) -> dict[str, Any]:
@@ -136,6 +140,10 @@ def read_config(run: str | Path) -> dict[str, Any]:
         raise InputError(f"there is no run folder {folder}")
     if not path.is_file():
         return dict(_unfinished(folder)["config"])
+    return _config(path)
+
+
+def _config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -145,7 +153,7 @@ def read_config(run: str | Path) -> dict[str, Any]:
         raise InputError(f"{path} is no configuration of a run")
     if found > FORMAT:
         raise InputError(
-            f"{folder} has format {found}, this version reads up to {FORMAT}: upgrade pyro_vae"
+            f"{path.parent} has format {found}, this version reads up to {FORMAT}: upgrade pyro_vae"
         )
     return dict(config)
 
@@ -179,15 +187,16 @@ def load(
         InputError: If the folder is missing, half written, of a newer format, or needs ``obs`` or
             ``net``.
     """
-    folder, config = Path(run), read_config(run)
+    folder = Path(run)
     path = folder / WEIGHTS
+    if folder.is_dir() and not (folder / CONFIG).is_file():
+        saved = _unfinished(folder)
+        config, weights = saved["config"], saved["course"]["state"]["vae"]
+    else:
+        config, weights = read_config(folder), None
     vae = model_of(config, folder, obs, net, name)
     try:
-        if (folder / CONFIG).is_file():
-            weights = load_file(path)
-        else:
-            weights = _unfinished(folder)["course"]["state"]["vae"]
-        put_weights(vae, weights)
+        put_weights(vae, load_file(path) if weights is None else weights)
     except FileNotFoundError:
         raise InputError(f"{folder} is no finished run: it has no {WEIGHTS}") from None
     except (SafetensorError, RuntimeError, OSError) as error:

@@ -101,8 +101,8 @@ class State:
         Raises:
             NotFiniteError: If the loss or the gradient is not finite.
         """
-        images = images or len(batch)
-        sums = ranks.total(self._backward(batch, images))
+        images, beta = images or len(batch), self.present_beta()
+        sums = ranks.total(self._backward(batch, beta, images))
         self.scaler.unscale_(self.optimiser)
         norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.clip or float("inf"))
         latents = self.vae.latent_dim
@@ -113,7 +113,7 @@ class State:
         if not math.isfinite(loss if self.scaler.is_enabled() else loss + norm):
             self.optimiser.zero_grad()
             raise NotFiniteError
-        beta, lr = self.present_beta().clone(), self.optimiser.param_groups[0]["lr"]
+        beta, lr = beta.clone(), self.optimiser.param_groups[0]["lr"]
         self._update()
         if self.controller is not None:
             self.controller.update(kl=kl, reconstruction=reconstruction)
@@ -122,13 +122,13 @@ class State:
         row = [loss, beta, reconstruction, kl, active, norm.detach(), kl.new_full((), lr)]
         return torch.cat([torch.stack(row), per_latent / images]), moments
 
-    def _backward(self, batch: Tensor, images: int) -> Tensor:
+    def _backward(self, batch: Tensor, beta: Tensor, images: int) -> Tensor:
         """Gradients of this process's part of a step, and sums over its images.
 
         Returns:
             Loss, reconstruction and KL; posterior means and their squares; the KL per latent.
         """
-        parts, sums, beta = batch.chunk(self.settings.accumulate), [], self.present_beta()
+        parts, total = batch.chunk(self.settings.accumulate), None
         for i, part in enumerate(parts):
             with ranks.silent(self.passes) if i + 1 < len(parts) else nullcontext():
                 loss = self.passes(self._shown(part), beta)
@@ -138,8 +138,10 @@ class State:
             each, mean = terms.kl_per_latent, terms.mean
             scalars = torch.stack([loss.detach(), terms.reconstruction.sum(), terms.kl.sum()])
             per_latent = mean.new_empty(0) if each is None else each.sum(0)
-            sums.append(torch.cat([scalars, mean.sum(0), mean.square().sum(0), per_latent]))
-        return torch.stack(sums).sum(0)
+            sums = torch.cat([scalars, mean.sum(0), mean.square().sum(0), per_latent])
+            total = sums if total is None else total + sums
+        assert total is not None  # no batch is empty
+        return total
 
     def _update(self) -> None:
         self.scaler.step(self.optimiser)

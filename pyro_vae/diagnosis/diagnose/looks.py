@@ -35,7 +35,7 @@ def error_of(vae: VAE, images: Tensor) -> float:
     """
     target = unit(vae, images)
     shown = torch.cat([_shown(vae, vae.encode(part).mean) for part in _blocks(images)])
-    return _ratio((shown - target).square().mean(), (target - target.mean(0)).square().mean())
+    return _relative_error(shown, target)
 
 
 @torch.no_grad()
@@ -56,18 +56,21 @@ def looks_of(vae: VAE, images: Tensor) -> dict[str, Any]:
             into.append(_shown(vae, latents))
     shown = torch.cat(parts)
     prior = vae.sample(min(len(images), measures.BLOCK))
-    own = (shown - target).square().mean()
-    floor = (target - target.mean(0)).square().mean()
-    other = (torch.cat(others) - target).square().mean()
+    own, other = ((made - target).square().mean() for made in (shown, torch.cat(others)))
     data = target.std(0, correction=0).square().mean().sqrt()
     return {
         "shown_low": float(shown.min()),
         "shown_high": float(shown.max()),
-        "error": _ratio(own, floor),
+        "error": _relative_error(shown, target),
         "spread": _ratio(shown.std(0, correction=0).square().mean().sqrt(), data),
         "shuffled": _ratio(other, own) if len(images) > 1 else None,
         "prior_spread": _ratio(prior.std(0, correction=0).square().mean().sqrt(), data),
     }
+
+
+def _relative_error(shown: Tensor, target: Tensor) -> float:
+    """Squared error over the mean image's."""
+    return _ratio((shown - target).square().mean(), (target - target.mean(0)).square().mean())
 
 
 def _ratio(part: Tensor, whole: Tensor) -> float:
@@ -103,12 +106,11 @@ def range_of(vae: VAE, images: Tensor) -> tuple[float, float]:
 @torch.no_grad()
 def saturated(vae: VAE, images: Tensor) -> float:
     """Share of values from links onto an interval that have reached either of its ends."""
-    found = [torch.zeros(())]
+    found = [0.0]
     likelihood = vae.decode(vae.encode(images[: measures.BLOCK]).mean)
     base = getattr(likelihood, "base_dist", likelihood)
     for name, link in vae.likelihood.links.items():
         value = getattr(base, name, None)
         if isinstance(link, Interval) and isinstance(value, Tensor):
-            share = (value - link.low) / (link.high - link.low)
-            found.append(((share < 1e-4) | (share > 1 - 1e-4)).float().mean())
-    return float(torch.stack(found).max())
+            found.append(link.saturated(value))
+    return max(found)
