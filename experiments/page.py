@@ -175,7 +175,7 @@ def _section(one: Experiment, notes: Mapping[str, str], pictures: Path) -> Itera
     yield from _claims(one.verdicts)
     for verdict in filter(_disagrees, one.verdicts):
         yield _disagreement(verdict)
-        yield notes.get(verdict.statement, "")
+        yield notes.get(verdict.statement, "") + "\n"
     yield from _summary(one)
     for name in _copy_pictures(one, pictures):
         yield f"![{one.spec.title}: {name}](pictures/results/{name})\n"
@@ -200,8 +200,16 @@ def _figures(check: Judged) -> str:
     said = f"`{check.text}`: "
     if check.difference is None:
         return said + str(check.why)
-    one = check.right is None or check.right.standard_error in (None, 0)
-    return said + (f"{check.left}" if one else f"{check.left} against {check.right}")
+    alone = check.right is None or _is_number(check.text.split()[-1])
+    return said + (f"{check.left}" if alone else f"{check.left} against {check.right}")
+
+
+def _is_number(word: str) -> bool:
+    try:
+        float(word)
+    except ValueError:
+        return False
+    return True
 
 
 def _disagreement(verdict: Verdict) -> str:
@@ -214,7 +222,7 @@ def _disagreement(verdict: Verdict) -> str:
 
 
 def _summary(one: Experiment) -> Iterator[str]:
-    rows = [["cell", *one.spec.scores, "failed"]]
+    rows = [["cell", *one.spec.scores, "runs that failed"]]
     for cell, own in by_cell(one.rows).items():
         shown = [f"`{cell}`"]
         for score in one.spec.scores:

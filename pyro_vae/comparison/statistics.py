@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
+from statistics import stdev
 
 __all__ = ["Estimate", "estimate"]
 
@@ -47,7 +48,7 @@ def estimate(values: Sequence[float]) -> Estimate | None:
     mean = math.fsum(values) / n
     if n == 1:
         return Estimate(1, mean, None, None, None)
-    error = math.sqrt(math.fsum((value - mean) ** 2 for value in values) / (n - 1) / n)
+    error = stdev(values) / math.sqrt(n)
     half = _quantile(n - 1) * error
     return Estimate(n, mean, error, mean - half, mean + half)
 
