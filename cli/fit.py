@@ -95,11 +95,30 @@ __all__ = ["fit"]
     help="What the networks compute in: float32, bfloat16 or float16.",
 )
 @click.option(
+    "--compile",
+    default="auto",
+    show_default=True,
+    help="Steps as compiled graphs: on, off, or auto where a run is long enough.",
+)
+@click.option(
     "--checkpoint",
     default="60s",
     show_default=True,
     metavar="INTERVAL",
     help="Save for --resume every so many steps, or seconds (60s), or off.",
+)
+@click.option(
+    "--keep-checkpoints",
+    default=2,
+    show_default=True,
+    metavar="K",
+    help="Keep so many of them, the last ones.",
+)
+@click.option(
+    "--workers",
+    default=0,
+    show_default=True,
+    help="Processes that read image files and shards too large for memory.",
 )
 @click.option(
     "--on-nan",
@@ -148,7 +167,8 @@ def _fitted(options: dict[str, Any]) -> tuple[Path, History]:
         return out, recipe.run(out, overwrite, watcher).history
 
 
-_WITH_RESUME = ("resume", "device", "data", "data_root", "obs", "as_json")
+_FREE = ("keep_checkpoints", "workers")
+_WITH_RESUME = ("resume", "device", "data", "data_root", "obs", "as_json", *_FREE)
 
 
 def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> History:
@@ -161,9 +181,13 @@ def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> Hist
 
     from .progress import Watcher
 
-    for name in options:
-        given = context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
-        if given and name not in _WITH_RESUME:
+    given = [
+        name
+        for name in options
+        if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
+    ]
+    for name in given:
+        if name not in _WITH_RESUME:
             raise InputError(
                 f"--resume goes on with the options that the run began with: leave out "
                 f"--{name.replace('_', '-')}"
@@ -184,5 +208,5 @@ def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> Hist
             resume=True,
             progress=watcher,
             data=config.get("data"),
-            **config["fit"],
+            **{**config["fit"], **{name: options[name] for name in _FREE if name in given}},
         )

@@ -76,8 +76,9 @@ data_options = _all(
     click.option(
         "--data",
         metavar="NAME|FILE|FOLDER",
-        help="Data set, see `pyro-vae data`; a .npy or .npz file of images or vectors; or a folder "
-        "of images, FOLDER/CLASS/*.png or FOLDER/*.png, perhaps in FOLDER/train and FOLDER/test.",
+        help="Data set, see `pyro-vae data`; a .npy or .npz file of images or vectors; a folder "
+        "of images, FOLDER/CLASS/*.png or FOLDER/*.png, perhaps in FOLDER/train and FOLDER/test; "
+        "or .tar shards of images, 'shards-{000..009}.tar'.",
     ),
     click.option("--data-root", type=click.Path(path_type=Path), help="Folder to look for it in."),
     click.option("--download", is_flag=True, help="Let torchvision fetch it if it is not at hand."),

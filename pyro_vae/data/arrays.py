@@ -160,8 +160,8 @@ def _read_whole(data_set: Dataset[Any]) -> Tensor:
         if room < 0:
             raise InputError(
                 f"the data set exceeds {limit() / 2**30:.2g} GiB, what images may take in memory, "
-                f"at item {number}: end it sooner, or save it as .npy and pass "
-                "np.load(FILE, mmap_mode='r')"
+                f"at item {number}: end it sooner, pass pyro_vae.data.stream(it, images=N), or "
+                "save it as .npy and pass np.load(FILE, mmap_mode='r')"
             )
         found.append(image)
     if not found:

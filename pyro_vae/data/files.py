@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data.arrays import Data, as_images, as_source, split
+from pyro_vae.data.braces import expand, is_shards
 from pyro_vae.data.stored import Images, limit
 from pyro_vae.errors import InputError
 
@@ -76,18 +77,23 @@ def parts(images: Images, labels: Tensor | None) -> Data:
 
 
 def digest(path: str | Path) -> str | None:
-    """SHA-256 of a file, or of the names and contents of all files in a folder; None for neither.
+    """SHA-256 of a file, or of the contents of several; None where there are none.
 
     Args:
-        path: Of the file or folder.
+        path: Of the file, of shards (a pattern with braces), or of a folder, whose files' names
+            count too.
     """
     path = Path(path)
     if path.is_file():
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
+    whole = hashlib.sha256()
+    if is_shards(str(path)):
+        for shard in expand(str(path)):
+            whole.update(f"{digest(shard) if shard.is_file() else None}\n".encode())
+        return whole.hexdigest()
     if not path.is_dir():
         return None
-    whole = hashlib.sha256()
     for file in sorted(found for found in path.rglob("*") if found.is_file()):
         whole.update(f"{file.relative_to(path).as_posix()}\0{digest(file)}\n".encode())
     return whole.hexdigest()

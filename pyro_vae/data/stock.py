@@ -10,8 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from pyro_vae.data import folder, patches, vision
+from pyro_vae.data import folder, patches, shards, vision
 from pyro_vae.data.arrays import Data
+from pyro_vae.data.braces import is_shards
 from pyro_vae.data.files import SUFFIXES, read
 from pyro_vae.data.pictures import Fit
 from pyro_vae.data.vision import Source, emnist_files, idx_files
@@ -128,8 +129,9 @@ def load(
     """A stock data set, or a file or folder of the user's own.
 
     Args:
-        name: A key of :data:`TABLE`, the path of a .npy or .npz file (see :func:`files.read`), or
-            of a folder of images (see :func:`folder.read`).
+        name: A key of :data:`TABLE`, the path of a .npy or .npz file (see :func:`files.read`), of
+            a folder of images (see :func:`folder.read`), or of .tar shards, perhaps with braces as
+            in ``shards-{000..009}.tar`` (see :func:`shards.read`).
         root: Folder to look in first; then the variable PYRO_VAE_DATA, ``~/.cache/pyro_vae`` and
             Debian's /usr/share/datasets.
         download: Let torchvision fetch it into the root (or the cache) if it is found nowhere.
@@ -149,12 +151,17 @@ def load(
         raise InputError(f"--resize and --crop are for image files, {name} is none")
     if path.suffix in SUFFIXES:
         return read(path)
+    if is_shards(name):
+        return shards.read(name, resize, crop)
     if name not in TABLE:
         if path.is_dir():
             return folder.read(path, resize, crop)
         if len(path.parts) > 1:
-            raise InputError(f"there is no folder {name}, and no .npy or .npz file of that name")
-        raise unknown("data set (or .npy or .npz file, or folder of images)", name, TABLE)
+            raise InputError(
+                f"there is no folder {name}, and no .npy, .npz or .tar file of that name"
+            )
+        kinds = "data set (or .npy, .npz or .tar file, or folder of images)"
+        raise unknown(kinds, name, TABLE)
     source = TABLE[name]
     if not source.files:
         return _embedded(source.name)
@@ -175,13 +182,15 @@ def load(
 
 def is_image_files(name: str) -> bool:
     """Whether a name that :func:`load` takes is of image files, which can be resized."""
+    if is_shards(name):
+        return True
     path = Path(name)
     return name == "celeba" or (name not in TABLE and path.suffix not in SUFFIXES and path.is_dir())
 
 
 def is_path(name: str) -> bool:
-    """Whether a name that :func:`load` takes is a file's or folder's."""
-    return name not in TABLE and Path(name).exists()
+    """Whether a name that :func:`load` takes is a file's or folder's, or shards'."""
+    return name not in TABLE and (Path(name).exists() or is_shards(name))
 
 
 def find(source: Source, root: str | Path | None = None) -> Path | None:

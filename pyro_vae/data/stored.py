@@ -1,11 +1,10 @@
-"""Images that stay on disk: read a batch at a time, in the order in which they are stored."""
+"""Images that stay where they are: read a batch at a time, in the order in which they lie."""
 
 from __future__ import annotations
 
 import os
-from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
@@ -13,13 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyro_vae.errors import InputError
+
 __all__ = [
     "IN_MEMORY",
     "LOOKED_AT",
     "Images",
     "Rows",
     "Stored",
-    "batches",
     "limit",
     "looked_at",
     "wanted_type",
@@ -31,7 +31,6 @@ IN_MEMORY = 0.25
 LOOKED_AT = 10_000
 """Images on disk that stand for all of them where a figure is of all training images."""
 
-_AHEAD = 2
 _UNKNOWN_MEMORY = 8 * 2**30
 _CONTAINER = ("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes")
 
@@ -52,7 +51,7 @@ class Rows(Protocol):
 
 
 class Stored:
-    """Images on disk, indexed like a tensor: an index or a slice gives a tensor in memory.
+    """Images not in memory, indexed like a tensor: an index or a slice gives a tensor that is.
 
     Args:
         rows: Where they are: an array (N, C, H, W), (N, H, W) for one channel, or (N, D).
@@ -63,6 +62,8 @@ class Stored:
         shape: (N, C, H, W) or (N, D).
         dtype: uint8 or float32, of the tensors.
         device: Of the tensors.
+        window: How many images of a stream are held to be shuffled; None of what is read in any
+            order.
 
     Example:
         >>> images = Stored(np.arange(12, dtype=np.uint8).reshape(4, 3))
@@ -83,6 +84,10 @@ class Stored:
         self.shape = torch.Size([n if index is None else len(index), *shape])
         self.dtype = wanted_type(rows.dtype)
         self.device = torch.device(device)
+        self.window: int | None = getattr(rows, "window", None)
+        self._bytes = 0
+        if isinstance(rows, np.memmap):
+            self._bytes = rows.offset + rows.nbytes
 
     def __len__(self) -> int:
         return int(self.shape[0])
@@ -98,11 +103,22 @@ class Stored:
         numbers = numbers if self._index is None else self._index[numbers]
         rows = numbers.numpy()
         order = np.argsort(rows, kind="stable")
+        self._check_whole()
         found = self._rows[rows[order]]
         images = np.empty(found.shape, np.uint8 if self.dtype == torch.uint8 else np.float32)
         with np.errstate(over="ignore"):  # told as not finite by those who look
             images[order] = found
         return torch.from_numpy(images).reshape(len(rows), *self.shape[1:])
+
+    def _check_whole(self) -> None:
+        """Tell of a file that has been cut short: to read mapped memory beyond its end is fatal.
+
+        One that was removed stays mapped.
+        """
+        if isinstance(self._rows, np.memmap) and self._rows.filename is not None:
+            with suppress(FileNotFoundError):
+                if os.stat(self._rows.filename).st_size < self._bytes:
+                    raise InputError(f"{self._rows.filename} cannot be read: it was cut short")
 
     def split(self, size: int) -> Iterator[Tensor]:
         """Tensors of so many images, one after the other."""
@@ -113,10 +129,23 @@ class Stored:
         return Stored(self._rows, self._index, device)
 
     def subset(self, index: Tensor) -> Stored:
-        """The images of an index, which stay on disk too."""
+        """The images of an index, which stay where they are too.
+
+        Raises:
+            InputError: If they are a stream.
+        """
+        if self.window is not None:
+            raise InputError(
+                "a stream cannot be divided: give validation= held-out images of its own, or none"
+            )
         index = index.cpu()
         index = index if self._index is None else self._index[index]
         return Stored(self._rows, index, self.device)
+
+    @property
+    def decoded(self) -> bool:
+        """Whether reading them is more work than copying memory."""
+        return not isinstance(self._rows, np.ndarray)
 
     @property
     def nbytes(self) -> int:
@@ -126,11 +155,15 @@ class Stored:
     def some(self, count: int = LOOKED_AT) -> Tensor:
         """As many images, spread evenly, as there may be in memory; all if there are no more.
 
+        Of a stream they are the first ones.
+
         Args:
             count: At most so many.
         """
         n = len(self)
         count = max(1, min(count, n, limit() * n // max(1, self.nbytes)))
+        if self.window is not None:
+            return self[:count]
         return self[torch.arange(count) * (n - 1) // max(1, count - 1)]
 
 
@@ -146,27 +179,6 @@ def wanted_type(dtype: np.dtype[Any]) -> torch.dtype:
 def looked_at(images: Images) -> Tensor:
     """What stands for all images: themselves, or of those on disk :data:`LOOKED_AT`."""
     return images if isinstance(images, Tensor) else images.some()
-
-
-def batches(images: Images, parts: Sequence[Tensor]) -> Iterator[Tensor]:
-    """The images of one index after the other; those on disk are read ahead of their use.
-
-    Args:
-        images: In memory or on disk.
-        parts: Indices, int64 (n,).
-
-    Yields:
-        The images of each index, on their device.
-    """
-    if isinstance(images, Tensor):
-        yield from (images[index] for index in parts)
-        return
-    with ThreadPoolExecutor(1) as reader:
-        ahead: deque[Future[Tensor]] = deque()
-        for done in range(len(parts)):
-            while len(ahead) <= _AHEAD and done + len(ahead) < len(parts):
-                ahead.append(reader.submit(images.read, parts[done + len(ahead)]))
-            yield ahead.popleft().result().to(images.device)
 
 
 def limit() -> int:

@@ -17,7 +17,7 @@ from pyro_vae.vae import VAE
 
 __all__ = ["Keeper"]
 
-_FREE = ("checkpoint", "on_nan")
+_FREE = ("checkpoint", "keep_checkpoints", "on_nan", "workers")
 """Settings on which nothing that is trained depends."""
 _ROLLBACKS = 5
 
@@ -30,6 +30,7 @@ class Keeper:
         config: What config.json will hold.
         images: Number of training images.
         interval: Steps, or seconds, between checkpoints; neither for none.
+        keep: How many checkpoints to keep.
         remember: Whether to hold the last checkpoint in memory, to go back to it.
 
     Attributes:
@@ -43,12 +44,13 @@ class Keeper:
         config: Mapping[str, Any],
         images: int,
         interval: tuple[int | None, float | None],
+        keep: int = 2,
         remember: bool = False,
     ) -> None:
         self.source, self.config, self.images = folder, config, images
         # Of several processes all read and the first one writes.
         self.folder = folder if ranks.present() == 0 else None
-        self.checkpoints = None if folder is None else Checkpoints(folder)
+        self.checkpoints = None if folder is None else Checkpoints(folder, keep)
         self._steps, self._seconds = interval
         self._on = self.folder is not None and interval != (None, None)
         self._remember = remember

@@ -136,7 +136,10 @@ def test_mistakes_in_a_folder(
     [
         (("--data", "mnist-5k", "--resize", 14), "--resize and --crop are for image files"),
         (("--data", "no/where"), "there is no folder no/where"),
-        (("--data", "nowhere"), "unknown data set (or .npy or .npz file, or folder of images)"),
+        (
+            ("--data", "nowhere"),
+            "unknown data set (or .npy, .npz or .tar file, or folder of images)",
+        ),
         (("--data", ".", "--crop", 0), "--crop"),
     ],
     ids=["stock", "path", "name", "zero"],

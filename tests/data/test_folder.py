@@ -14,7 +14,7 @@ from PIL import Image
 from torchvision.datasets import ImageFolder
 from torchvision.transforms import v2
 
-from pyro_vae import VAE, InputError, data, fit, networks
+from pyro_vae import VAE, TrainingError, data, fit, networks
 from pyro_vae.data import Stored, stored
 
 from .pictures import folder, listed, noise, save
@@ -174,5 +174,5 @@ def test_a_damaged_file_on_disk_is_named_in_training(
     monkeypatch.setattr(stored, "IN_MEMORY", 0)
     images = data.load(str(tmp_path)).train
     vae = VAE((1, 8, 8), 2, "bernoulli", networks.MLP(hidden=8))
-    with pytest.raises(InputError, match=r"odd\.png cannot be read"):
+    with pytest.raises(TrainingError, match=r"odd\.png cannot be read"):
         fit(vae, images, epochs=1)

@@ -1,0 +1,53 @@
+"""Patterns with braces, which stand for the paths of several shards."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Sequence
+from math import prod
+from pathlib import Path
+
+from pyro_vae.errors import InputError
+
+__all__ = ["expand", "is_shards"]
+
+_MOST_SHARDS = 100_000
+_BRACES = re.compile(r"\{([^{}]*)\}")
+_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+
+
+def is_shards(name: str) -> bool:
+    """Whether a data set's name is of shards: a path or a pattern that ends in .tar."""
+    return name.endswith(".tar")
+
+
+def expand(pattern: str) -> list[Path]:
+    """The paths that a pattern with braces stands for, as a shell has it.
+
+    Args:
+        pattern: A path with any number of ``{000..009}`` and ``{a,b,c}``, none inside another.
+
+    Raises:
+        InputError: If they are more than 100,000.
+
+    Example:
+        >>> [str(path) for path in expand("{a,b}-{08..10}.tar")]
+        ['a-08.tar', 'a-09.tar', 'a-10.tar', 'b-08.tar', 'b-09.tar', 'b-10.tar']
+    """
+    pieces = _BRACES.split(pattern)  # every second one was in braces
+    choices = [_choices(piece) if i % 2 else [piece] for i, piece in enumerate(pieces)]
+    if prod(map(len, choices)) > _MOST_SHARDS:
+        raise InputError(f"{pattern} stands for more than {_MOST_SHARDS:,} shards")
+    return [Path("".join(words)) for words in itertools.product(*choices)]
+
+
+def _choices(inside: str) -> Sequence[str]:
+    numbers = _RANGE.fullmatch(inside)
+    if numbers is None:
+        return inside.split(",")
+    first, last = numbers.groups()
+    count = int(last) - int(first) + 1
+    if not 0 < count <= _MOST_SHARDS:
+        raise InputError(f"{{{inside}}} stands for {max(0, count):,} shards")
+    return [f"{i:0{len(first)}}" for i in range(int(first), int(last) + 1)]

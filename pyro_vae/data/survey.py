@@ -1,0 +1,119 @@
+"""Surveys: what the headers of many image files say together, and the images that they give."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from PIL import Image
+
+from pyro_vae.data.pictures import File, Fit, Pictures, Seen, each, look
+from pyro_vae.data.stored import Images, Stored, limit
+from pyro_vae.errors import InputError
+
+__all__ = ["images_of"]
+
+_LOG = logging.getLogger("pyro_vae")
+
+_LOST = {
+    "alpha": "an alpha channel, which is dropped: hidden colours show",
+    "deep": "16 bits per channel, of which the upper 8 are kept: 65535 becomes 255",
+}
+
+
+def images_of(parts: Sequence[Sequence[File]], fit: Fit) -> list[Images]:
+    """The images of several lists of files, all of one shape.
+
+    Args:
+        parts: The lists.
+        fit: How the images come to their size.
+
+    Returns:
+        Each list's images, uint8 (N, C, H, W), in memory if all of them fit there.
+
+    Raises:
+        InputError: If a file is no image, or the sizes differ.
+    """
+    survey = _Survey(fit)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        for part in parts:
+            for i, seen in enumerate(each(look, part)):
+                survey.add(part[i], seen)
+    width, height = survey.common_size()
+    shape = (3 if survey.colour else 1, height, width)
+    stored = [Stored(Pictures(part, shape, fit)) for part in parts]
+    fits = sum(part.nbytes for part in stored) <= limit()
+    images: list[Images] = [part[:] if fits else part for part in stored]
+    for note in survey.notes():
+        _LOG.warning(note)
+    return images
+
+
+@dataclass
+class _Count:
+    """How many files are so, the first of them, and its place among all."""
+
+    first: File
+    place: int
+    files: int = 0
+
+
+@dataclass
+class _Survey:
+    """What has been seen; it does not grow with the number of files."""
+
+    fit: Fit
+    files: int = 0
+    colour: bool = False
+    sizes: dict[tuple[int, int], _Count] = field(default_factory=dict)
+    lost: dict[str, _Count] = field(default_factory=dict)
+
+    def add(self, file: File, seen: Seen) -> None:
+        """Take note of a file."""
+        self._count(self.sizes, self.fit.size(file, seen), file)
+        for name in _LOST:
+            if getattr(seen, name):
+                self._count(self.lost, name, file)
+        self.colour |= seen.colour
+        self.files += 1
+
+    def _count(self, counts: dict[Any, _Count], key: object, file: File) -> None:
+        counts.setdefault(key, _Count(file, self.files)).files += 1
+
+    def common_size(self) -> tuple[int, int]:
+        """Width and height of all images.
+
+        Raises:
+            InputError: If they differ; it names the odd one out.
+        """
+        usual = max(self.sizes, key=lambda size: self.sizes[size].files)
+        if len(self.sizes) > 1:
+            odd = min((s for s in self.sizes if s != usual), key=lambda s: self.sizes[s].place)
+            even = getattr(self.sizes[usual].first, "name", self.sizes[usual].first)
+            resize = self.fit.resize
+            after = "" if resize is None else f" after --resize {resize}"
+            raise InputError(
+                f"images differ in size: {self.sizes[odd].first} is {_times(odd)} pixels, "
+                f"{even} {_times(usual)}{after}: {_cure(self.fit, usual)}"
+            )
+        return usual
+
+    def notes(self) -> Iterator[str]:
+        """What is lost of the files, in a line each."""
+        for name, what in _LOST.items():
+            if name in self.lost:
+                count = self.lost[name]
+                yield f"{count.files} of {self.files} images, {count.first} first, have {what}"
+
+
+def _times(size: tuple[int, int]) -> str:
+    return f"{size[0]}x{size[1]}"
+
+
+def _cure(fit: Fit, size: tuple[int, int]) -> str:
+    side = min(size)
+    return f"add --crop {side}" if fit.resize else f"add --resize {side} --crop {side}"
