@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
+import pyro
 import torch
 from torch import Tensor
 
@@ -46,7 +47,8 @@ def evaluating(vae: VAE) -> Iterator[None]:
     training = vae.training
     vae.eval()
     try:
-        with torch.no_grad():
+        # What is scored has been through every check already, or is the model's own.
+        with torch.no_grad(), pyro.validation_enabled(False):
             yield
     finally:
         vae.train(training)

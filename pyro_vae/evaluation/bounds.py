@@ -13,7 +13,7 @@ from pyro_vae.distributions.discretized import in_float64
 from pyro_vae.errors import InputError
 from pyro_vae.evaluation.blocks import Block, encoded, evaluating, pieces, univariate
 from pyro_vae.evaluation.memory import bytes_of, bytes_per_image
-from pyro_vae.measures import fixed_noise
+from pyro_vae.measures import fixed_noise, seed_noise
 from pyro_vae.vae import VAE
 
 __all__ = [
@@ -121,7 +121,7 @@ def _particles(block: Block, number: int, which: range) -> Tensor:
     with fixed_noise(0, block.x.device):
         for particle in which:
             # Only 32 bits of a seed count on a CPU. Block numbers stay those of no other noise.
-            torch.manual_seed((number * 1_000_003 + particle + 1) % 2**32)
+            seed_noise((number * 1_000_003 + particle + 1) % 2**32, block.x.device)
             drawn.append(block.posterior.rsample())
     return torch.stack(drawn)
 

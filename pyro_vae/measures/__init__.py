@@ -16,6 +16,7 @@ from pyro_vae.measures.scores import (
     held_out_terms,
     local_params,
     scores_of,
+    seed_noise,
 )
 from pyro_vae.measures.signs import overfitting, scale_note, worse_than_mean_image
 from pyro_vae.measures.terms import ACTIVE, Terms, active_of_moments, active_units, terms_of
@@ -42,6 +43,7 @@ __all__ = [
     "predict_half",
     "scale_note",
     "scores_of",
+    "seed_noise",
     "start_at",
     "terms_of",
     "worse_than_mean_image",

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pyro_vae.data import Images
 from pyro_vae.measures.terms import Terms, active_units, terms_of
-from pyro_vae.vae import VAE
+from pyro_vae.vae import VAE, local_params
 
 __all__ = [
     "BLOCK",
@@ -25,22 +25,11 @@ __all__ = [
     "objective_key",
     "observed_block",
     "scores_of",
+    "seed_noise",
 ]
 
 BLOCK = 250
 """Images per block of fixed noise: scores do not depend on any other batch size."""
-
-
-class _LocalParams(poutine.messenger.Messenger):  # type: ignore[misc]
-    """Keeps a module's parameters out of Pyro's parameter store."""
-
-    def _pyro_param(self, msg: Any) -> None:
-        msg["value"], msg["done"] = msg["args"][1], True
-
-
-def local_params() -> Any:
-    """A handler under which ``pyro.param`` returns the module's own parameter, unregistered."""
-    return _LocalParams()
 
 
 @contextmanager
@@ -48,8 +37,22 @@ def fixed_noise(seed: int, device: torch.device) -> Iterator[None]:
     """The same random numbers each time, leaving the caller's generators where they were."""
     devices = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices):
-        torch.manual_seed(seed)
+        seed_noise(seed, device)
         yield
+
+
+def seed_noise(seed: int, device: torch.device) -> None:
+    """Start the noise of the processor and of a device anew.
+
+    ``torch.manual_seed`` formats the stack for every accelerator that is not in use, which takes
+    longer than most of what is drawn then.
+    """
+    torch.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+    elif device.type != "cpu":
+        torch.manual_seed(seed)
 
 
 def block_noise(block: int, device: torch.device, seed: int = 0) -> AbstractContextManager[None]:

@@ -114,13 +114,16 @@ def active_units(mean: Tensor) -> Tensor:
     return (mean.var(0, correction=0) > ACTIVE).sum()
 
 
-def active_of_moments(moments: Tensor, count: int) -> Tensor:
+def active_of_moments(moments: Tensor, count: int | Tensor) -> Tensor:
     """As :func:`active_units`, from sums of the means and of their squares.
 
     Args:
-        moments: (2, L).
-        count: Number of images that they are sums over.
+        moments: (..., 2, L).
+        count: Number of images that they are sums over, a number or (..., 1, 1).
+
+    Returns:
+        Integers, (...).
     """
-    first, second = moments / count
-    active: Tensor = (second - first.square() > ACTIVE).sum()
+    first, second = (moments / count).unbind(-2)
+    active: Tensor = (second - first.square() > ACTIVE).sum(-1)
     return active

@@ -2,6 +2,7 @@
 
 from .analytic import CapacityELBO, FreeBitsELBO, MeanFieldELBO
 from .base import Objective
+from .captured import CapturedELBO
 from .sampled import DoublyReparameterizedELBO, ImportanceWeightedELBO, RenyiELBO, TraceELBO
 from .specs import FORMS, parse
 from .terms import log_weights
@@ -9,6 +10,7 @@ from .terms import log_weights
 __all__ = [
     "FORMS",
     "CapacityELBO",
+    "CapturedELBO",
     "DoublyReparameterizedELBO",
     "FreeBitsELBO",
     "ImportanceWeightedELBO",

@@ -12,10 +12,11 @@ import torch
 from torch import Tensor
 
 from pyro_vae import measures
-from pyro_vae.data import Images, batches
+from pyro_vae.data import Images, batches, order
 from pyro_vae.errors import TrainingError
 from pyro_vae.training import faults, ranks
 from pyro_vae.training.history import History
+from pyro_vae.training.rows import Rows
 from pyro_vae.training.state import NotFiniteError, State
 
 __all__ = ["Course"]
@@ -38,9 +39,8 @@ class Course:
         self.state, self.history = state, history
         self.epoch, self.batches = 1, 0
         self.left_out: list[str] = []
-        # Of the epoch so far: (images, row, seconds) of each step, sums of posterior means.
+        # Of the epoch so far: (images, row, seconds) of each step.
         self._rows: list[tuple[int, Tensor, float]] = []
-        self._moments: list[Tensor] = []
         self._noise: list[Tensor] | None = None
         self._checked = False
 
@@ -60,13 +60,14 @@ class Course:
         settings, device = self.state.settings, train.device
         self.state.vae.train()
         with measures.fixed_noise(settings.seed * 1_000_003 + self.epoch, device):
-            parts = torch.randperm(len(train), device=device).split(settings.batch_size)
+            parts = order(train).split(settings.batch_size)
             if self._noise is None:
                 self._noise = _noise(device)
             else:
                 _set_noise(self._noise, device)
             parts = parts[self.batches :]
-            own = batches(train, [ranks.part(index) for index in parts])
+            shares = [ranks.part(index) for index in parts]
+            own = batches(train, shares, settings.workers)
             for index, batch in zip(parts, own, strict=True):
                 self._seed()
                 if len(index) >= ranks.count():
@@ -87,12 +88,11 @@ class Course:
             with pyro.validation_enabled(not checked), measures.local_params():
                 # One check refuses a β of 0, where a schedule may well begin.
                 pyro.poutine.enable_validation(False)
-                row, moments = state.advance(batch, len(index))
+                row = state.advance(batch, len(index))
         except (NotFiniteError, ValueError) as error:
             self._leave_out(batch, index, error)
             return
         self._rows.append((len(index), row, time.perf_counter() - began))
-        self._moments.append(moments)
 
     def _leave_out(self, batch: Tensor, index: Tensor, error: Exception) -> None:
         """Say what is wrong with a batch, and go on without it if the settings say so."""
@@ -115,32 +115,26 @@ class Course:
         state, history = self.state, self.history
         if not self._rows:
             raise TrainingError(f"no batch of epoch {self.epoch} gave a finite gradient")
-        sizes = [size for size, _, _ in self._rows]
-        n, seconds = sum(sizes), sum(seconds for _, _, seconds in self._rows)
-        rows = torch.stack([row for _, row, _ in self._rows])
-        moments = torch.stack(self._moments).sum(0)
-        records = state.records(rows, self.epoch, history.objective)
-        for record, (size, _, took) in zip(records, self._rows, strict=True):
-            record["images_per_second"] = size / took
-        history.records.extend(records)
-        weighted = {
-            key: sum(r[key] * size for r, size in zip(records, sizes, strict=True)) / n
-            for key in ("loss", history.objective, "reconstruction", "kl", "gradient_norm")
-        }
-        weights = torch.tensor(sizes, dtype=rows.dtype, device=rows.device) / n
-        per_latent = weights @ rows[:, state.SCALARS :]
-        record = {
-            **records[-1],
-            **weighted,
+        sizes, rows, seconds = zip(*self._rows, strict=True)
+        steps, first = Rows(rows, sizes, state.vae.latent_dim), state.step - len(rows)
+        where = {"split": "training", "epoch": self.epoch}
+        records = [
+            {"record": "step", **where, "step": first + i, **record, "images_per_second": n / took}
+            for i, (record, n, took) in enumerate(
+                zip(steps.records(history.objective), sizes, seconds, strict=True), start=1
+            )
+        ]
+        epoch = {
             "record": "epoch",
-            "kl_per_latent": per_latent.tolist() or None,
-            "active_units": int(measures.active_of_moments(moments, n)),
-            "images_per_second": n / seconds,
+            **where,
+            "step": state.step,
+            **steps.mean(history.objective),
+            "images_per_second": sum(sizes) / sum(seconds),
         }
-        history.records.append(record)
-        self._rows, self._moments, self._noise = [], [], None
+        history.records += [*records, epoch]
+        self._rows, self._noise = [], None
         self.epoch, self.batches = self.epoch + 1, 0
-        return record
+        return epoch
 
     def state_dict(self) -> dict[str, Any]:
         """Everything, for a checkpoint; the history's records by their number."""
@@ -152,7 +146,6 @@ class Course:
             "sizes": [size for size, _, _ in self._rows],
             "seconds": [seconds for _, _, seconds in self._rows],
             "rows": [row for _, row, _ in self._rows],
-            "moments": list(self._moments),
             "noise": self._noise,
             "history": self.history.state_dict(),
         }
@@ -166,7 +159,6 @@ class Course:
         self.left_out, self._noise = list(saved["left_out"]), saved["noise"]
         rows = [row.to(device) for row in saved["rows"]]
         self._rows = list(zip(saved["sizes"], rows, saved["seconds"], strict=True))
-        self._moments = [moment.to(device) for moment in saved["moments"]]
 
 
 def _noise(device: torch.device) -> list[Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from pyro_vae import measures
 from pyro_vae.data import Images, as_source, looked_at, split
-from pyro_vae.errors import TrainingError
+from pyro_vae.errors import InputError, TrainingError
 from pyro_vae.measures import signs
 from pyro_vae.training import faults, pictures, ranks, runs
 from pyro_vae.training.checkpoints import Checkpoints
@@ -57,8 +57,9 @@ def fit(
     Args:
         vae: The model, trained in place and left in evaluation mode.
         images: uint8 levels or floats (N, C, H, W) or (N, D), or a ``torch.utils.data.Dataset``.
-            A memory-mapped array stays on disk; what is read off all training images before and
-            after training is read off 10,000 of it.
+            A memory-mapped array stays on disk, and a :func:`pyro_vae.data.stream` is read anew in
+            every epoch; what is read off all training images before and after training is read
+            off 10,000 of them.
         validation: Held-out images, a fraction of ``images`` to hold out, or None.
         epochs: Passes over the images.
         batch_size: Images per step.
@@ -81,7 +82,8 @@ def fit(
         InputError: If an option is out of range or the images do not suit the observation;
             nothing is written then.
         FaultError: If a step is not finite; it says where, and what there is has been saved.
-        TrainingError: If the folder cannot be written; its last checkpoint stays.
+        TrainingError: If the folder cannot be written, or images on disk can no longer be read;
+            its last checkpoint stays.
         KeyboardInterrupt: After saving what there is.
         Stopped: As raised by ``progress``, after a checkpoint.
 
@@ -109,7 +111,8 @@ def fit(
     history = History(kind=vae.obs.kind_on(some))
     config = runs.configuration(vae, data=data, fit=settings.to_dict(), kind=history.kind)
     remember = settings.on_nan == "rollback"
-    keeper = Keeper(folder, config, len(train), settings.interval(), remember)
+    keep = settings.keep_checkpoints
+    keeper = Keeper(folder, config, len(train), settings.interval(), keep, remember)
     saved = keeper.saved() if resume else None
     ranks.wait()  # until all have looked at the folder
     warning = None
@@ -139,7 +142,7 @@ def _ended(
     course: Course, train: Images, held_out: Images | None, keeper: Keeper
 ) -> Iterator[None]:
     """However training ends, a model in evaluation mode and a folder that can be loaded."""
-    vae, folder, whole = course.state.vae, keeper.folder, True
+    vae, folder, whole, lost = course.state.vae, keeper.folder, True, False
     try:
         try:
             yield
@@ -151,9 +154,12 @@ def _ended(
             if folder is not None:
                 fault.explanation.write(folder)
             raise
+        except InputError:
+            whole, lost = False, True
+            raise
         finally:
             course.state.finish()
-            if "residual" in vae.likelihood.origins():
+            if "residual" in vae.likelihood.origins() and not lost:
                 measures.freeze_residuals(vae, looked_at(train))
             if folder is not None:
                 runs.write(vae, folder, keeper.config)
@@ -162,6 +168,11 @@ def _ended(
             f"{error.filename or folder} cannot be written: {error.strerror or error}; the run "
             f"stopped at step {course.state.step} and can be resumed from its last checkpoint"
         ) from error
+    except InputError as error:  # all was well with the images when training began
+        raise TrainingError(
+            f"{error}; the run stopped at step {course.state.step}"
+            + (" and can be resumed from its last checkpoint" if folder is not None else "")
+        ) from None
     finally:
         if folder is not None and whole:
             shown = train if held_out is None else held_out
@@ -226,6 +237,7 @@ def _train(
                     raise
                 _warn(f"rolled back: {fault.explanation.sentence}", history, progress)
                 continue
+            _warn(state.not_compiled, history, progress)
             for sentence in course.left_out[:1]:
                 _warn(
                     f"batches are left out that give nothing finite, {sentence}", history, progress

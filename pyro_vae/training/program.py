@@ -7,6 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from pyro_vae import objectives
+from pyro_vae.training.rows import sums_of
 from pyro_vae.training.settings import PRECISIONS
 from pyro_vae.vae import VAE
 
@@ -14,23 +15,26 @@ __all__ = ["Program"]
 
 
 class Program(nn.Module):
-    """The pass of a step as a module: (x, β) → the objective's loss, summed over images.
-
-    Attributes:
-        traces: Model's and guide's traces of the last pass.
-    """
+    """The pass of a step as a module: (x, β) → the objective's loss and what is recorded of it."""
 
     def __init__(self, vae: VAE, objective: objectives.Objective, precision: str) -> None:
         super().__init__()
         self.vae, self.objective = vae, objective
         self.arithmetic = PRECISIONS[precision]
-        self.traces: Any = None
 
-    def forward(self, x: Tensor, beta: Tensor) -> Tensor:
-        """The loss of a batch."""
-        self.vae.arithmetic = self.arithmetic
+    def forward(self, x: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
+        """The loss of a batch, and the sums of :func:`~pyro_vae.training.rows.sums_of`."""
+        traces = self.traces(x, beta)
+        loss = self.objective.surrogate(*traces)
+        return loss, sums_of(loss, *traces)
+
+    def traces(self, x: Tensor, beta: Tensor) -> tuple[Any, Any]:
+        """The model's and the guide's trace."""
+        vae = self.vae
+        if self.arithmetic is None:
+            return self.objective.traces(vae.model, vae.guide, x, beta=beta)
+        vae.arithmetic = self.arithmetic
         try:
-            self.traces = self.objective.traces(self.vae.model, self.vae.guide, x, beta=beta)
+            return self.objective.traces(vae.model, vae.guide, x, beta=beta)
         finally:
-            self.vae.arithmetic = None
-        return self.objective.surrogate(*self.traces)
+            vae.arithmetic = None

@@ -27,7 +27,7 @@ from pyro_vae.vae import VAE
 
 __all__ = ["Recipe", "Trained", "first", "read_option"]
 
-_ASIDE = ("data_root", "download", "checkpoint", "device")
+_ASIDE = ("data_root", "download", "checkpoint", "keep_checkpoints", "workers", "device")
 """Options that do not bear on the weights: how to come by the data, and what is kept on the way."""
 _TEXT_OR_NUMBER = ("beta", "sigma", "checkpoint")
 

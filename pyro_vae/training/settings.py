@@ -18,7 +18,11 @@ __all__ = ["Settings"]
 
 T = TypeVar("T")
 
+_OPTIONAL = ("clip", "average", "patience")
+
 ON_NAN = ("stop", "skip", "rollback")
+
+COMPILE = ("auto", "on", "off")
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Name → the dtype that ``torch.autocast`` is given, None for none."""
@@ -51,11 +55,17 @@ class Settings:
             memory does not hold the work of all.
         precision: What the networks compute in while training: a name of :data:`PRECISIONS`.
             Log-probabilities and scores are always float32's; float16 scales its gradients.
+        compile: Whether steps run as compiled graphs: ``on``, ``off``, or ``auto`` where the run
+            has steps enough for its parameters (:mod:`pyro_vae.training.compiling`). Compiled
+            sums are rounded differently.
         on_nan: What follows a step whose loss or gradient is not finite, one of ``stop``,
             ``skip`` (leave its batch out) and ``rollback`` (go back to the last checkpoint and
             halve the learning rate, at most 5 times).
         checkpoint: How often the run is saved so that it can be resumed: a number of steps, or
             seconds as ``"60s"``, or ``"off"``. What is trained does not depend on it.
+        keep_checkpoints: How many checkpoints to keep, the last ones.
+        workers: Processes that read training images from files and shards, 0 for none. What is
+            trained does not depend on it.
     """
 
     epochs: int = 60
@@ -78,8 +88,11 @@ class Settings:
     init_from_data: bool = False
     accumulate: int = 1
     precision: str = "float32"
+    compile: str = "auto"
     on_nan: str = "stop"
     checkpoint: str = "60s"
+    keep_checkpoints: int = 2
+    workers: int = 0
 
     @classmethod
     def of(cls, **options: Any) -> Settings:
@@ -101,12 +114,13 @@ class Settings:
         return settings
 
     def _check(self) -> None:
-        for name in ("epochs", "batch_size", "accumulate"):
+        for name in ("epochs", "batch_size", "accumulate", "keep_checkpoints"):
             _require(name, getattr(self, name), "a positive integer", _positive_integer)
         for name in ("lr", "clip"):
             _require(name, getattr(self, name), "positive and finite", _positive)
         _require("weight_decay", self.weight_decay, "not negative", _not_negative)
-        _require("lr_warm_up", self.lr_warm_up, "an integer of at least 0", _natural)
+        for name in ("lr_warm_up", "workers"):
+            _require(name, getattr(self, name), "an integer of at least 0", _natural)
         _require("seed", self.seed, "an integer from 0 to 2**32 - 1", _seed)
         _require("average", self.average, "in (0, 1)", lambda value: 0 < value < 1)
         _require("patience", self.patience, "a positive integer", _positive_integer)
@@ -115,6 +129,7 @@ class Settings:
             ("lr_schedule", optimisers.LR_SCHEDULES),
             ("on_nan", ON_NAN),
             ("precision", PRECISIONS),
+            ("compile", COMPILE),
         ):
             if getattr(self, name) not in accepted:
                 raise unknown(_option(name), getattr(self, name), accepted)
@@ -205,7 +220,7 @@ def _parsed(name: str, parse: Callable[[], T]) -> T:
 
 
 def _require(name: str, value: Any, wanted: str, holds: Callable[[Any], bool]) -> None:
-    if value is None:
+    if value is None and name in _OPTIONAL:
         return
     try:
         fine = math.isfinite(value) and holds(value)

@@ -15,7 +15,9 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pyro_vae import measures, objectives, schedules
 from pyro_vae.data import Images, augment
+from pyro_vae.objectives.capture import NotCapturedError
 from pyro_vae.training import optimisers, ranks, runs
+from pyro_vae.training.compiling import compiled
 from pyro_vae.training.history import History
 from pyro_vae.training.program import Program
 from pyro_vae.training.settings import PRECISIONS, Settings
@@ -41,9 +43,6 @@ class State:
         images: Number of training images.
     """
 
-    SCALARS = 7
-    """Figures that open a row: loss, β, reconstruction, kl, active units, norm, learning rate."""
-
     def __init__(self, vae: VAE, settings: Settings, images: int) -> None:
         self.vae, self.settings = vae, settings
         self.steps_per_epoch = -(-images // settings.batch_size)
@@ -52,11 +51,13 @@ class State:
         self.objective = settings.objective()
         self.program = Program(vae, self.objective, settings.precision)
         self.passes = ranks.parallel(self.program)
+        self.compiled = compiled(self.program, settings, self.total_steps)
+        self.not_compiled: str | None = None
         self.schedule = settings.schedule().in_steps(self.steps_per_epoch)
         self.controller = settings.controller()
         self.augment = augment.make(settings.augment, vae.data_shape)
         self.device = next(vae.parameters()).device
-        self.beta = torch.zeros((), device=self.device)
+        self.beta, self.share = torch.zeros(2, device=self.device).unbind()
         if self.controller is not None:
             self.controller.to(self.device)
         self.parameters: list[nn.Parameter] = [p for p in vae.parameters() if p.requires_grad]
@@ -86,7 +87,7 @@ class State:
         message = schedules.check_length(self.schedule, self.total_steps)
         return [message] if message else []
 
-    def advance(self, batch: Tensor, images: int | None = None) -> tuple[Tensor, Tensor]:
+    def advance(self, batch: Tensor, images: int | None = None) -> Tensor:
         """One step.
 
         Args:
@@ -94,54 +95,58 @@ class State:
             images: Number of the step's images in all processes, N by default.
 
         Returns:
-            A row of :attr:`SCALARS` figures followed by the KL per latent, and sums of the
-            posterior means and their squares over the step's images, (2, L); both on the model's
-            device.
+            A row of :class:`~pyro_vae.training.rows.Rows`, on the model's device.
 
         Raises:
             NotFiniteError: If the loss or the gradient is not finite.
         """
         images, beta = images or len(batch), self.present_beta()
-        sums = ranks.total(self._backward(batch, beta, images))
-        self.scaler.unscale_(self.optimiser)
-        norm = nn.utils.clip_grad_norm_(self.parameters, self.settings.clip or float("inf"))
-        latents = self.vae.latent_dim
-        scalars, moments, per_latent = sums.split([3, 2 * latents, len(sums) - 3 - 2 * latents])
-        loss, reconstruction, kl = (scalars / images).unbind()
+        sums, norm = self._backward(batch, beta, images)
+        sums = ranks.total(sums)
         # The one figure of a step that the host waits for: an update by it cannot be taken back.
         # A gradient that float16 cannot hold is no fault: its scaler leaves the update out.
-        if not math.isfinite(loss if self.scaler.is_enabled() else loss + norm):
+        if not math.isfinite(sums[0] if self.scaler.is_enabled() else sums[0] + norm):
             self.optimiser.zero_grad()
             raise NotFiniteError
-        beta, lr = beta.clone(), self.optimiser.param_groups[0]["lr"]
+        lr = norm.new_full((), self.optimiser.param_groups[0]["lr"])
+        row = torch.cat([sums, torch.stack([beta, norm, lr])])
         self._update()
         if self.controller is not None:
-            self.controller.update(kl=kl, reconstruction=reconstruction)
-        moments = moments.view(2, latents)
-        active = measures.active_of_moments(moments, images).to(kl)
-        row = [loss, beta, reconstruction, kl, active, norm.detach(), kl.new_full((), lr)]
-        return torch.cat([torch.stack(row), per_latent / images]), moments
+            self.controller.update(kl=sums[2] / images, reconstruction=sums[1] / images)
+        return row
 
-    def _backward(self, batch: Tensor, beta: Tensor, images: int) -> Tensor:
-        """Gradients of this process's part of a step, and sums over its images.
-
-        Returns:
-            Loss, reconstruction and KL; posterior means and their squares; the KL per latent.
-        """
-        parts, total = batch.chunk(self.settings.accumulate), None
+    def _backward(self, batch: Tensor, beta: Tensor, images: int) -> tuple[Tensor, Tensor]:
+        """Gradients of a step, sums over this process's images, and the gradients' norm."""
+        parts, total, norm = batch.chunk(self.settings.accumulate), None, None
         for i, part in enumerate(parts):
             with ranks.silent(self.passes) if i + 1 < len(parts) else nullcontext():
-                loss = self.passes(self._shown(part), beta)
                 # Gradients are averaged over processes where the parts of a batch are summed.
-                self.scaler.scale(loss * (ranks.count() / images)).backward()
-            terms = measures.terms_of(*self.program.traces)
-            each, mean = terms.kl_per_latent, terms.mean
-            scalars = torch.stack([loss.detach(), terms.reconstruction.sum(), terms.kl.sum()])
-            per_latent = mean.new_empty(0) if each is None else each.sum(0)
-            sums = torch.cat([scalars, mean.sum(0), mean.square().sum(0), per_latent])
+                sums, norm = self._pass(part, beta, ranks.count() / images)
             total = sums if total is None else total + sums
         assert total is not None  # no batch is empty
-        return total
+        if norm is None or len(parts) > 1 or self.settings.clip is not None:
+            norm = self._norm()
+        return total, norm
+
+    def _pass(self, part: Tensor, beta: Tensor, share: float) -> tuple[Tensor, Tensor | None]:
+        """The sums of a part of a batch, and its gradient's norm where a graph has computed it."""
+        # The first step is always Pyro's own: checks are made in it that a graph has no place for.
+        if self.compiled is not None and self.step > 0:
+            try:
+                part = part if self.augment is None else self.augment(part)
+                return self.compiled.add_gradients(part, beta, self.share.fill_(share))
+            except NotCapturedError as error:
+                self.compiled, self.not_compiled = None, f"steps are not compiled: {error}"
+        loss, sums = cast(tuple[Tensor, Tensor], self.passes(self._shown(part), beta))
+        self.scaler.scale(loss * share).backward()
+        return sums, None
+
+    def _norm(self) -> Tensor:
+        """The gradient's norm; the gradient is clipped then."""
+        self.scaler.unscale_(self.optimiser)
+        if self.settings.clip is not None:
+            return nn.utils.clip_grad_norm_(self.parameters, self.settings.clip)
+        return nn.utils.get_total_norm([p.grad for p in self.parameters if p.grad is not None])
 
     def _update(self) -> None:
         self.scaler.step(self.optimiser)
@@ -164,47 +169,13 @@ class State:
             batch: Levels (uint8) or floats, (N, *data_shape).
         """
         x = self._shown(batch)
-        self.program(x, self.present_beta())
-        return x, self.program.traces
+        return x, self.program.traces(x, self.present_beta())
 
     def present_beta(self) -> Tensor:
         """β of the step that comes next."""
         if self.controller is not None:
             return self.controller.beta
         return self.beta.fill_(self.schedule(self.step))
-
-    def records(self, rows: Tensor, epoch: int, objective: str) -> list[dict[str, Any]]:
-        """The last steps' records from their rows, in one transfer from the device.
-
-        Args:
-            rows: A row for each step.
-            epoch: Its number.
-            objective: The name of reconstruction − kl.
-        """
-        first = self.step - len(rows)
-        records = []
-        for i, figures in enumerate(rows.tolist()):
-            loss, beta, reconstruction, kl, active, norm, lr = figures[: self.SCALARS]
-            records.append(
-                {
-                    "record": "step",
-                    "split": "training",
-                    "epoch": epoch,
-                    "step": first + i + 1,
-                    "loss": loss,
-                    "beta": beta,
-                    "elbo": None,
-                    "objective": None,
-                    objective: reconstruction - kl,
-                    "reconstruction": reconstruction,
-                    "kl": kl,
-                    "kl_per_latent": figures[self.SCALARS :] or None,
-                    "active_units": int(active),
-                    "gradient_norm": norm,
-                    "learning_rate": lr,
-                }
-            )
-        return records
 
     @torch.no_grad()
     def held_out_loss(self, images: Images, beta: float, scores: dict[str, Any]) -> float:

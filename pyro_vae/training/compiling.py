@@ -1,0 +1,87 @@
+"""Steps as compiled graphs: whether they pay, and one graph for each shape of a batch."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from pyro_vae.errors import InputError
+from pyro_vae.objectives import capture
+from pyro_vae.training import ranks
+from pyro_vae.training.program import Program
+from pyro_vae.training.settings import Settings
+
+__all__ = ["Compiled", "compiled"]
+
+STEPS_PER_TENSOR = 280
+"""Steps that save the time which one more parameter tensor adds to compiling, about."""
+_SHAPES = 4
+
+
+def compiled(program: Program, settings: Settings, steps: int) -> Compiled | None:
+    """The program's graphs if the settings ask for them or, under ``auto``, if they pay.
+
+    Args:
+        program: The pass of a step.
+        settings: How to train.
+        steps: Of the whole run.
+
+    Raises:
+        InputError: If the settings ask for what cannot be.
+    """
+    several, half = ranks.count() > 1, settings.precision == "float16"
+    if settings.compile == "on" and (several or half):
+        what = "several processes" if several else "float16"
+        raise InputError(f"compile on does not go with {what}: leave it out, or give compile off")
+    parameters = [p for p in program.parameters() if p.requires_grad]
+    pays = steps >= STEPS_PER_TENSOR * len(parameters) and parameters[0].device.type != "mps"
+    if settings.compile == "on" or (settings.compile == "auto" and pays and not (several or half)):
+        return Compiled(program, parameters)
+    return None
+
+
+class Compiled:
+    """A program's passes with their gradients, compiled for each shape of a batch.
+
+    Args:
+        program: The pass of a step.
+        parameters: Whose gradients are wanted.
+        backend: One of :data:`pyro_vae.objectives.capture.BACKENDS`.
+    """
+
+    def __init__(
+        self, program: Program, parameters: list[nn.Parameter], backend: str = "inductor"
+    ) -> None:
+        self._program, self._parameters, self._backend = program, parameters, backend
+        self._graphs: dict[object, capture.Graph] = {}
+
+    def add_gradients(self, batch: Tensor, beta: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        """The sums of a batch's pass; adds the gradient of its loss to the parameters' own.
+
+        Args:
+            batch: Levels (uint8) or floats, (N, *data_shape).
+            beta: β, 0-dim.
+            share: What the loss is multiplied by, 0-dim.
+
+        Returns:
+            The sums, and the norm of this batch's gradient.
+
+        Raises:
+            NotCapturedError: If the program cannot be traced or compiled.
+        """
+        key = batch.shape, batch.dtype
+        if key not in self._graphs:
+            if len(self._graphs) == _SHAPES:
+                raise capture.NotCapturedError(f"batches have more than {_SHAPES} shapes")
+            inputs = (batch, beta, share)
+            self._graphs[key] = capture.Graph(
+                self._pass, inputs, self._parameters, self._backend, norm=True
+            )
+        graph = self._graphs[key]
+        (_, sums, norm), gradients = graph(batch, beta, share)
+        for leaf, gradient in zip(graph.leaves, gradients, strict=True):
+            leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
+        return sums, norm
+
+    def _pass(self, batch: Tensor, beta: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+        loss, sums = self._program(self._program.vae.observe(batch), beta)
+        return loss * share, sums
