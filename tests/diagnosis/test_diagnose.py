@@ -162,6 +162,15 @@ def test_vectors_of_real_numbers_have_no_range() -> None:
     json.dumps(found.to_dict())
 
 
+def test_counts_are_diagnosed() -> None:
+    torch.manual_seed(0)
+    x = torch.poisson(4 * torch.rand(200, 1, 4, 4)).to(torch.uint8)
+    vae = pv.VAE((1, 4, 4), 3, "poisson", pv.networks.MLP(hidden=16))
+    history = pv.fit(vae, x, epochs=3)
+    found = pv.diagnose(vae, x, history, {"epochs": 3})
+    json.dumps(found.to_dict(), allow_nan=False)
+
+
 def test_floats_beyond_the_range_are_told_theirs(few: torch.Tensor) -> None:
     x = few[:100].float()
     vae = pv.VAE(SHAPE, 4, pv.observations.get("normal", loc=pv.Param(link="identity")),

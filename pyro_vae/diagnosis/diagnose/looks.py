@@ -33,7 +33,7 @@ def error_of(vae: VAE, images: Tensor) -> float:
         vae: The model.
         images: Levels (uint8) or floats, (N, *data_shape).
     """
-    target = unit(vae, images)
+    target = unit(vae, images).float()
     shown = torch.cat([_shown(vae, vae.encode(part).mean) for part in _blocks(images)])
     return _relative_error(shown, target)
 
@@ -46,7 +46,7 @@ def looks_of(vae: VAE, images: Tensor) -> dict[str, Any]:
         vae: The model.
         images: Levels (uint8) or floats, (N, *data_shape).
     """
-    target = unit(vae, images)
+    target = unit(vae, images).float()
     parts: list[Tensor] = []
     others: list[Tensor] = []
     for part in _blocks(images):
