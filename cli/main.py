@@ -17,6 +17,7 @@ from .fit import fit
 from .forecast import forecast
 from .obs import obs
 from .pictures import reconstruct, sample
+from .report import report
 
 __all__ = ["main"]
 
@@ -83,6 +84,7 @@ for command in (
     diagnose,
     audit,
     compare,
+    report,
     classifier,
     obs,
     data,

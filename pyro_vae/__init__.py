@@ -22,6 +22,7 @@ from pyro_vae.errors import InputError, TrainingError
 from pyro_vae.evaluation import evaluate
 from pyro_vae.heads import Head, Param
 from pyro_vae.measures import Forecast
+from pyro_vae.reporting import report
 from pyro_vae.training import History, fit, load, save
 from pyro_vae.vae import VAE
 
@@ -49,6 +50,7 @@ __all__ = [
     "networks",
     "objectives",
     "observations",
+    "report",
     "save",
     "schedules",
     "testing",

@@ -22,6 +22,7 @@ ROOMS = [
     ("evaluation",),
     ("diagnosis",),
     ("comparison",),
+    ("reporting",),
 ]
 RANK = {room: rank for rank, rooms in enumerate(ROOMS) for room in rooms}
 STANDALONE = {"objectives", "schedules", "controllers"}

@@ -13,7 +13,16 @@ from pyro_vae import measures
 from pyro_vae.comparison.cells import Cell
 from pyro_vae.comparison.pictures import draw_comparison
 from pyro_vae.comparison.results import Row, row_of, write_tables
-from pyro_vae.comparison.runs import FAILED, RESULT, Run, find_results, plan, read_json, write_json
+from pyro_vae.comparison.runs import (
+    FAILED,
+    RESULT,
+    Run,
+    claim,
+    find_results,
+    plan,
+    read_json,
+    write_json,
+)
 from pyro_vae.comparison.spec import Spec, read_spec
 from pyro_vae.comparison.sweep import Job, Progress, Tally, sweep
 from pyro_vae.comparison.verdicts import Verdict, judge
@@ -78,8 +87,8 @@ def compare(
         ``rate_distortion.csv``, ``claims.json`` and pictures lie in ``out``.
 
     Raises:
-        InputError: If the spec is wrong, data are not at hand, or a folder holds another run;
-            nothing is written then.
+        InputError: If the spec is wrong, data are not at hand, a folder holds another run, or
+            another process is comparing in ``out``; nothing is written then.
 
     Example:
         >>> import tempfile
@@ -97,15 +106,16 @@ def compare(
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file, not a folder for a comparison")
     runs = list(plan(known, folder))
-    jobs, places, found = _jobs(runs, overwrite, retry)
+    _jobs(runs, overwrite, retry)  # so that all is refused before anything is written
     _load_all(known)
-    with measures.fixed_noise(0, torch.device("cpu")):
+    with claim(folder), measures.fixed_noise(0, torch.device("cpu")):
+        jobs, places, found = _jobs(runs, overwrite, retry)
         sweep(jobs, Tally(len(runs), found), workers, threads, progress)
         rows = tuple(row_of(cell, run, places[run.folder]) for cell, run in runs)
         files = write_tables(rows, known, folder)
         files += draw_comparison(rows, known, folder)
-    verdicts = () if known.limited else tuple(judge(claim, rows) for claim in known.claims)
-    files.append(write_json(folder / "claims.json", [one.to_dict() for one in verdicts]))
+        verdicts = () if known.limited else tuple(judge(one, rows) for one in known.claims)
+        files.append(write_json(folder / "claims.json", [one.to_dict() for one in verdicts]))
     return Comparison(known, rows, verdicts, tuple(files))
 
 

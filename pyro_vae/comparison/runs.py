@@ -8,12 +8,14 @@ import textwrap
 import time
 import traceback
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from pyro_vae.comparison.cells import Cell
 from pyro_vae.comparison.scoring import Evaluation
@@ -27,6 +29,7 @@ __all__ = [
     "RESULT",
     "Run",
     "carry_out",
+    "claim",
     "find_results",
     "plan",
     "read_json",
@@ -36,7 +39,7 @@ __all__ = [
 RESULT, FAILED = "result.json", "failed.json"
 """What a finished and a failed run's folder holds, written last."""
 
-
+_LOCK = ".lock"
 _LONGEST = 300
 """Characters of a fault that is not ours: some hold whole tensors."""
 
@@ -86,6 +89,30 @@ def find_results(out: Path) -> dict[str, Path]:
         if result is not None and "fingerprint" in result:
             found[str(result["fingerprint"])] = path.parent
     return found
+
+
+@contextmanager
+def claim(out: Path) -> Iterator[None]:
+    """Keep other processes from the folder of a comparison; the system frees it if this one dies.
+
+    Args:
+        out: Folder of the comparison; made if it is not there.
+
+    Raises:
+        InputError: If another process has it.
+    """
+    out.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(out / _LOCK)
+    try:
+        lock.acquire(blocking=False)
+    except Timeout:
+        raise InputError(
+            f"{out} is in use by another comparison: wait until it is over, or give another folder"
+        ) from None
+    try:
+        yield
+    finally:
+        lock.release()
 
 
 def carry_out(run: Run, fingerprint: str, trained: bool) -> Path:

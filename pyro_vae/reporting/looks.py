@@ -1,0 +1,229 @@
+"""Looks: what a report computes from a run's model, on few enough images to be quick."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from pyro_vae import data
+from pyro_vae.data import Data, as_images, first
+from pyro_vae.diagnosis import Diagnosis, diagnose
+from pyro_vae.errors import InputError
+from pyro_vae.evaluation import evaluate
+from pyro_vae.evaluation.blocks import encoded, evaluating
+from pyro_vae.evaluation.calibration import calibration_scores
+from pyro_vae.evaluation.reconstructions import reconstructed
+from pyro_vae.reporting.runs import Found, table
+from pyro_vae.training import load
+from pyro_vae.training.pictures import unit
+from pyro_vae.vae import VAE
+
+__all__ = [
+    "CALIBRATED",
+    "DIAGNOSED",
+    "KINDS",
+    "SCORED",
+    "SHOWN",
+    "STEPS",
+    "Looks",
+    "Shelf",
+    "Traversal",
+    "look",
+]
+
+KINDS = ("mean", "sample", "parameter")
+SHOWN, SCORED, DIAGNOSED, CALIBRATED = 8, 1000, 250, 100
+"""Images that are shown, scored where nobody has, diagnosed, and whose calibration is drawn."""
+UNITS, STEPS, REACH = 6, 11, 3.0
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class Traversal:
+    """What the latents of the largest KL do, each from −3 to 3, the others as one image has them.
+
+    Attributes:
+        units: Their numbers, U of them.
+        kl: Of each, nats.
+        along: Values of z, S of them.
+        frames: Pictures on [0, 1], (S, U, *data_shape).
+    """
+
+    units: tuple[int, ...]
+    kl: tuple[float, ...]
+    along: tuple[float, ...]
+    frames: Tensor
+
+
+@dataclass
+class Looks:
+    """What was seen of a run; None where there was nothing to see.
+
+    Attributes:
+        title: The observation's name.
+        levels: How data reach it.
+        interval: The range of its data.
+        split: Which images were looked at.
+        inputs: The first of them as pictures on [0, 1], (N, *data_shape).
+        pictures: Their reconstructions by kind.
+        traversal: What latents do.
+        calibration: From :func:`~pyro_vae.evaluation.calibration.calibration_scores`.
+        diagnosis: What is the matter.
+    """
+
+    title: str
+    levels: str
+    interval: tuple[float, float]
+    split: str = ""
+    inputs: Tensor | None = None
+    pictures: Mapping[str, Tensor] | None = None
+    traversal: Traversal | None = None
+    calibration: dict[str, Any] | None = None
+    diagnosis: Diagnosis | None = None
+
+
+class Shelf:
+    """Data sets by the words of a configuration, each loaded once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[Any, ...], Data | str] = {}
+
+    def get(self, described: Mapping[str, Any]) -> Data:
+        """The data that a run was trained on.
+
+        Raises:
+            InputError: If they are not at hand.
+        """
+        name, root, resize, crop = key = tuple(
+            described.get(part) for part in ("name", "root", "resize", "crop")
+        )
+        if not isinstance(name, str):
+            raise InputError("its configuration names no data")
+        if key not in self._known:
+            try:
+                self._known[key] = data.load(name, root, False, resize, crop)
+            except InputError as error:
+                self._known[key] = str(error)
+        known = self._known[key]
+        if isinstance(known, str):
+            raise InputError(known)
+        return first(known, described.get("images"))
+
+
+def look(run: Found, shelf: Shelf) -> Looks | None:
+    """Look at a run's model; whatever cannot be seen becomes a remark, or a fault, of the run.
+
+    Args:
+        run: The run; scores that it lacks are added to it.
+        shelf: Where data are.
+    """
+    vae = _model(run)
+    if vae is None:
+        return None
+    looks = Looks(vae.obs.title, vae.obs.levels, vae.obs.interval)
+    described = table(run.config.get("data"))
+    if not described:
+        run.remarks.append("trained on arrays from a script: no pictures, no diagnosis")
+        return looks
+    try:
+        found = shelf.get(described)
+        looks.split = "held-out" if len(found.test) else "training"
+        source = found.test if len(found.test) else found.train
+        images = as_images(source[:SCORED], vae.data_shape)
+        train = as_images(found.train[:DIAGNOSED], vae.data_shape)
+    except Exception as error:
+        run.remarks.append(f"no pictures, no diagnosis: {_said(error)}")
+        return looks
+    held_out = looks.split == "held-out"
+    if not run.scores:
+        run.scores = _try(run, "scores", lambda: _scored(vae, images, described)) or {}
+    with evaluating(vae):
+        if vae.levels.eight_bit:
+            looks.inputs = unit(vae, images[:SHOWN])
+            looks.pictures = _try(run, "reconstructions", lambda: _pictures(vae, images[:SHOWN]))
+            looks.traversal = _try(run, "traversal", lambda: _traversal(vae, images, run.scores))
+        looks.calibration = _calibration(run, vae, images[:CALIBRATED])
+    looks.diagnosis = _try(
+        run,
+        "diagnosis",
+        lambda: diagnose(
+            vae,
+            images[:DIAGNOSED],
+            run.history if run.history.steps else None,
+            run.settings,
+            train if held_out else None,
+        ),
+    )
+    return looks
+
+
+def _model(run: Found) -> VAE | None:
+    if run.failed:
+        return None
+    try:
+        return load(run.folder)
+    except InputError as error:
+        said = _said(error).replace(f"{run.folder}/", "").replace(str(run.folder), "the folder")
+        if not run.faults:
+            run.faults.append(said)
+    except Exception as error:
+        run.faults.append(f"the model cannot be loaded: {_said(error)}")
+    return None
+
+
+def _said(error: Exception) -> str:
+    text = " ".join(str(error).split())[:300]
+    return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
+
+
+def _try(run: Found, what: str, make: Callable[[], T]) -> T | None:
+    """What a function makes, or None and a fault: one damaged run does not spoil the page."""
+    try:
+        return make()
+    except Exception as error:
+        run.faults.append(f"no {what}: {_said(error)}")
+        return None
+
+
+def _scored(vae: VAE, images: Tensor, described: Mapping[str, Any]) -> dict[str, Any]:
+    return {"data": described.get("name"), **evaluate(vae, images, parts=())}
+
+
+def _pictures(vae: VAE, images: Tensor) -> dict[str, Tensor]:
+    found = {}
+    for kind in KINDS:
+        try:
+            found[kind] = reconstructed(vae, images, kind)
+        except InputError:
+            continue  # the observation has no such picture
+    return found
+
+
+def _traversal(vae: VAE, images: Tensor, scores: Mapping[str, Any]) -> Traversal:
+    start = encoded(vae, images[:1])[0].posterior.mean[0]
+    strength = scores.get("kl_per_latent")
+    if not isinstance(strength, list) or len(strength) != vae.latent_dim:
+        strength = [0.0] * vae.latent_dim
+    units = torch.tensor(strength).argsort(descending=True)[:UNITS].tolist()
+    along = torch.linspace(-REACH, REACH, STEPS)
+    latents = start.repeat(STEPS, len(units), 1)
+    for place, which in enumerate(units):
+        latents[:, place, which] = along
+    shown = vae.levels.shown(vae.obs.display(vae.decode(latents.flatten(0, 1))), vae.obs.interval)
+    frames = shown.reshape(STEPS, len(units), *vae.data_shape)
+    kl = tuple(float(strength[which]) for which in units)
+    return Traversal(tuple(units), kl, tuple(along.tolist()), frames)
+
+
+def _calibration(run: Found, vae: VAE, images: Tensor) -> dict[str, Any] | None:
+    """That of its evaluation, or of a few images; None for a loss, which predicts nothing."""
+    known = run.scores.get("calibration")
+    if isinstance(known, dict):
+        return known
+    if vae.obs.kind_on(images) == "loss":
+        return None
+    return _try(run, "calibration", lambda: calibration_scores(vae, encoded(vae, images)))

@@ -1,0 +1,134 @@
+"""Parts of a report: strips of pixels, traversals, settings and the names of runs."""
+
+from __future__ import annotations
+
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import pyro_vae as pv
+from pyro_vae.reporting.looks import Shelf, look
+from pyro_vae.reporting.runs import Found, find_runs, number, read_run
+from pyro_vae.reporting.settings import settings_of
+from pyro_vae.reporting.strips import strip, write_sheet
+from tests.reporting.conftest import HEALTHY, Reported, add_run
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_a_strip_holds_the_levels_themselves(channels: int) -> None:
+    levels = torch.randint(256, (3, channels, 5, 4), dtype=torch.uint8)
+    image = np.asarray(Image.open(io.BytesIO(strip(levels.float() / 255))))
+    assert image.shape == (5, 3 * 4 + 2, channels + 1)
+    for i, picture in enumerate(levels.numpy()):
+        assert (image[:, 5 * i : 5 * i + 4, :channels] == picture.transpose(1, 2, 0)).all()
+    assert (image[:, [4, 9], channels] == 0).all()
+
+
+def test_a_strip_of_vectors_is_a_pixel_high() -> None:
+    image = np.asarray(Image.open(io.BytesIO(strip(torch.tensor([[0.0, 1.0], [0.5, 2.0]])))))
+    assert image[0, :, 0].tolist() == [0, 255, 0, 128, 255]
+
+
+def test_a_sheet_is_on_one_scale(tmp_path: Path) -> None:
+    rows = [("black", torch.zeros(2, 1, 28, 28)), ("<white> & β", torch.ones(2, 1, 28, 28))]
+    write_sheet(rows, "a <title>", tmp_path / "sheet.of=1.5")
+    image = np.asarray(Image.open(tmp_path / "sheet.of=1.5.png"))
+    assert image[40, 140].tolist() == [0, 0, 0]
+    assert image[110, 140].tolist() == [255, 255, 255]
+    text = (tmp_path / "sheet.of=1.5.svg").read_text(encoding="utf-8")
+    assert "&lt;white&gt; &amp; β" in text
+
+
+def _looked(folder: Path) -> tuple[Found, Any]:
+    run = read_run(folder.name, folder)
+    return run, look(run, Shelf())
+
+
+def test_pictures_are_of_the_same_held_out_inputs(reported: Reported) -> None:
+    images = pv.data.load("mnist-5k").test[:8]
+    run, looks = _looked(reported.folder / HEALTHY)
+    assert torch.equal(looks.inputs, images.float() / 255)
+    vae = pv.load(run.folder)
+    assert torch.allclose(looks.pictures["mean"], vae.reconstruct(images), atol=1e-6)
+    assert set(looks.pictures) == {"mean", "sample", "parameter"}
+    assert looks.split == "held-out"
+
+
+def test_a_traversal_moves_one_unit_at_a_time(reported: Reported) -> None:
+    run, looks = _looked(reported.folder / HEALTHY)
+    found = looks.traversal
+    kl = run.scores["kl_per_latent"]
+    assert list(found.units) == sorted(range(3), key=lambda i: -kl[i])
+    assert found.along[0] == -3
+    assert found.along[-1] == 3
+    vae = pv.load(run.folder)
+    with torch.no_grad():
+        z = vae.encode((pv.data.load("mnist-5k").test[:1].float() + 0.5) / 256).mean
+        for step, place in ((0, 1), (7, 0), (10, 2)):
+            moved = z.clone()
+            moved[0, found.units[place]] = found.along[step]
+            wanted = vae.decode(moved).mean[0]
+            assert torch.allclose(found.frames[step, place], wanted, atol=1e-5)
+
+
+def test_coloured_files_and_counts(tmp_path: Path) -> None:
+    images = torch.randint(256, (80, 3, 6, 6), dtype=torch.uint8).numpy()
+    np.savez(tmp_path / "colour.npz", train=images[:64], test=images[64:])
+    options: dict[str, Any] = {"data": str(tmp_path / "colour.npz"), "images": None}
+    _, looks = _looked(add_run(tmp_path / "colour", obs="normal", **options))
+    assert looks.inputs.shape == (8, 3, 6, 6)
+    assert torch.equal((looks.inputs * 255).round().byte(), torch.from_numpy(images[64:72]))
+    run, looks = _looked(add_run(tmp_path / "counts", obs="poisson", **options))
+    assert looks.inputs is looks.traversal is None
+    assert run.scores["images"] == 16
+    (tmp_path / "colour.npz").unlink()
+    run, looks = _looked(tmp_path / "colour")
+    assert looks.inputs is None
+    assert any("no pictures, no diagnosis" in remark for remark in run.remarks)
+    assert pv.report(tmp_path).is_file()
+
+
+def test_runs_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
+    names = ["beta=0.5/seed-0", "beta=4/seed-0", "beta=4/seed-10", "beta=16/seed-2", "other"]
+    for name in names:
+        (tmp_path / name).mkdir(parents=True)
+        (tmp_path / name / "config.json").write_text("{}")
+    (tmp_path / ".hidden" / "run").mkdir(parents=True)
+    (tmp_path / ".hidden" / "run" / "config.json").write_text("{}")
+    assert [name for name, _ in find_runs([tmp_path])] == names
+    twice = find_runs([tmp_path / "other", tmp_path / "other"])
+    assert [name for name, _ in twice] == ["other"]
+
+
+def _run(name: str, **fit: Any) -> Found:
+    obs = fit.pop("obs", "normal")
+    vae = {"latent_dim": 2, "obs": {"name": obs, "levels": f"of {obs}"}}
+    return Found(name, Path(name), {"format": 1, "vae": vae, "fit": fit, "data": {"root": name}})
+
+
+def test_settings_tell_runs_apart_in_few_words() -> None:
+    runs = [
+        _run("a", beta="1", seed=0, lr=0.1),
+        _run("b", beta="1", seed=1, lr=0.1),
+        _run("c", beta="4", seed=0, lr=0.1),
+        _run("d", beta="4", seed=0, lr=0.1, obs="beta"),
+        Found("e", Path("e")),
+    ]
+    found = settings_of(runs)
+    assert found.differing == ("vae.obs.name", "vae.obs.levels", "fit.beta", "fit.seed")
+    assert found.common == {"vae.latent_dim": "2", "fit.lr": "0.1"}
+    assert found.cells["a"] == found.cells["b"] == "obs=normal, beta=1"
+    assert found.families["a"] == found.families["c"] == "obs=normal"
+    assert found.families["d"] == "obs=beta"
+    assert "e" not in found.rows
+
+
+@pytest.mark.parametrize("value", [None, True, "1", float("nan"), float("inf"), [1], {}], ids=repr)
+def test_what_is_no_number_is_none(value: Any) -> None:
+    assert number({"a": {"b": value}}, "a", "b") is None
+    assert number({"a": {"b": 2}}, "a", "b") == 2.0
