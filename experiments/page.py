@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import re
 import tomllib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,6 +22,7 @@ __all__ = ["MACHINE", "SPECS", "Experiment", "write_page"]
 
 SPECS = Path(__file__).parent / "specs"
 NOTES = Path(__file__).parent / "notes.toml"
+_THRESHOLD = re.compile(r"[<>=~] [-+.0-9e]+$")
 """Why a verdict is not the expected one, where someone has found out: spec → statement → text."""
 MACHINE = "machine.json"
 _COLOURS, _WIDEST = 48, 1000
@@ -129,7 +131,8 @@ def write_page(page: Path, out: Path, specs: Path = SPECS, notes: Path = NOTES) 
     lines = [_HEAD, *_overview(done)]
     lines += _missing(names, [one for one in experiments if not one.complete], done)
     for one in done:
-        lines += _section(one, known.get(one.name, {}), page.parent / "pictures" / "results")
+        own = known.get(f"{one.name}-{one.setting}", {})
+        lines += _section(one, own, page.parent / "pictures" / "results")
     page.parent.mkdir(parents=True, exist_ok=True)
     page.write_text("\n".join(lines).rstrip() + "\n", encoding="utf-8", newline="\n")
 
@@ -200,16 +203,8 @@ def _figures(check: Judged) -> str:
     said = f"`{check.text}`: "
     if check.difference is None:
         return said + str(check.why)
-    alone = check.right is None or _is_number(check.text.split()[-1])
+    alone = check.right is None or _THRESHOLD.search(check.text) is not None
     return said + (f"{check.left}" if alone else f"{check.left} against {check.right}")
-
-
-def _is_number(word: str) -> bool:
-    try:
-        float(word)
-    except ValueError:
-        return False
-    return True
 
 
 def _disagreement(verdict: Verdict) -> str:

@@ -142,7 +142,7 @@ def test_the_page_tells_verdicts_figures_and_machine(
     specs: Path, out: Path, tmp_path: Path
 ) -> None:
     notes = tmp_path / "notes.toml"
-    notes.write_text('[question]\n"every loss is finite" = "Its steps are too large."\n')
+    notes.write_text('[question-small]\n"every loss is finite" = "Its steps are too large."\n')
     written = tmp_path / "docs" / "results.md"
     page.write_page(written, out, specs, notes)
     text = written.read_text()
@@ -187,5 +187,7 @@ def test_runs_that_are_there_are_found_and_not_repeated(
 def test_notes_are_of_claims_that_there_are() -> None:
     notes = tomllib.loads(page.NOTES.read_text(encoding="utf-8")) if page.NOTES.exists() else {}
     for name, own in notes.items():
-        statements = {claim.statement for claim in read_spec(page.SPECS / f"{name}.toml").claims}
+        spec, _, setting = name.rpartition("-")
+        path = page.SPECS / f"{spec}.toml"
+        statements = {claim.statement for claim in read_spec(path, setting).claims}
         assert set(own) <= statements
