@@ -75,6 +75,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--images", type=int, default=12_800)
     parser.add_argument("--batch", type=int, default=128)
+    parser.add_argument("--warm-up", type=int, default=WARM_UP, help="steps before losses count")
     parser.add_argument("--net", default="mlp", choices=("mlp", "conv"))
     parser.add_argument("--shape", type=int, nargs=3, default=(1, 28, 28), metavar="N")
     parser.add_argument("--only", nargs="+", choices=list(CONTENDERS), default=list(CONTENDERS))
@@ -91,7 +92,7 @@ def main() -> None:
         images = torch.nn.functional.interpolate(images.float(), (side, side)).byte()
         images = images.expand(-1, channels, -1, -1).contiguous()
     contenders = made(options.only, images, setting)
-    passes = -(-WARM_UP * options.batch // len(images))
+    passes = -(-options.warm_up * options.batch // len(images))
     losses = {name: [run() for _ in range(passes)][-1] for name, run in contenders.items()}
     check(losses)
     times = common.in_turns(contenders, options.rounds, warm_up=0)
