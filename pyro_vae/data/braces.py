@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from collections.abc import Sequence
 from math import prod
 from pathlib import Path
@@ -14,7 +15,9 @@ __all__ = ["expand", "is_shards"]
 
 _MOST_SHARDS = 100_000
 _BRACES = re.compile(r"\{([^{}]*)\}")
-_RANGE = re.compile(r"(\d+)\.\.(\d+)")
+_RANGE = re.compile(r"([0-9]+)\.\.([0-9]+)")
+_LONGEST = 255
+"""Characters that a file's name may have; Python reads no number of more than 4,300 digits."""
 
 
 def is_shards(name: str) -> bool:
@@ -29,7 +32,7 @@ def expand(pattern: str) -> list[Path]:
         pattern: A path with any number of ``{000..009}`` and ``{a,b,c}``, none inside another.
 
     Raises:
-        InputError: If they are more than 100,000.
+        InputError: If they are more than 100,000, none, or one of them comes twice.
 
     Example:
         >>> [str(path) for path in expand("{a,b}-{08..10}.tar")]
@@ -39,7 +42,12 @@ def expand(pattern: str) -> list[Path]:
     choices = [_choices(piece) if i % 2 else [piece] for i, piece in enumerate(pieces)]
     if prod(map(len, choices)) > _MOST_SHARDS:
         raise InputError(f"{pattern} stands for more than {_MOST_SHARDS:,} shards")
-    return [Path("".join(words)) for words in itertools.product(*choices)]
+    paths = [Path("".join(words)) for words in itertools.product(*choices)]
+    # Its images would be among those to train on and those held out.
+    twice = [path for path, count in Counter(paths).items() if count > 1]
+    if twice:
+        raise InputError(f"{pattern} stands for {twice[0]} more than once")
+    return paths
 
 
 def _choices(inside: str) -> Sequence[str]:
@@ -47,6 +55,8 @@ def _choices(inside: str) -> Sequence[str]:
     if numbers is None:
         return inside.split(",")
     first, last = numbers.groups()
+    if max(len(first), len(last)) > _LONGEST:
+        raise InputError(f"numbers in braces have {_LONGEST} digits at most, got {inside[:20]}…")
     count = int(last) - int(first) + 1
     if not 0 < count <= _MOST_SHARDS:
         raise InputError(f"{{{inside}}} stands for {max(0, count):,} shards")

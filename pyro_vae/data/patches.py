@@ -19,6 +19,7 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -181,23 +182,35 @@ def make(folder: Path, overwrite: bool = False) -> Path:
 
     Raises:
         InputError: If the patches cannot be made, or another file has their name; nothing is
-            written then.
-        OSError: If the folder cannot be written.
+            written then, or the folder is none or may not be written to.
+        OSError: If the disk fails or is full.
     """
-    path, arrays = folder / FILE, cut()
+    path = folder / FILE
+    if path.is_dir():
+        raise InputError(f"{path} is a folder: move it away")
     if path.exists() and not overwrite:
         if _holds(path):
             return path
         raise InputError(f"{path} is there and is not {NAME}: move it away, or give --overwrite")
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f".{FILE}.{os.getpid()}"
+    arrays = cut()
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _write(path, arrays)
+    except (FileExistsError, FileNotFoundError, NotADirectoryError, PermissionError) as error:
+        raise InputError(f"{NAME} cannot be written to {folder}: {error.strerror}") from None
+    return path
+
+
+def _write(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+    temporary = path.with_name(f".{FILE}.{os.getpid()}")
     try:
         with temporary.open("wb") as stream:
             np.savez_compressed(stream, **arrays)  # type: ignore[arg-type]
         os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return path
+    except BaseException:
+        with suppress(OSError):
+            temporary.unlink()
+        raise
 
 
 def _holds(path: Path) -> bool:

@@ -36,6 +36,12 @@ __all__ = ["read"]
 _IMAGES = tuple(suffix for suffix in ALL_SUFFIXES if suffix not in (".tif", ".tiff"))
 _BLOCK = 512
 _ARRAY, _LABEL, _PASSED_OVER = ".npy", ".cls", (".json", ".txt")
+_COMPRESSED = {
+    b"\x1f\x8b": "gunzip",
+    b"BZh": "bunzip2",
+    b"\xfd7zXZ": "unxz",
+    b"\x28\xb5\x2f\xfd": "unzstd",
+}
 _ACCEPTED = f"images ({', '.join(_IMAGES)}) or {_ARRAY}, {_LABEL} for their classes"
 
 
@@ -258,7 +264,7 @@ def _split(name: str) -> tuple[str, str]:
     """Name and suffix of a member, the suffix from its first dot on."""
     folder, _, last = name.rpartition("/")
     stem, dot, suffix = last.partition(".")
-    return f"{folder}/{stem}", (dot + suffix).lower()
+    return f"{folder}/{stem}" if folder else stem, (dot + suffix).lower()
 
 
 def _class(member: _Member) -> int:
@@ -288,9 +294,15 @@ def _headers(path: Path) -> Iterator[tarfile.TarInfo]:
     except FileNotFoundError:
         raise InputError(f"there is no shard {path}") from None
     except tarfile.TarError as error:
-        raise InputError(
-            f"{path} is not a whole .tar file, or is a compressed one, which cannot be read in any "
-            f"order ({error}): gunzip it first"
-        ) from None
+        raise InputError(f"{path} {_fault(path, error)}") from None
     except OSError as error:
         raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _fault(path: Path, error: tarfile.TarError) -> str:
+    with path.open("rb") as stream:
+        start = stream.read(6)
+    for magic, cure in _COMPRESSED.items():
+        if start.startswith(magic):
+            return f"is a compressed .tar file, which cannot be read in any order: {cure} it first"
+    return "is empty, not a whole .tar file" if not start else f"is not a whole .tar file ({error})"

@@ -35,7 +35,7 @@ def images_of(parts: Sequence[Sequence[File]], fit: Fit) -> list[Images]:
         Each list's images, uint8 (N, C, H, W), in memory if all of them fit there.
 
     Raises:
-        InputError: If a file is no image, or the sizes differ.
+        InputError: If a file is no image, the sizes differ or are over Pillow's limit.
     """
     survey = _Survey(fit)
     with warnings.catch_warnings():
@@ -45,6 +45,12 @@ def images_of(parts: Sequence[Sequence[File]], fit: Fit) -> list[Images]:
                 survey.add(part[i], seen)
     width, height = survey.common_size()
     shape = (3 if survey.colour else 1, height, width)
+    most = Image.MAX_IMAGE_PIXELS
+    if most is not None and width * height > most:
+        raise InputError(
+            f"images would be {_times((width, height))} pixels, which is over Pillow's limit of "
+            f"{most:,}: give a smaller --resize"
+        )
     stored = [Stored(Pictures(part, shape, fit)) for part in parts]
     fits = sum(part.nbytes for part in stored) <= limit()
     images: list[Images] = [part[:] if fits else part for part in stored]

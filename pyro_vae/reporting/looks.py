@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -13,11 +14,11 @@ from pyro_vae import data
 from pyro_vae.data import Data, as_images, first
 from pyro_vae.diagnosis import Diagnosis, diagnose
 from pyro_vae.errors import InputError
-from pyro_vae.evaluation import evaluate
+from pyro_vae.evaluation import EVALUATION, evaluate
 from pyro_vae.evaluation.blocks import encoded, evaluating
-from pyro_vae.evaluation.calibration import calibration_scores
+from pyro_vae.evaluation.calibration import BINS, calibration_scores
 from pyro_vae.evaluation.reconstructions import reconstructed
-from pyro_vae.reporting.runs import Found, table
+from pyro_vae.reporting.runs import Found, number, table
 from pyro_vae.training import load
 from pyro_vae.training.pictures import unit
 from pyro_vae.vae import VAE
@@ -222,8 +223,30 @@ def _traversal(vae: VAE, images: Tensor, scores: Mapping[str, Any]) -> Traversal
 def _calibration(run: Found, vae: VAE, images: Tensor) -> dict[str, Any] | None:
     """That of its evaluation, or of a few images; None for a loss, which predicts nothing."""
     known = run.scores.get("calibration")
-    if isinstance(known, dict):
-        return known
+    if known is not None:
+        if _is_whole(known):
+            return dict(known)
+        run.faults.append(f"the calibration in {EVALUATION} is damaged, so made anew")
     if vae.obs.kind_on(images) == "loss":
         return None
     return _try(run, "calibration", lambda: calibration_scores(vae, encoded(vae, images)))
+
+
+def _is_whole(calibration: Any) -> bool:
+    """Whether a calibration that was read from a file can be drawn."""
+    try:
+        pairs = [calibration["coverage"]]
+        if calibration["sigma"]:
+            pairs += [calibration["sigma"][key] for key in ("per_image", "per_pixel")]
+        near = calibration["neighbours"]
+        if near:
+            beside = np.array([near["beside"], near["below"]], float)
+            whole = beside.shape == (2,) and np.array(near["map"], float).ndim == 2
+        else:
+            whole = True
+        integrals = np.array(calibration["pit"], float)
+        whole &= integrals.shape == (BINS,) and bool(np.isfinite(integrals).all())
+        whole &= all(len(part) and np.array(part, float).shape[1:] == (2,) for part in pairs)
+    except (KeyError, TypeError, ValueError, OverflowError):
+        return False
+    return whole and None not in (number(calibration, key) for key in ("images", "pit_distance"))

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pyro_vae.errors import InputError
@@ -24,6 +26,13 @@ from pyro_vae.reporting.settings import settings_of, short
 from pyro_vae.training.runs import write_text
 
 __all__ = ["report"]
+
+_FIGURE = re.compile(
+    r"(rate-distortion|training|calibration|reconstructions|traversal)\b.*\.(png|svg)"
+)
+"""Names of a report's own figures."""
+_LONGEST = 220
+"""Bytes of a file's name that every system takes, less those that a temporary folder adds."""
 
 
 def report(
@@ -49,8 +58,8 @@ def report(
         SVG.
 
     Raises:
-        InputError: If a folder does not exist or holds no run, ``out`` has another ending or
-            exists already; nothing is written then.
+        InputError: If a folder does not exist or holds no run, ``out`` has another ending, exists
+            already or cannot be written; nothing is written then.
 
     Example:
         >>> import tempfile, pyro_vae as pv
@@ -68,14 +77,12 @@ def report(
     tell = progress or (lambda name: None)
     shelf, found = Shelf(), []
     looks: dict[str, Looks | None] = {}
-    for name, folder in named:
-        tell(name)
-        run = read_run(name, folder)
-        looks[name] = look(run, shelf)
-        found.append(run)
-    with tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.stem}-") as temporary:
-        place = Path(temporary) / "figures"
-        place.mkdir()
+    with _place_for(file) as place:  # before the runs, which take long to look at
+        for name, folder in named:
+            tell(name)
+            run = read_run(name, folder)
+            looks[name] = look(run, shelf)
+            found.append(run)
         page = _page(paths, found, looks, place, f"{_beside(file).name}/")
         _put(place, _beside(file))
         write_text(file, page)
@@ -88,6 +95,8 @@ def _beside(file: Path) -> Path:
 
 def _checked(out: str | Path | None, paths: Sequence[Path], overwrite: bool) -> Path:
     file = Path(out) if out else (paths[0] if len(paths) == 1 else Path()) / "report.html"
+    if len(_beside(file).name.encode()) > _LONGEST:
+        raise InputError(f"the report's name is too long: {_LONGEST - 20} bytes at most")
     if file.suffix.lower() not in (".html", ".htm"):
         raise InputError(f"the report must end in .html, got {str(file)!r}")
     if not file.parent.is_dir():
@@ -97,7 +106,27 @@ def _checked(out: str | Path | None, paths: Sequence[Path], overwrite: bool) -> 
     for there in (file, _beside(file)):
         if there.exists() and not overwrite:
             raise InputError(f"{there} exists already: give another --out, or --overwrite")
+        if there.exists() and not os.access(there, os.W_OK):
+            raise InputError(f"{there} cannot be written: give another --out")
     return file
+
+
+@contextmanager
+def _place_for(file: Path) -> Iterator[Path]:
+    """A folder for figures beside the file, which is gone in the end.
+
+    Raises:
+        InputError: If there can be none.
+    """
+    try:
+        temporary = tempfile.TemporaryDirectory(dir=file.parent, prefix=f".{file.stem}-")
+    except OSError as error:
+        reason = error.strerror or error
+        raise InputError(f"the report {file} cannot be written: {reason}") from None
+    with temporary as name:
+        place = Path(name) / "figures"
+        place.mkdir()
+        yield place
 
 
 def _put(source: Path, target: Path) -> None:
@@ -109,7 +138,7 @@ def _put(source: Path, target: Path) -> None:
     for name in sorted(new):
         os.replace(source / name, target / name)
     for path in target.iterdir():
-        if path.suffix in (".png", ".svg") and path.name not in new:
+        if _FIGURE.fullmatch(path.name) and path.name not in new:
             path.unlink()
     shutil.rmtree(source)
 

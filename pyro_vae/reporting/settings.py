@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ _LINE = (_SEED, "fit.beta")
 """What may differ along a line of rate and distortion."""
 _HIDDEN = ("data.root", "format")
 """Of no interest, or the machine's own."""
+_LONGEST = 200
+"""Characters of a value that the page shows."""
 
 
 @dataclass(frozen=True)
@@ -94,4 +97,9 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
 def _text(value: Any) -> str:
     if value is None or value == {} or value == []:
         return "none"
-    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+    if len(text) <= _LONGEST:
+        return text
+    # Values that differ must not look the same.
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:8]
+    return f"{text[:_LONGEST]}… ({len(text):,} characters, SHA-256 {digest}…)"

@@ -80,6 +80,41 @@ def test_braces_for_none_or_too_many(pattern: str) -> None:
         expand(pattern)
 
 
+@pytest.mark.parametrize("pattern", ["{a,b,a}.tar", "{1..3}{,0}{,0}.tar"])
+def test_a_shard_twice_would_be_trained_on_and_held_out(pattern: str) -> None:
+    with pytest.raises(InputError, match=r"stands for .* more than once"):
+        expand(pattern)
+
+
+def test_braces_with_numbers_that_python_does_not_read() -> None:
+    with pytest.raises(InputError, match="have 255 digits at most, got 9999"):
+        expand("{" + "9" * 5000 + "..1}.tar")
+    assert expand("{٣..٤}.tar") == [Path("٣..٤.tar")]
+
+
+PACKED = {"bz2": "bunzip2", "xz": "unxz", "gz": "gunzip"}
+
+
+@pytest.mark.parametrize("kind", list(PACKED))
+def test_what_unpacks_a_compressed_shard_is_told(tmp_path: Path, kind: str) -> None:
+    with tarfile.open(tmp_path / "s.tar", f"w:{kind}") as shard:  # type: ignore[call-overload]
+        shard.addfile(tarfile.TarInfo("0.png"))
+    with pytest.raises(InputError, match=f"compressed .tar file.*: {PACKED[kind]} it first"):
+        data.load(str(tmp_path / "s.tar"))
+
+
+def test_an_empty_file_is_not_called_compressed(tmp_path: Path) -> None:
+    (tmp_path / "s.tar").touch()
+    with pytest.raises(InputError, match=r"s\.tar is empty, not a whole \.tar file"):
+        data.load(str(tmp_path / "s.tar"))
+
+
+def test_images_that_would_exceed_pillows_limit_are_refused(tmp_path: Path) -> None:
+    shards(tmp_path, 10)
+    with pytest.raises(InputError, match=r"119999999x100000000|100000000x120000000 pixels.*limit"):
+        data.load(str(tmp_path / "s-00.tar"), resize=100_000_000)
+
+
 @pytest.mark.parametrize("on_disk", [False, True], ids=["in memory", "on disk"])
 def test_images_and_classes_are_those_that_were_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, on_disk: bool
@@ -202,7 +237,7 @@ BAD: dict[str, tuple[Callable[[Path], object], str]] = {
     "objects": (lambda path: tar(path / "s.tar", {"0.npy": OBJECTS}), "0.npy holds no numbers"),
     "pickled array": (lambda path: tar(path / "s.tar", {"0.npy": PICKLED}), "0.npy cannot be read"),
     "large array": (lambda path: tar(path / "s.tar", {"0.npy": LARGE}), "0.npy is not whole"),
-    "class alone": (some(x__cls=b"3"), "x has a class and no image"),
+    "class alone": (some(x__cls=b"3"), ": x has a class and no image"),
     "few classes": (some(x__png=GREY, x__cls=b"3"), "some images have a class and some none"),
     "two images": (some(x__png=GREY, x__jpg=GREY), "x.jpg is beside x.png"),
     "array beside": (some(x__npy=numbers(noise(0, 4, 4))), "x.npy is beside images"),

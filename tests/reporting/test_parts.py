@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -128,7 +130,69 @@ def test_settings_tell_runs_apart_in_few_words() -> None:
     assert "e" not in found.rows
 
 
-@pytest.mark.parametrize("value", [None, True, "1", float("nan"), float("inf"), [1], {}], ids=repr)
+NO_NUMBERS = [None, True, "1", float("nan"), float("inf"), 10**400, [1], {}]
+
+
+@pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: f"{value!r:.12}")
 def test_what_is_no_number_is_none(value: Any) -> None:
     assert number({"a": {"b": value}}, "a", "b") is None
     assert number({"a": {"b": 2}}, "a", "b") == 2.0
+
+
+def test_long_values_are_cut_and_still_differ() -> None:
+    configs = [{"note": "x" * 100_000 + end} for end in "ab"]
+    settings = settings_of([Found(f"{i}", Path(), config) for i, config in enumerate(configs)])
+    first, second = (settings.rows[name]["note"] for name in ("0", "1"))
+    assert settings.differing == ("note",)
+    assert first != second
+    assert max(len(first), len(second)) < 300
+    assert "100,001 characters" in first
+
+
+CALIBRATIONS: dict[str, Any] = {
+    "words": "x",
+    "no integrals": {"pit_distance": 0.1, "images": 2},
+    "few integrals": {"pit": [0.5, 0.5]},
+    "no numbers": {"pit": ["a"] * 20},
+    "coverage": {"coverage": [0.5, 0.9]},
+    "map": {"neighbours": {"beside": 0.1, "below": 0.1, "map": [1, 2]}},
+    "distance": {"pit_distance": None},
+}
+
+
+@pytest.mark.parametrize("case", list(CALIBRATIONS))
+def test_a_damaged_calibration_is_made_anew(reported: Reported, tmp_path: Path, case: str) -> None:
+    shutil.copytree(reported.folder / HEALTHY, tmp_path / "run")
+    file = tmp_path / "run" / "evaluation.json"
+    scores = json.loads(file.read_text())
+    given, whole = CALIBRATIONS[case], case in ("words", "no integrals")
+    scores["calibration"] = given if whole else {**plain(reported), **given}
+    file.write_text(json.dumps(scores))
+    run = read_run("run", tmp_path / "run")
+    looks = look(run, Shelf())
+    assert any("the calibration in evaluation.json is damaged" in fault for fault in run.faults)
+    assert looks is not None
+    assert looks.calibration == plain(reported)
+
+
+def plain(reported: Reported) -> dict[str, Any]:
+    """A whole calibration: the one that is made where the evaluation has none."""
+    run = read_run("run", reported.folder / HEALTHY)
+    run.scores.pop("calibration", None)
+    looks = look(run, Shelf())
+    assert looks is not None
+    assert looks.calibration is not None
+    return looks.calibration
+
+
+def test_a_whole_calibration_is_taken_as_it_is(reported: Reported, tmp_path: Path) -> None:
+    shutil.copytree(reported.folder / HEALTHY, tmp_path / "run")
+    file = tmp_path / "run" / "evaluation.json"
+    known = {**plain(reported), "pit_distance": 0.123}
+    file.write_text(json.dumps({**json.loads(file.read_text()), "calibration": known}))
+    run = read_run("run", tmp_path / "run")
+    looks = look(run, Shelf())
+    assert run.faults == []
+    assert looks is not None
+    assert looks.calibration is not None
+    assert looks.calibration["pit_distance"] == 0.123

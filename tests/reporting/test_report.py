@@ -256,6 +256,7 @@ MISTAKES: dict[str, tuple[Callable[[Path], dict[str, Any]], str]] = {
     "there already": (_there, "exists already.*--overwrite"),
     "figures there already": (_figures, "exists already"),
     "other ending": (lambda folder: {"out": folder / "report.pdf"}, r"must end in \.html"),
+    "long name": (lambda folder: {"out": folder / f"{'x' * 230}.html"}, "name is too long"),
     "no folder for it": (lambda folder: {"out": folder / "a" / "b.html"}, "there is no folder"),
 }
 
@@ -277,12 +278,14 @@ def test_overwriting_leaves_no_old_figure(reported: Reported, tmp_path: Path) ->
     figures.mkdir()
     (figures / "traversal-99-gone.svg").write_text("<svg/>")
     (figures / "notes.txt").write_text("mine")
+    (figures / "mine.png").write_text("mine")
     (tmp_path / "one.html").write_text("old")
     file = pv.report(reported.folder / HEALTHY, out=tmp_path / "one.html", overwrite=True)
     assert "obs=normal" not in file.read_text(encoding="utf-8")[:5]
     assert file.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert not (figures / "traversal-99-gone.svg").exists()
     assert (figures / "notes.txt").read_text() == "mine"
+    assert (figures / "mine.png").read_text() == "mine"
     assert len(list(figures.glob("*.svg"))) > 4
 
 
@@ -299,3 +302,17 @@ def test_a_page_is_there_as_a_whole_or_not(
         pv.report(reported.folder / HEALTHY, out=tmp_path / "one.html", overwrite=True)
     assert {path.name for path in tmp_path.iterdir()} == {"one.html"}
     assert (tmp_path / "one.html").read_text() == "old"
+
+
+def test_a_place_that_cannot_be_written_is_told_before_the_runs_are_looked_at(
+    reported: Reported, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: Any, **more: Any) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(reporting.tempfile, "TemporaryDirectory", refuse)
+    told: list[str] = []
+    with pytest.raises(pv.InputError, match=r"one\.html cannot be written: Permission denied"):
+        pv.report(reported.folder / HEALTHY, out=tmp_path / "one.html", progress=told.append)
+    assert told == []
+    assert list(tmp_path.iterdir()) == []
