@@ -13,7 +13,7 @@ import click
 from .options import as_json, echo_json
 
 if TYPE_CHECKING:
-    from pyro_vae.comparison import Comparison, Spec
+    from pyro_vae.comparison import Comparison, Search, Spec
     from pyro_vae.comparison.verdicts import Verdict
 
 __all__ = ["compare"]
@@ -23,8 +23,27 @@ __all__ = ["compare"]
 @click.argument("spec", type=click.Path(path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Folder [comparisons/SPEC-SETTING].")
 @click.option("--setting", metavar="NAME", help="Which of the SPEC's settings [its first].")
-@click.option("--workers", default=1, show_default=True, help="Runs at a time.")
+@click.option(
+    "--workers", type=int, help="Runs at a time [1; with --ray as many as there is room for]."
+)
 @click.option("--threads", default=1, show_default=True, help="Of each run.")
+@click.option(
+    "--ray",
+    metavar="auto|HOST:PORT",
+    help="Carry runs out as tasks of Ray: of this machine (auto, whatever RAY_ADDRESS says), or of "
+    "the cluster at the address, of which this machine is a node and whose nodes all see --out.",
+)
+@click.option(
+    "--search",
+    type=int,
+    metavar="N",
+    help="Try N points of the grid and its ranges, proposed by Optuna, instead of all.",
+)
+@click.option(
+    "--objective",
+    metavar="KEY",
+    help="Score that --search is after: elbo, bits_per_dim, ...; min:KEY or max:KEY of any other.",
+)
 @click.option("--dry-run", is_flag=True, help="List the cells with their forecasts, train nothing.")
 @click.option("--yes", is_flag=True, help="Go ahead with more than 1,000 cells.")
 @click.option("--overwrite", is_flag=True, help="Let runs of other options be overwritten.")
@@ -39,10 +58,14 @@ def compare(spec: Path, out: Path | None, setting: str | None, **options: Any) -
     SPEC is a TOML file: a [base] of options of `pyro-vae fit`, a [grid] of options and their
     values, seeds = [...] and [[claims]]; experiments/specs has examples. Interrupted, it goes on
     where it was: finished runs are not repeated.
+
+    With --search an axis of [grid] may be a range: sigma = { low = 0.02, high = 1, log = true }.
     """
     from pyro_vae import comparison
 
-    known = comparison.read_spec(spec, setting, options["yes"])
+    trials, objective = options["search"], options["objective"]
+    _check(trials, objective, options["dry_run"])
+    known = comparison.read_spec(spec, setting, options["yes"], search=trials is not None)
     known = known.limit(options["max_cells"], options["max_steps"], options["seeds"])
     if options["dry_run"]:
         _dry_run(known, options["as_json"])
@@ -52,22 +75,42 @@ def compare(spec: Path, out: Path | None, setting: str | None, **options: Any) -
 
     from .progress import Sweeping
 
+    searched = None
     with Sweeping(out) as watcher:
-        found = comparison.compare(
-            known,
-            out,
-            workers=options["workers"],
-            threads=options["threads"],
-            overwrite=options["overwrite"],
-            retry=options["retry"],
-            progress=watcher,
-        )
+        how = {key: options[key] for key in ("workers", "threads", "ray", "overwrite", "retry")}
+        if trials is None:
+            found = comparison.compare(known, out, progress=watcher, **how)
+        else:
+            searched = comparison.search(known, out, trials, objective, progress=watcher, **how)
+            found = searched.comparison
     click.echo(f"results: {out}", err=True)
     if options["as_json"]:
-        echo_json(_json(found))
+        echo_json(_json(found) | ({} if searched is None else {"search": searched.to_dict()}))
         return
-    for line in (*_table(found), *_failures(found), *_claims(found)):
+    best = [] if searched is None else _best(searched)
+    for line in (*_table(found), *_failures(found), *best, *_claims(found)):
         click.echo(line)
+
+
+def _check(trials: int | None, objective: str | None, dry_run: bool) -> None:
+    if (trials is None) != (objective is None):
+        raise click.UsageError("--search N and --objective KEY go together: give both or neither")
+    if trials is not None and dry_run:
+        raise click.UsageError("--dry-run lists cells, which --search finds one after the other")
+
+
+def _best(found: Search) -> list[str]:
+    trial, aim = found.best, found.objective
+    if trial is None or trial.value is None:
+        return ["", f"best of {len(found.trials)} trials: none, all failed"]
+    unit = f" {aim.unit}" if aim.unit else ""
+    seeds = len(found.comparison.spec.seeds)
+    mean = f", mean over {seeds} seeds" if seeds > 1 else ""
+    return [
+        "",
+        f"best of {len(found.trials)} trials: {trial.cell}",
+        f"  {aim.score} {trial.value:.6g}{unit}{mean}, {aim.better}",
+    ]
 
 
 def _dry_run(spec: Spec, as_json: bool) -> None:

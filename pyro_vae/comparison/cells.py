@@ -11,8 +11,9 @@ from typing import Any
 
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.training import Recipe
+from pyro_vae.training.recipe import read_option
 
-__all__ = ["MOST", "Cell", "count_cells", "expand", "option_name"]
+__all__ = ["MOST", "Cell", "Point", "Range", "Space", "count_cells", "expand", "option_name"]
 
 MOST = 1000
 """Cells of a spec that nobody need confirm."""
@@ -20,6 +21,8 @@ MOST = 1000
 _LONGEST = 150
 _OPTIONS = frozenset(Recipe().options) - {"seed"}
 Table = Mapping[str, Any]
+Point = tuple[str, Any, dict[str, Any]]
+"""Of an axis: its name, a label, and the options that it sets."""
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,101 @@ class Cell:
             return cls(name, labels, tuple(options), Recipe.of(**options))
         except InputError as error:
             raise InputError(f"cell {name}: {error}") from None
+
+
+@dataclass(frozen=True)
+class Range:
+    """An axis of which a search takes values.
+
+    Attributes:
+        option: The option that it sets.
+        low: The least value.
+        high: The largest.
+        log: Whether values lie evenly in their logarithm.
+        whole: Whether the option takes integers only.
+    """
+
+    option: str
+    low: float
+    high: float
+    log: bool
+    whole: bool
+
+    @classmethod
+    def of(cls, option: str, table: Table) -> Range:
+        """A range from a spec's table.
+
+        Raises:
+            InputError: If it is none, or the option no number.
+        """
+        low, high, log = table.get("low"), table.get("high"), table.get("log", False)
+        if (
+            set(table) - {"low", "high", "log"}
+            or not isinstance(low, int | float)
+            or not isinstance(high, int | float)
+            or not isinstance(log, bool)
+        ):
+            raise InputError(
+                f"grid.{option} must be a list of values, or for a search a range such as "
+                f"{{ low = 0.1, high = 1, log = true }}; axes of variants need a name that is no "
+                f"option; got {dict(table)!r}"
+            )
+        if not (0 if log else -math.inf) < low < high < math.inf:
+            raise InputError(
+                f"grid.{option} must have {'0 < ' if log else ''}low < high, got {dict(table)!r}"
+            )
+        return cls(option, low, high, log, _whole(option, (low, high)))
+
+    def point(self, value: float) -> Point:
+        """The point at a value, with as many digits as anyone needs."""
+        if not self.whole:
+            value = min(max(float(f"{value:.4g}"), self.low), self.high)
+        return self.option, value, {self.option: value}
+
+
+def _whole(option: str, ends: tuple[float, float]) -> bool:
+    try:
+        read_option(option, 0.5)
+    except InputError:
+        for end in ends:
+            read_option(option, end)
+        return True
+    return False
+
+
+class Space:
+    """Cells that a search may try: one grid, with lists, variants and ranges.
+
+    Args:
+        base: Options that all cells share.
+        grid: Its axes.
+
+    Raises:
+        InputError: If an axis is empty or malformed, or an option unknown, set by two axes, of a
+            wrong type or out of range.
+    """
+
+    def __init__(self, base: Table, grid: Table) -> None:
+        self.common = _options(base, "[base]")
+        self.axes = {name: _axis(name, values) for name, values in grid.items()}
+        self.ends = self._ends()
+
+    def cell(self, points: Sequence[Point]) -> Cell:
+        """The cell at one point of every axis."""
+        return _cell(self.common, points)
+
+    def _ends(self) -> tuple[Cell, ...]:
+        """A cell for every point of a list and end of a range, others at their first."""
+        known = {
+            name: [axis.point(axis.low), axis.point(axis.high)] if isinstance(axis, Range) else axis
+            for name, axis in self.axes.items()
+        }
+        first = {name: points[0] for name, points in known.items()}
+        return tuple(
+            self.cell(list({**first, name: point}.values()))
+            for name, points in known.items()
+            for point in points
+        )
 
 
 def option_name(name: str, where: str) -> str:
@@ -116,26 +214,34 @@ def _options(table: Table, where: str) -> dict[str, Any]:
 
 
 def _product(common: Table, grid: Table) -> list[Cell]:
-    axes = [_axis(name, values) for name, values in grid.items()]
+    axes: list[list[Point]] = []
+    for name, values in grid.items():
+        axis = _axis(name, values)
+        if isinstance(axis, Range):
+            raise InputError(
+                f"grid.{name} is a range, of which only a search takes values (--search N): "
+                "give it a list"
+            )
+        axes.append(axis)
     if not axes:
         raise InputError("[grid] is empty: give an option a list of values")
-    cells = []
-    for points in itertools.product(*axes):
-        labels: dict[str, Any] = {}
-        own: dict[str, Any] = {}
-        for axis, label, options in points:
-            both = own.keys() & options
-            if both:
-                raise InputError(
-                    f"two axes of [grid] set {both.pop()}: one cell can have one value"
-                )
-            labels[axis] = label
-            own |= options
-        cells.append(Cell.of(_name(labels), labels, {**common, **own}))
-    return cells
+    return [_cell(common, points) for points in itertools.product(*axes)]
 
 
-def _axis(name: str, values: Any) -> list[tuple[str, Any, dict[str, Any]]]:
+def _cell(common: Table, points: Sequence[Point]) -> Cell:
+    """The cell at one point of every axis."""
+    labels: dict[str, Any] = {}
+    own: dict[str, Any] = {}
+    for axis, label, options in points:
+        both = own.keys() & options
+        if both:
+            raise InputError(f"two axes of [grid] set {both.pop()}: one cell can have one value")
+        labels[axis] = label
+        own |= options
+    return Cell.of(_name(labels), labels, {**common, **own})
+
+
+def _axis(name: str, values: Any) -> list[Point] | Range:
     """The points of an axis: its name, the point's label, and the options it sets."""
     if not isinstance(values, list | Mapping):
         raise InputError(f"grid.{name} must be a list of values or a table, got {values!r}")
@@ -145,7 +251,7 @@ def _axis(name: str, values: Any) -> list[tuple[str, Any, dict[str, Any]]]:
         option = option_name(name, "[grid]")
         return [(option, value, {option: value}) for value in values]
     if name.replace("-", "_") in _OPTIONS:
-        raise InputError(f"grid.{name}: variants need a name that is no option, got {name!r}")
+        return Range.of(option_name(name, "[grid]"), values)
     for label, options in values.items():
         if not isinstance(options, Mapping):
             raise InputError(f"grid.{name}.{label} must be a table of options, got {options!r}")

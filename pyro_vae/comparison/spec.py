@@ -39,6 +39,13 @@ A spec is a few tables; options are those of ``pyro-vae fit``, with dashes or un
 
 Several ``[[grid]]`` tables are several products, one after the other. The first setting is taken
 where none is asked for.
+
+A search (:func:`pyro_vae.comparison.search`) tries points of one ``[grid]`` instead of all, and
+takes values of numbers from ranges, too::
+
+    [grid]
+    sigma = { low = 0.02, high = 1.0, log = true }   # log: evenly in the logarithm
+    latent-dim = { low = 2, high = 40 }              # integers, as the option is one
 """
 
 from __future__ import annotations
@@ -49,7 +56,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from pyro_vae.comparison.cells import MOST, Cell, count_cells, expand
+from pyro_vae.comparison.cells import MOST, Cell, Space, count_cells, expand
 from pyro_vae.comparison.claims import Claim, read_claims
 from pyro_vae.comparison.reading import of_type, texts
 from pyro_vae.comparison.scoring import Evaluation, kinds_of, read_evaluation
@@ -86,6 +93,7 @@ class Spec:
         evaluation: What to score.
         claims: What the figures are to decide.
         limited: Whether cells, steps or seeds were cut down, so that no claim can be judged.
+        space: What a search takes cells from; there are none, nor claims, before it has.
     """
 
     title: str
@@ -97,6 +105,7 @@ class Spec:
     evaluation: Evaluation
     claims: tuple[Claim, ...]
     limited: bool = False
+    space: Space | None = None
 
     def limit(
         self,
@@ -118,6 +127,8 @@ class Spec:
         for name, value in given.items():
             if value is not None and value < 1:
                 raise InputError(f"{name} must be a positive integer, got {value}")
+            if value is not None and self.space is not None and name != "--seeds":
+                raise InputError(f"{name} is for a sweep: --search N says how many cells it tries")
         cells = self.cells
         if max_cells is not None and max_cells < len(cells):
             cells = tuple(cells[i * len(cells) // max_cells] for i in range(max_cells))
@@ -125,7 +136,7 @@ class Spec:
             cells = tuple(_shortened(cell, max_steps) for cell in cells)
         limited = replace(self, cells=cells, seeds=self.seeds[:seeds])
         names = [cell.name for cell in cells]
-        reference = self.reference if self.reference in names else names[0]
+        reference = self.reference if self.reference in names else names[0] if names else ""
         return replace(limited, reference=reference, limited=self.limited or limited != self)
 
 
@@ -141,7 +152,10 @@ def _shortened(cell: Cell, steps: int) -> Cell:
 
 
 def read_spec(
-    source: str | Path | Mapping[str, Any], setting: str | None = None, many: bool = False
+    source: str | Path | Mapping[str, Any],
+    setting: str | None = None,
+    many: bool = False,
+    search: bool = False,
 ) -> Spec:
     """Read a spec and check it as a whole; nothing is written, no data are loaded.
 
@@ -149,6 +163,7 @@ def read_spec(
         source: A TOML file, or what is in one.
         setting: Which of its settings to lay over it; by default the first.
         many: Whether it may have more than :data:`~pyro_vae.comparison.cells.MOST` cells.
+        search: Whether it is to be searched: then it has a space instead of cells and claims.
 
     Raises:
         InputError: If it is missing, no TOML, or anything in it is unknown, of a wrong type or
@@ -160,7 +175,7 @@ def read_spec(
         (['beta=1', 'beta=4'], (0,))
     """
     if isinstance(source, Mapping):
-        return _spec(source, setting, many, "comparison")
+        return _spec(source, setting, many, search, "comparison")
     path = Path(source)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -171,16 +186,43 @@ def read_spec(
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"{path} is not TOML: {error}") from None
     try:
-        return _spec(table, setting, many, path.stem)
+        return _spec(table, setting, many, search, path.stem)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
-def _spec(source: Mapping[str, Any], setting: str | None, many: bool, title: str) -> Spec:
+def _spec(
+    source: Mapping[str, Any], setting: str | None, many: bool, search: bool, title: str
+) -> Spec:
     table = _with_setting(source, setting)
     for key in table:
         if key not in _KEYS:
             raise unknown("key", key, _KEYS)
+    base = of_type("[base]", table.get("base", {}), Mapping)
+    grids, listed = _grids(table)
+    space = _space(base, grids, listed) if search else None
+    cells = () if search else _cells(base, grids, listed, many)
+    names = [cell.name for cell in cells]
+    first = names[0] if names else ""
+    reference = of_type("reference", table.get("reference", first), str)
+    if names and reference not in names:
+        raise unknown("reference, which names a cell,", reference, names)
+    claims = () if search else of_type("claims", table.get("claims", []), list)
+    return Spec(
+        title=of_type("title", table.get("title", title), str),
+        cells=cells,
+        seeds=_seeds(table.get("seeds", [0])),
+        scores=tuple(texts("scores", table.get("scores", ["kl", "active_units", "mse"]))),
+        reference=reference,
+        pictures=kinds_of("pictures", table.get("pictures", ["mean"])),
+        evaluation=read_evaluation(of_type("[evaluation]", table.get("evaluation", {}), Mapping)),
+        claims=read_claims(claims, cells),
+        space=space,
+    )
+
+
+def _grids(table: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
+    """Tables of grids and of listed cells."""
     grid = table.get("grid", [])
     grids = [grid] if isinstance(grid, Mapping) else of_type("grid", grid, list)
     listed = of_type("cells", table.get("cells", []), list)
@@ -190,24 +232,22 @@ def _spec(source: Mapping[str, Any], setting: str | None, many: bool, title: str
     for one in grids:
         for name, axis in one.items():
             of_type(f"grid.{name}", axis, list, Mapping)
+    return grids, listed
+
+
+def _cells(
+    base: Mapping[str, Any], grids: list[Any], listed: list[Any], many: bool
+) -> tuple[Cell, ...]:
     count = count_cells(grids, listed)
     if count > MOST and not many:
         raise InputError(f"the spec has {count:,} cells, more than {MOST:,}: --yes runs them all")
-    cells = expand(of_type("[base]", table.get("base", {}), Mapping), grids, listed)
-    names = [cell.name for cell in cells]
-    reference = of_type("reference", table.get("reference", names[0]), str)
-    if reference not in names:
-        raise unknown("reference, which names a cell,", reference, names)
-    return Spec(
-        title=of_type("title", table.get("title", title), str),
-        cells=cells,
-        seeds=_seeds(table.get("seeds", [0])),
-        scores=tuple(texts("scores", table.get("scores", ["kl", "active_units", "mse"]))),
-        reference=reference,
-        pictures=kinds_of("pictures", table.get("pictures", ["mean"])),
-        evaluation=read_evaluation(of_type("[evaluation]", table.get("evaluation", {}), Mapping)),
-        claims=read_claims(of_type("claims", table.get("claims", []), list), cells),
-    )
+    return expand(base, grids, listed)
+
+
+def _space(base: Mapping[str, Any], grids: list[Any], listed: list[Any]) -> Space:
+    if len(grids) != 1 or not grids[0] or listed:
+        raise InputError("a search takes one [grid], not several, and no [[cells]]")
+    return Space(base, grids[0])
 
 
 def _with_setting(source: Mapping[str, Any], setting: str | None) -> dict[str, Any]:

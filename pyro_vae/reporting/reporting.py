@@ -20,7 +20,7 @@ from pyro_vae.reporting.drawing import (
 )
 from pyro_vae.reporting.looks import Looks, Shelf, look
 from pyro_vae.reporting.page import render
-from pyro_vae.reporting.runs import Found, find_runs, read_run
+from pyro_vae.reporting.runs import Found, find_runs, printable, read_run
 from pyro_vae.reporting.scores import has_scores, tables_of
 from pyro_vae.reporting.settings import settings_of, short
 from pyro_vae.training.runs import write_text
@@ -154,7 +154,8 @@ def _page(
     claims, scored = _claims(paths), [run for run in runs if has_scores(run)]
     panels, slides = draw_pictures(runs, looks, place)
     return render(
-        title=", ".join(path.resolve().name for path in paths[:3]) + ("…" if paths[3:] else ""),
+        title=", ".join(printable(path.resolve().name) for path in paths[:3])
+        + ("…" if paths[3:] else ""),
         runs=runs,
         looks=looks,
         beside=beside,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ from pyro_vae.training import History
 from pyro_vae.training.checkpoints import FOLDER
 from pyro_vae.training.runs import CONFIG, METRICS, WEIGHTS, read_config
 
-__all__ = ["Found", "find_runs", "number", "read_run"]
+__all__ = ["Found", "find_runs", "number", "printable", "read_run"]
 
 _MARKS = {CONFIG, WEIGHTS, METRICS, FAILED, RESULT, FOLDER}
 """A folder that holds one of these is a run's."""
@@ -75,16 +75,30 @@ def find_runs(paths: Sequence[Path]) -> list[tuple[str, Path]]:
         if not folders:
             raise InputError(f"{path} holds no run: give a run's folder, or one with runs in it")
         for folder in folders:
-            own = "" if folder == path else folder.relative_to(path).as_posix()
-            whole = path.resolve().name
+            own = "" if folder == path else printable(folder.relative_to(path).as_posix())
+            whole = printable(path.resolve().name)
             several = f"{whole}/{own}" if own else whole
             found.setdefault(folder.resolve(), own if own and len(paths) == 1 else several)
     names = list(found.values())
     named = [
-        (name if names.count(name) == 1 else folder.as_posix(), folder)
+        (name if names.count(name) == 1 else _tail(folder, found), folder)
         for folder, name in found.items()
     ]
     return sorted(named, key=lambda pair: _natural(pair[0]))
+
+
+def printable(name: str) -> str:
+    """A file's name as text that can be written, also if its bytes are no UTF-8."""
+    return name.encode("utf-8", "surrogateescape").decode("utf-8", "backslashreplace")
+
+
+def _tail(folder: Path, others: Iterable[Path]) -> str:
+    """The end of a folder's path that no other's ends with."""
+    parts = folder.parts
+    for count in range(2, len(parts)):
+        if not any(path != folder and path.parts[-count:] == parts[-count:] for path in others):
+            return printable("/".join(parts[-count:]))
+    return printable(folder.as_posix())
 
 
 def _below(path: Path) -> Iterator[Path]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from PIL import Image
 
 import pyro_vae as pv
 from pyro_vae.reporting.looks import Shelf, look
-from pyro_vae.reporting.runs import Found, find_runs, number, read_run
+from pyro_vae.reporting.runs import Found, find_runs, number, printable, read_run
 from pyro_vae.reporting.settings import settings_of
 from pyro_vae.reporting.strips import strip, write_sheet
 from tests.reporting.conftest import HEALTHY, Reported, add_run
@@ -196,3 +197,17 @@ def test_a_whole_calibration_is_taken_as_it_is(reported: Reported, tmp_path: Pat
     assert looks is not None
     assert looks.calibration is not None
     assert looks.calibration["pit_distance"] == 0.123
+
+
+def test_runs_of_one_name_are_told_apart_by_the_folders_above(tmp_path: Path) -> None:
+    places = ["one/x/run", "two/x/run", "two/y/run"]
+    for place in places:
+        (tmp_path / place / "checkpoints").mkdir(parents=True)
+        (tmp_path / place / "config.json").write_text("{}")
+    names = [name for name, _ in find_runs([tmp_path / place for place in places])]
+    assert names == ["one/x/run", "two/x/run", "y/run"]
+
+
+def test_a_name_that_is_no_utf_8_can_be_written() -> None:
+    assert printable(os.fsdecode(b"a/\xff")) == "a/\\xff"
+    assert printable("a/β 😀") == "a/β 😀"

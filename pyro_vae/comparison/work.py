@@ -1,0 +1,189 @@
+"""Work: what of a spec is left to do, and the doing of it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import torch
+
+from pyro_vae import measures
+from pyro_vae.comparison.cells import Cell
+from pyro_vae.comparison.cluster import Cluster
+from pyro_vae.comparison.engines import Engine, Here, Job, Processes
+from pyro_vae.comparison.results import Row, row_of
+from pyro_vae.comparison.runs import (
+    FAILED,
+    RESULT,
+    Run,
+    claim,
+    find_results,
+    plan,
+    read_json,
+)
+from pyro_vae.comparison.spec import Spec
+from pyro_vae.comparison.sweep import Progress, Tally, sweep
+from pyro_vae.errors import InputError
+from pyro_vae.evaluation.classifier import classifier_for
+
+__all__ = ["Work", "load_all"]
+
+
+class Work:
+    """Carries specs out into one folder; as a context it keeps its engine from one to the next.
+
+    The caller's generators are left alone.
+
+    Args:
+        out: Folder of the comparison.
+        runs: How many there will be.
+        workers: Runs at a time; None for one, or with Ray for as many as there is room for.
+        threads: Of each run.
+        ray: None, ``auto`` or an address.
+        overwrite: Whether runs of other options may be overwritten.
+        retry: Whether runs that failed before are tried again.
+        progress: Who is told.
+
+    Raises:
+        InputError: If a number is out of range, the folder is a file, or Ray not to be had.
+    """
+
+    def __init__(
+        self,
+        out: str | Path,
+        runs: int,
+        workers: int | None,
+        threads: int,
+        ray: str | None,
+        overwrite: bool,
+        retry: bool,
+        progress: Progress | None,
+    ) -> None:
+        for name, value in (("workers", workers), ("threads", threads)):
+            if value is not None and value < 1:
+                raise InputError(f"{name} must be a positive integer, got {value}")
+        self.folder = Path(out)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise InputError(f"{self.folder} is a file, not a folder for a comparison")
+        self.overwrite, self.retry, self.progress = overwrite, retry, progress
+        self.tally = Tally(runs)
+        self.engine: Engine
+        if ray is not None:
+            self.engine = Cluster(ray, workers, threads, self.folder)
+        elif workers in (None, 1):
+            self.engine = Here(threads)
+        else:
+            self.engine = Processes(workers, threads)
+
+    def __enter__(self) -> Self:
+        self.stack = ExitStack()
+        self.stack.enter_context(measures.fixed_noise(0, torch.device("cpu")))
+        self.begun = self.claimed = False
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.stack.__exit__(kind, error, trace)
+
+    def rows(self, spec: Spec) -> tuple[Row, ...]:
+        """Carry out what is left of a spec.
+
+        Args:
+            spec: The spec.
+
+        Returns:
+            What became of each of its runs.
+
+        Raises:
+            InputError: If a folder holds a finished run of other options, data are not at hand, or
+                the engine is not to be had.
+        """
+        runs = list(plan(spec, self.folder))
+        jobs, _ = self._jobs(runs)  # so that all is refused before anything is written
+        load_all(spec.cells, spec.evaluation.samples)
+        self._begin(bool(jobs))
+        jobs, places = self._jobs(runs)
+        self.tally.found += len(runs) - len(jobs)
+        sweep(jobs, self.tally, self.engine, self.progress)
+        return tuple(row_of(cell, run, places[run.folder]) for cell, run in runs)
+
+    def _begin(self, needed: bool) -> None:
+        """Start the engine if it is needed, and claim the folder, which is freed after it."""
+        with ExitStack() as new:
+            if needed and not self.begun:
+                new.enter_context(self.engine)
+                self.begun = True
+            if not self.claimed:
+                self.stack.enter_context(claim(self.folder))
+                self.claimed = True
+            self.stack.push(new.pop_all())
+
+    def _jobs(self, runs: Sequence[tuple[Cell, Run]]) -> tuple[list[Job], dict[Path, Path]]:
+        """What is left to do, and where each run's result lies or will."""
+        there = find_results(self.folder)
+        jobs: list[Job] = []
+        places: dict[Path, Path] = {}
+        doing: dict[str, Path] = {}
+        for _, run in runs:
+            mark = run.recipe.fingerprint
+            place = doing.get(mark) or there.get(mark)
+            places[run.folder] = place or run.folder
+            if mark in doing:
+                continue  # another cell's run is the same one
+            doing[mark] = places[run.folder]
+            if place is not None:
+                result = read_json(place / RESULT) or {}
+                if result.get("evaluation") != run.evaluation.to_dict():
+                    jobs.append(Job(_at(run, place), mark, trained=True))
+                continue
+            failed = read_json(run.folder / FAILED)
+            again = failed is None or failed.get("fingerprint") != mark or self.retry
+            if again:
+                _check_free(run, mark, self.overwrite)
+                jobs.append(Job(run, mark))
+        return jobs, places
+
+
+def _at(run: Run, folder: Path) -> Run:
+    return Run(run.cell, run.seed, run.recipe, folder, run.evaluation)
+
+
+def _check_free(run: Run, mark: str, overwrite: bool) -> None:
+    before = read_json(run.folder / RESULT)
+    if before is None or overwrite:
+        return
+    ours, theirs = run.recipe.options, before.get("options", {})
+    differ = [name for name in ours if ours[name] != theirs.get(name)]
+    said = ", ".join(f"{name} {theirs.get(name)!r}, now {ours[name]!r}" for name in differ[:3])
+    raise InputError(
+        f"{run.folder} holds a run of other options ({said or 'its data file has changed'}): "
+        "give another folder, or --overwrite"
+    )
+
+
+def load_all(cells: Sequence[Cell], samples: bool) -> None:
+    """Make sure that all data are at hand, and what samples are scored by.
+
+    Args:
+        cells: Of which the data are.
+        samples: Whether samples will be scored.
+
+    Raises:
+        InputError: If they are not.
+    """
+    seen = set()
+    for cell in cells:
+        recipe = cell.recipe
+        where = (recipe.data, recipe.data_root, recipe.images)
+        if where not in seen:
+            seen.add(where)
+            data = recipe.load()
+            if samples:
+                classifier_for(data)

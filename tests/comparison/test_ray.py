@@ -1,0 +1,224 @@
+"""Ray as an engine: the same runs bit for bit, through lost workers and lost nodes."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pyro_vae as pv
+from pyro_vae.comparison.cluster import carry_out_there
+from pyro_vae.comparison.engines import Job
+from pyro_vae.comparison.runs import plan
+from pyro_vae.comparison.spec import read_spec
+
+ray = pytest.importorskip("ray", reason="Ray, of the extra `ray`, is not installed")
+# Ray leaves the pipes and sockets of processes that it has ended to the garbage collector.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),
+    pytest.mark.filterwarnings("ignore:subprocess .* is still running:ResourceWarning"),
+]
+PROC = Path("/proc")
+SPEC: dict[str, Any] = {
+    "seeds": [0, 1],
+    "base": {"hidden": 16, "images": 64, "epochs": 20, "batch-size": 8, "latent-dim": 2},
+    "grid": {"beta": [1, 4]},
+    "evaluation": {"parts": []},
+}
+RUNS = 4
+
+
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The sweep by the local engine."""
+    out = tmp_path_factory.mktemp("here") / "out"
+    pv.compare(SPEC, out)
+    return out
+
+
+@pytest.fixture(scope="module")
+def cluster() -> Iterator[Any]:
+    """A cluster on this machine: two nodes of a CPU each, and of a GPU for all that Ray knows.
+
+    Its first node carries nothing out.
+    """
+    from ray.cluster_utils import Cluster
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
+        # On a busy machine a node may not answer for long, and is not lost.
+        patient = {"health_check_failure_threshold": 100}
+        head = {"num_cpus": 0, "include_dashboard": False, "_system_config": patient}
+        found = Cluster(initialize_head=True, head_node_args=head)
+        for _ in range(2):
+            found.add_node(num_cpus=1, num_gpus=1)
+        yield found
+        found.shutdown()
+
+
+def _weights(out: Path) -> dict[str, bytes]:
+    return {p.relative_to(out).as_posix(): p.read_bytes() for p in out.rglob("model.safetensors")}
+
+
+def _in_the_middle(out: Path, do: Callable[[], object]) -> threading.Thread:
+    """Do something once a run is finished and two more have begun to train."""
+
+    def watch() -> None:
+        while True:
+            finished = {path.parent for path in out.glob("*/seed-*/result.json")}
+            begun = {path.parent for path in out.glob("*/seed-*/metrics.jsonl")} - finished
+            if finished and len(begun) == 2:
+                break
+            time.sleep(0.005)
+        do()
+
+    thread = threading.Thread(target=watch, daemon=True)
+    thread.start()
+    return thread
+
+
+def _tasks_of_ours() -> list[int]:
+    """Processes that carry out a run and descend from this one."""
+    found = []
+    for folder in PROC.glob("[0-9]*"):
+        try:
+            title = (folder / "cmdline").read_bytes()
+            if title.startswith(b"ray::carry_out_there") and os.getpid() in _ancestors(folder):
+                found.append(int(folder.name))
+        except OSError:
+            continue  # it has ended
+    return found
+
+
+def _ancestors(folder: Path) -> Iterator[int]:
+    while folder.name != "0":
+        parent = (folder / "stat").read_text().rpartition(")")[2].split()[1]
+        folder = PROC / parent
+        yield int(parent)
+
+
+@pytest.mark.skipif(not PROC.is_dir(), reason="workers are looked for in /proc")
+def test_a_killed_worker_loses_no_cell(cluster: Any, here: Path, tmp_path: Path) -> None:
+    out, told = tmp_path / "out", list[str]()
+    killed: list[int] = []
+    left: list[dict[str, float]] = []
+
+    def kill() -> None:
+        left.append(ray.available_resources())
+        killed.append(_tasks_of_ours()[0])
+        os.kill(killed[0], signal.SIGKILL)
+
+    thread = _in_the_middle(out, kill)
+    found = pv.compare(
+        SPEC, out, ray=cluster.address, progress=lambda _, message: told.append(message or "")
+    )
+    assert not thread.is_alive()
+    assert len(killed) == 1
+    assert left[0].keys() & {"CPU", "GPU"} == set()  # each of two runs has a CPU and a GPU
+    ended = [f"{row.cell} seed {row.seed}" for row in found.rows]
+    assert sorted(filter(None, told)) == sorted(ended)
+    assert [row.fault for row in found.rows] == [None] * RUNS
+    assert _weights(out) == _weights(here)
+    assert not list(out.glob(".ray-*"))
+
+
+def test_a_run_that_no_node_can_carry_out_is_refused(cluster: Any, tmp_path: Path) -> None:
+    with pytest.raises(pv.InputError, match="no node has 2 CPUs and a GPU, which beta=1 seed 0"):
+        pv.compare(SPEC, tmp_path / "out", ray=cluster.address, threads=2)
+
+
+def test_a_node_taken_away_loses_no_cell(cluster: Any, here: Path, tmp_path: Path) -> None:
+    # Each node has a CPU for one of the two runs under way, so one of them is lost.
+    out = tmp_path / "out"
+    first, second = cluster.worker_nodes
+    thread = _in_the_middle(out, lambda: cluster.remove_node(first, allow_graceful=False))
+    found = pv.compare(SPEC, out, ray=cluster.address)
+    assert not thread.is_alive()
+    assert cluster.worker_nodes == {second}
+    assert [row.fault for row in found.rows] == [None] * RUNS
+    assert _weights(out) == _weights(here)
+
+
+def test_auto_is_a_ray_of_its_own_and_leaves_the_process_as_it_was(
+    cli: Callable[..., Any],
+    here: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "127.0.0.1:1")
+    before, handler = dict(os.environ), signal.getsignal(signal.SIGTERM)
+    toml = "seeds = [0, 1]\ngrid = { beta = [1, 4] }\nevaluation = { parts = [] }\n[base]\n"
+    toml += "".join(f"{name} = {value}\n" for name, value in SPEC["base"].items())
+    (tmp_path / "spec.toml").write_text(toml)
+    result = cli("compare", "spec.toml", "--ray", "auto", "--out", "out")
+    assert result.exit_code == 0, result.output
+    lines = [line for line in result.stderr.splitlines() if line]
+    assert [line.split("/")[0].strip() for line in lines[:-1]] == ["1", "2", "3", "4"]
+    assert lines[-1] == "results: out"
+    assert capfd.readouterr() == ("", "")
+    assert _weights(tmp_path / "out") == _weights(here)
+    assert (dict(os.environ), signal.getsignal(signal.SIGTERM)) == (before, handler)
+    assert not ray.is_initialized()
+
+
+@pytest.fixture
+def silent() -> Iterator[int]:
+    """A port that takes connections and says nothing."""
+    with socket.socket() as there:
+        there.bind(("127.0.0.1", 0))
+        there.listen()
+        yield there.getsockname()[1]
+
+
+@pytest.fixture
+def closed() -> int:
+    """A port that takes no connections."""
+    with socket.socket() as there:
+        there.bind(("127.0.0.1", 0))
+        return int(there.getsockname()[1])
+
+
+@pytest.mark.parametrize("kind", ["silent", "closed"])
+def test_an_address_without_ray_is_refused_in_time(
+    mistake: Callable[..., str], tmp_path: Path, request: pytest.FixtureRequest, kind: str
+) -> None:
+    address = f"127.0.0.1:{request.getfixturevalue(kind)}"
+    (tmp_path / "spec.toml").write_text("[grid]\nbeta = [1]")
+    began = time.monotonic()
+    said = mistake("compare", "spec.toml", "--ray", address)
+    assert time.monotonic() - began < 15
+    assert said == f"Error: --ray {address}: no Ray answers there\n"
+
+
+@pytest.mark.parametrize("address", ["", "ray", "10.0.0.1", "ray://10.0.0.1:10001", "host:port"])
+def test_what_is_no_address_is_refused(
+    mistake: Callable[..., str], tmp_path: Path, address: str
+) -> None:
+    (tmp_path / "spec.toml").write_text("[grid]\nbeta = [1]")
+    said = mistake("compare", "spec.toml", "--ray", address)
+    assert f"--ray must be auto or HOST:PORT, got {address!r}" in said
+
+
+def test_without_ray_its_extra_is_named(
+    mistake: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "ray", None)
+    (tmp_path / "spec.toml").write_text("[grid]\nbeta = [1]")
+    assert "pip install 'pyro_vae[ray]'" in mistake("compare", "spec.toml", "--ray", "auto")
+
+
+def test_a_node_that_does_not_see_the_folder_says_so(tmp_path: Path) -> None:
+    (_, run), *_ = plan(read_spec(SPEC), tmp_path / "out")
+    job = Job(run, run.recipe.fingerprint)
+    with pytest.raises(pv.InputError, match=r"does not see .*out: .* all nodes share"):
+        carry_out_there(job, 1, str(tmp_path), tmp_path / "out" / ".ray-sign")
+    assert not (tmp_path / "out").exists()
