@@ -97,7 +97,7 @@ class Cluster:
             object_store_memory=100 * 2**20,  # nothing but names of files goes through it
             _temp_dir=folder,
             # A machine that computes on all its CPUs answers late, and is no lost node.
-            _system_config={"task_oom_retries": _RETRIES, "health_check_failure_threshold": 60},
+            _system_config={"task_oom_retries": _RETRIES, "health_check_timeout_ms": 600_000},
         )
 
     def _join(self, stack: ExitStack) -> None:

@@ -29,9 +29,8 @@ def compiled(program: Program, settings: Settings, steps: int) -> Compiled | Non
         InputError: If the settings ask for what cannot be.
     """
     several, half = ranks.count() > 1, settings.precision == "float16"
-    if settings.compile == "on" and (several or half):
-        what = "several processes" if several else "float16"
-        raise InputError(f"compile on does not go with {what}: leave it out, or give compile off")
+    if settings.compile == "on" and several:
+        raise InputError("compile on does not go with several processes: leave it out")
     parameters = [p for p in program.parameters() if p.requires_grad]
     pays = steps >= STEPS_PER_TENSOR * len(parameters) and parameters[0].device.type != "mps"
     if settings.compile == "on" or (settings.compile == "auto" and pays and not (several or half)):

@@ -123,6 +123,8 @@ def fit(
     # Averages are copies of the model: it must have all its parts by now.
     course = Course(State(vae, settings, len(train)), history)
     if saved is None:
+        if course.state.compiled is not None:
+            history.notes.append("steps are compiled: the first take seconds, or minutes")
         for message in [warning, *course.state.warnings()]:
             _warn(message, history, progress)
         if keeper.folder is not None:

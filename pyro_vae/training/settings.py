@@ -136,6 +136,8 @@ class Settings:
         for name in self.augment:
             if name not in augment.TABLE:
                 raise unknown("augmentation", name, augment.TABLE)
+        if self.compile == "on" and self.precision == "float16":
+            raise InputError("compile on does not go with float16: leave it out")
         self.schedule()
         self.objective()
         self.controller()

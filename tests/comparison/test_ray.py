@@ -54,8 +54,8 @@ def cluster() -> Iterator[Any]:
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-        # On a busy machine a node may not answer for long, and is not lost.
-        patient = {"health_check_failure_threshold": 100}
+        # A node that is gone is noticed soon, one that answers late on a busy machine is not lost.
+        patient = {"health_check_period_ms": 500, "health_check_timeout_ms": 120_000}
         head = {"num_cpus": 0, "include_dashboard": False, "_system_config": patient}
         found = Cluster(initialize_head=True, head_node_args=head)
         for _ in range(2):
