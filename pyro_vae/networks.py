@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -26,6 +26,8 @@ class Sizes(NamedTuple):
         grid_numbers: Raw numbers per image from the decoder that belong to the grid of sites.
         image_numbers: Raw numbers for the whole image, after those.
         site_event: Event of the observation inside a site; () where sites are single numbers.
+        covariates: C, numbers known of each image; where there are any, both networks are called
+            with them as a second argument, (N, C).
     """
 
     data_shape: tuple[int, ...]
@@ -34,6 +36,7 @@ class Sizes(NamedTuple):
     grid_numbers: int
     image_numbers: int
     site_event: tuple[int, ...] = ()
+    covariates: int = 0
 
 
 Networks = Callable[[Sizes], tuple[nn.Module, nn.Module]]
@@ -78,9 +81,13 @@ class MLP:
         """
         _positive(hidden=self.hidden, depth=self.depth)
         data = math.prod(sizes.data_shape)
-        encoder = nn.Sequential(nn.Flatten(), *self._layers(data, sizes.posterior_numbers))
         numbers = sizes.grid_numbers + sizes.image_numbers
-        return encoder, nn.Sequential(*self._layers(sizes.latent_dim, numbers))
+        c = sizes.covariates
+        encoder = [nn.Flatten(), *self._layers(data + c, sizes.posterior_numbers)]
+        decoder = [*self._layers(sizes.latent_dim + c, numbers)]
+        if c:
+            return _Informed(*encoder), _Informed(*decoder)
+        return nn.Sequential(*encoder), nn.Sequential(*decoder)
 
     def _layers(self, width: int, out: int) -> Iterable[nn.Module]:
         for _ in range(self.depth):
@@ -132,17 +139,33 @@ class Conv:
             steps.append(tuple((side + 1) // 2 for side in steps[-1]))  # type: ignore[arg-type]
         channels = [c] + [min(32 * 2**i, 64) for i in range(self.depth)]
         features = channels[-1] * math.prod(steps[-1])
-        return (
-            self._encoder(channels, features, sizes.posterior_numbers),
-            _ConvDecoder(self, sizes, channels, steps, features),
+        encoder = self._encoder(
+            [c + sizes.covariates, *channels[1:]], features, sizes.posterior_numbers
         )
+        decoder = _ConvDecoder(self, sizes, channels, steps, features)
+        return (_InformedConv(*encoder) if sizes.covariates else nn.Sequential(*encoder)), decoder
 
-    def _encoder(self, channels: list[int], features: int, out: int) -> nn.Module:
+    def _encoder(self, channels: list[int], features: int, out: int) -> list[nn.Module]:
         layers: list[nn.Module] = []
         for width, wider in itertools.pairwise(channels):
             layers += [nn.Conv2d(width, wider, 3, stride=2, padding=1), nn.ReLU()]
         layers += [nn.Flatten(), nn.Linear(features, self.hidden), nn.ReLU()]
-        return nn.Sequential(*layers, *_dropout(self.dropout), nn.Linear(self.hidden, out))
+        return [*layers, *_dropout(self.dropout), nn.Linear(self.hidden, out)]
+
+
+class _Informed(nn.Sequential):
+    """Layers that are given covariates beside the flat input."""
+
+    def forward(self, x: Tensor, covariates: Tensor) -> Tensor:
+        return cast(Tensor, super().forward(torch.cat([x.flatten(1), covariates], 1)))
+
+
+class _InformedConv(nn.Sequential):
+    """Layers that are given covariates as constant channels."""
+
+    def forward(self, x: Tensor, covariates: Tensor) -> Tensor:
+        planes = covariates[:, :, None, None].expand(-1, -1, *x.shape[2:])
+        return cast(Tensor, super().forward(torch.cat([x, planes], 1)))
 
 
 class _ConvDecoder(nn.Module):
@@ -159,7 +182,7 @@ class _ConvDecoder(nn.Module):
         super().__init__()
         height, width = steps[0]
         self.dense = nn.Sequential(
-            nn.Linear(sizes.latent_dim, net.hidden),
+            nn.Linear(sizes.latent_dim + sizes.covariates, net.hidden),
             nn.ReLU(),
             *_dropout(net.dropout),
             nn.Linear(net.hidden, features),
@@ -174,7 +197,8 @@ class _ConvDecoder(nn.Module):
         self.grid = _transposed(channels[1], grid_channels, steps[0]) if grid_channels else None
         self.image = nn.Linear(channels[1], sizes.image_numbers) if sizes.image_numbers else None
 
-    def forward(self, z: Tensor) -> Tensor:
+    def forward(self, z: Tensor, covariates: Tensor | None = None) -> Tensor:
+        z = z if covariates is None else torch.cat([z, covariates], 1)
         features = self.up(self.dense(z))
         parts = []
         if self.grid is not None:
@@ -230,25 +254,35 @@ def spec(net: object) -> dict[str, Any] | None:
 
 
 def through(
-    network: nn.Module, x: Tensor, event_dims: int, arithmetic: torch.dtype | None = None
+    network: nn.Module,
+    x: Tensor,
+    event_dims: int,
+    arithmetic: torch.dtype | None = None,
+    covariates: Tensor | None = None,
 ) -> Tensor:
     """Apply a network that takes one batch dimension to x with any number of them.
 
     Args:
-        network: Takes (N, *event).
+        network: Takes (N, *event), and (N, C) besides where there are covariates.
         x: (..., *event).
         event_dims: Number of the event's dimensions.
         arithmetic: What it computes in, by ``torch.autocast``; None for its weights' dtype.
+        covariates: (..., C), or None; leading dimensions broadcast against x's.
 
     Returns:
         (..., numbers), in float32 or wider.
     """
-    lead = x.shape[: x.dim() - event_dims]
-    flat = x.reshape(-1, *x.shape[x.dim() - event_dims :])
+    lead, event = x.shape[: x.dim() - event_dims], x.shape[x.dim() - event_dims :]
+    further: tuple[Tensor, ...] = ()
+    if covariates is not None:
+        lead = torch.broadcast_shapes(lead, covariates.shape[:-1])
+        x = x.expand(*lead, *event)
+        further = (covariates.to(x.dtype).expand(*lead, -1).reshape(-1, covariates.shape[-1]),)
+    flat = x.reshape(-1, *event)
     if arithmetic is None:
-        raw: Tensor = network(flat)
+        raw: Tensor = network(flat, *further)
     else:
         with torch.autocast(x.device.type, arithmetic):
-            raw = network(flat)
+            raw = network(flat, *further)
         raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
     return raw.reshape(*lead, -1) if flat.shape[0] else raw.reshape(*lead, *raw.shape[1:])

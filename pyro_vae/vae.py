@@ -2,69 +2,25 @@
 
 from __future__ import annotations
 
-import itertools
-import math
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable
 from typing import Any, cast
 
 import pyro
-import pyro.distributions as dist
 import torch
-from pyro import poutine
 from torch import Tensor, nn
 
-from pyro_vae import networks, observations
+from pyro_vae import networks, observations, posteriors, priors
 from pyro_vae.data import levels as data_levels
 from pyro_vae.errors import InputError, unknown
-from pyro_vae.heads import Head, Param
+from pyro_vae.heads import Head
+from pyro_vae.latent_model import LatentModel, local_params, masked
 
-__all__ = ["KINDS", "POSTERIOR", "VAE", "local_params"]
+__all__ = ["KINDS", "VAE", "local_params"]
 
 KINDS = ("mean", "sample", "mode", "parameter")
-POSTERIOR = Head.of(dist.Normal, loc=Param(link="identity"), scale=Param(floor=1e-4))
-"""q(z|x): a diagonal normal."""
-
-_numbers = itertools.count(2)
-_taken: set[str] = set()
-_registers: ContextVar[bool] = ContextVar("registers", default=True)
 
 
-@contextmanager
-def local_params() -> Iterator[None]:
-    """A context in which a VAE's programs leave its parameters out of Pyro's parameter store.
-
-    They have to be there for an optimiser of Pyro's only, and telling it costs a tenth of a step.
-    """
-    token = _registers.set(False)
-    try:
-        yield
-    finally:
-        _registers.reset(token)
-
-
-def _unique(name: str) -> str:
-    """A name that no other VAE of this process has: Pyro's parameter store goes by names."""
-    fresh = name
-    while fresh in _taken:
-        fresh = f"{name}_{next(_numbers)}"
-    _taken.add(fresh)
-    return fresh
-
-
-def _scaled(beta: float | Tensor) -> AbstractContextManager[Any]:
-    """Scale the log-probabilities inside by β."""
-    if isinstance(beta, Tensor):
-        return cast("AbstractContextManager[Any]", poutine.scale(scale=beta))
-    if not (math.isfinite(beta) and beta >= 0):
-        raise InputError(f"beta must be finite and not negative, got {beta}")
-    # poutine.scale refuses 0.
-    handler = poutine.mask(mask=False) if beta == 0 else poutine.scale(scale=beta)
-    return cast("AbstractContextManager[Any]", handler)
-
-
-class VAE(nn.Module):
+class VAE(LatentModel):
     r"""A variational autoencoder (Kingma & Welling 2014) as a Pyro model/guide pair.
 
     .. math:: p(x, z) = p(z)\,p(x|z),\qquad
@@ -79,9 +35,17 @@ class VAE(nn.Module):
         obs: A stock observation's name, a :class:`~pyro_vae.heads.Head`, or a function raw →
             distribution with an attribute ``num_raw``.
         net: ``"mlp"``, ``"conv"``, a pair (encoder, decoder) of modules, or a function that makes
-            one from :class:`~pyro_vae.networks.Sizes`. The encoder maps x to (N, 2 × latent_dim);
-            the decoder maps z to anything that flattens to (N, numbers of the head).
+            one from :class:`~pyro_vae.networks.Sizes`. The encoder maps x to (N, numbers of the
+            posterior), 2 × latent_dim for a diagonal normal; the decoder maps z to anything that
+            flattens to (N, numbers of the head). With covariates both take them as well.
         name: Prefix of its parameters in Pyro's store; by default one that no other VAE has.
+        prior: p(z), a text of :data:`pyro_vae.priors.PRIORS`, as ``"vamp:50"``, or a function
+            (latent_dim, data_shape) → module.
+        posterior: q(z|x), a text of :data:`pyro_vae.posteriors.POSTERIORS`, as ``"iaf"``, or a
+            function latent_dim → module.
+        covariates: C, how many numbers are known of each image that both networks are given, as a
+            label in one-hot form; the VAE is of p(x|c) then (Sohn et al. 2015), and every method
+            takes ``covariates``, (..., N, C).
 
     Attributes:
         obs: The observation's head.
@@ -107,18 +71,18 @@ class VAE(nn.Module):
         obs: str | Head | Callable[[Tensor], Any] = "normal-learned-sigma",
         net: str | networks.Networks | tuple[nn.Module, nn.Module] = "mlp",
         name: str | None = None,
+        prior: str | priors.Prior = "standard-normal",
+        posterior: str | posteriors.Posterior = "diagonal",
+        covariates: int = 0,
     ) -> None:
-        super().__init__()
         self.data_shape = _checked_shape(data_shape)
-        if not isinstance(latent_dim, int) or latent_dim < 1:
-            raise InputError(f"latent-dim must be a positive integer, got {latent_dim!r}")
-        self.latent_dim = latent_dim
-        self.name = name or _unique("vae")
-        _taken.add(self.name)
+        super().__init__(self.data_shape, latent_dim, prior, posterior, name)
         self.obs = _as_head(obs)
         self.arithmetic: torch.dtype | None = None
         self.net = networks.spec(net)
-        self.posterior = POSTERIOR.build((latent_dim,))
+        self.covariates = _checked_count(covariates)
+        if covariates and self.prior_encodes:
+            raise InputError("a prior made of posteriors cannot be had with covariates")
         self.likelihood = self.obs.build(self.data_shape)
         sizes = networks.Sizes(
             self.data_shape,
@@ -127,23 +91,23 @@ class VAE(nn.Module):
             self.likelihood.grid_numbers,
             self.likelihood.image_numbers,
             self.likelihood.site_event,
+            covariates,
         )
         self.encoder, self.decoder = networks.make(net, sizes)
-        self._zero: Tensor
-        self.register_buffer("_zero", torch.zeros(()), persistent=False)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        # Both copy.deepcopy and pickle come through here: a copy that kept the name would share
-        # the original's parameters in Pyro's store.
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self.name = _unique(self.name)
 
     @property
     def levels(self) -> data_levels.Levels:
         """How 8-bit data reach the observation."""
         return data_levels.get(self.obs.levels)
 
-    def model(self, x: Tensor | None = None, beta: float | Tensor = 1.0, size: int = 1) -> Tensor:
+    def model(
+        self,
+        x: Tensor | None = None,
+        beta: float | Tensor = 1.0,
+        size: int = 1,
+        covariates: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         """The generative model p(z) p(x|z), as a Pyro program.
 
         Args:
@@ -151,71 +115,124 @@ class VAE(nn.Module):
                 None draws them.
             beta: Scale of the latent site's log-probability; give model and guide the same.
             size: Number of images where x is None.
+            covariates: (..., N, C), where the VAE has any.
+            mask: True where x is observed, (N, *data_shape); other entries are not scored, and
+                may be anything. Give model and guide the same.
 
         Returns:
             The observed or drawn images.
 
         Raises:
-            InputError: If β is negative, x has another shape, or another module's parameters are
-                in Pyro's store under this VAE's name.
+            InputError: If β is negative, x, covariates or mask have another shape, or another
+                module's parameters are in Pyro's store under this VAE's name.
         """
-        self._register("decoder", self.decoder, self.likelihood)
+        self._register("decoder", {"": self.decoder, "head.": self.likelihood})
+        self._register_prior()
         self.likelihood.check_set()
         if x is not None:
-            x = self.observe(x)
+            x = self._filled(self.observe(x), mask)
             size = x.shape[-len(self.data_shape) - 1]
         with pyro.plate("data", size, dim=-1):
-            with _scaled(beta):
-                z = pyro.sample("latent", self.prior())
-            drawn: Tensor = pyro.sample("obs", self.decode(z, x), obs=x)
+            z = self._latent(self.prior(), beta)
+            likelihood = masked(self.decode(z, x, covariates), mask)
+            drawn: Tensor = pyro.sample("obs", likelihood, obs=x)
         return drawn
 
-    def guide(self, x: Tensor, beta: float | Tensor = 1.0) -> Tensor:
+    def guide(
+        self,
+        x: Tensor,
+        beta: float | Tensor = 1.0,
+        covariates: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
         """The approximate posterior q(z|x), as a Pyro program; arguments as for :meth:`model`.
 
         Returns:
             The latents drawn, (..., N, latent_dim).
         """
-        self._register("encoder", self.encoder)
-        posterior = self.encode(x)
-        with pyro.plate("data", posterior.batch_shape[-1], dim=-1), _scaled(beta):
-            z: Tensor = pyro.sample("latent", posterior)
-        return z
+        self._register_guide()
+        posterior = self.encode(x, covariates, mask)
+        with pyro.plate("data", posterior.batch_shape[-1], dim=-1):
+            return self._latent(posterior, beta)
 
-    def prior(self) -> Any:
-        """p(z): batch_shape (), event_shape (latent_dim,)."""
-        zeros = self._zero.expand(self.latent_dim)
-        return dist.Normal(zeros, torch.ones_like(zeros)).to_event(1)
-
-    def encode(self, x: Tensor) -> Any:
+    def encode(
+        self, x: Tensor, covariates: Tensor | None = None, mask: Tensor | None = None
+    ) -> Any:
         """q(z|x).
 
         Args:
             x: Images (..., N, *data_shape): 8-bit levels (uint8, seen at their midpoints) or
                 floats in the observation's unit.
+            covariates: (..., N, C), where the VAE has any.
+            mask: True where x is observed, (N, *data_shape); elsewhere the encoder sees 0.
 
         Returns:
             A distribution of batch_shape (..., N) and event_shape (latent_dim,).
         """
+        seen = self._seen(x)
+        if mask is not None:
+            seen = seen.where(self._checked(mask), seen.new_zeros(()))
+        return self._posterior_of(seen, covariates)
+
+    def _seen(self, x: Tensor) -> Tensor:
+        """What the encoder sees of images, (..., N, *data_shape)."""
         x = self._checked(x)
         if x.dtype == torch.uint8:
             x = self.levels.observe(x, None, self.obs.interval)
-        seen = self.levels.seen(x, self.obs.interval)
+        return self.levels.seen(x, self.obs.interval)
+
+    def _posterior_of(self, seen: Tensor, covariates: Tensor | None = None) -> Any:
+        given = self._given(covariates)
         return self.posterior(
-            networks.through(self.encoder, seen, len(self.data_shape), self.arithmetic)
+            networks.through(self.encoder, seen, len(self.data_shape), self.arithmetic, given)
         )
 
-    def decode(self, z: Tensor, x: Tensor | None = None) -> Any:
+    @torch.no_grad()
+    def code(
+        self, x: Tensor, covariates: Tensor | None = None, mask: Tensor | None = None
+    ) -> Tensor:
+        """The point of latent space that stands for an image; arguments as for :meth:`encode`.
+
+        Returns:
+            The mean of q(z|x), or, where a flow has none in closed form, its base's mean pushed
+            through the flow: (..., N, latent_dim).
+        """
+        return posteriors.code_of(self.encode(x, covariates, mask))
+
+    def decode(self, z: Tensor, x: Tensor | None = None, covariates: Tensor | None = None) -> Any:
         """p(x|z).
 
         Args:
             z: Latents (..., latent_dim).
             x: What it will score, where a scale is the residual of that.
+            covariates: (..., C), where the VAE has any; leading dimensions broadcast.
 
         Returns:
             A distribution of batch_shape (...) and event_shape data_shape.
         """
-        return self.likelihood(networks.through(self.decoder, z, 1, self.arithmetic), x)
+        given = self._given(covariates)
+        return self.likelihood(networks.through(self.decoder, z, 1, self.arithmetic, given), x)
+
+    def _given(self, covariates: Tensor | None) -> Tensor | None:
+        """Covariates of the right number, for a VAE that has any."""
+        if covariates is None and not self.covariates:
+            return None
+        if covariates is None or covariates.shape[-1:] != (self.covariates,):
+            given = "none" if covariates is None else f"shape {tuple(covariates.shape)}"
+            raise InputError(
+                f"this VAE has {self.covariates} covariates, to be given in shape "
+                f"(..., {self.covariates}); got {given}"
+            )
+        return covariates
+
+    def _filled(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """x with something of the observation's support where nothing was observed."""
+        if mask is None:
+            return x
+        middle = self.levels.observe(
+            torch.full((), 128, dtype=torch.uint8, device=x.device), None, self.obs.interval
+        )
+        return x.where(self._checked(mask), middle.to(x))
 
     def observe(self, x: Tensor) -> Tensor:
         """8-bit levels as the observation takes them, with fresh noise; floats as they are.
@@ -234,11 +251,16 @@ class VAE(nn.Module):
 
     @torch.no_grad()
     def estimate(self, images: Tensor) -> None:
-        """Set the scales that come from the data (``source="data"``) from training images.
+        """Set what comes from the data: scales (``source="data"``), a VampPrior's pseudo-inputs.
 
         Args:
-            images: Levels (uint8) or floats, (N, *data_shape).
+            images: Training images, levels (uint8) or floats, (N, *data_shape).
         """
+        if self.prior_encodes:
+            some = images[torch.randperm(len(images))[:5000].to(images.device)]
+            self.latent_prior.start(self._seen(some))
+        if "data" not in self.likelihood.origins():
+            return
         n, first = 0, torch.zeros(self.data_shape, dtype=torch.float64)
         second = first.clone()
         for part in images.split(1000):
@@ -247,12 +269,20 @@ class VAE(nn.Module):
         self.likelihood.estimate((second / n - (first / n).square()).clamp_min(0).float())
 
     @torch.no_grad()
-    def reconstruct(self, x: Tensor, kind: str = "mean") -> Tensor:
-        """Pictures of p(x|z) at the posterior mean z.
+    def reconstruct(
+        self,
+        x: Tensor,
+        kind: str = "mean",
+        covariates: Tensor | None = None,
+        mask: Tensor | None = None,
+    ) -> Tensor:
+        """Pictures of p(x|z) at the posterior mean z, or what :meth:`code` takes for it.
 
         Args:
             x: Images (N, *data_shape): levels (uint8) or floats.
             kind: ``"mean"``, ``"sample"``, ``"mode"`` or ``"parameter"``.
+            covariates: (N, C), where the VAE has any.
+            mask: True where x is observed, (N, *data_shape).
 
         Returns:
             Shape (N, *data_shape), on [0, 1] for images.
@@ -260,14 +290,31 @@ class VAE(nn.Module):
         Raises:
             InputError: If the observation has no such picture.
         """
-        return self._picture(self.decode(self.encode(x).mean), kind)
+        code = self.code(x, covariates, mask)
+        return self.picture(self.decode(code, covariates=covariates), kind)
 
     @torch.no_grad()
-    def sample(self, size: int = 16, kind: str = "mean") -> Tensor:
+    def sample(
+        self, size: int = 16, kind: str = "mean", covariates: Tensor | None = None
+    ) -> Tensor:
         """Pictures of p(x|z) at z drawn from the prior; arguments as for :meth:`reconstruct`."""
-        return self._picture(self.decode(self.prior().sample((size,))), kind)
+        z = self.prior().sample((size,))
+        return self.picture(self.decode(z, covariates=covariates), kind)
 
-    def _picture(self, likelihood: Any, kind: str) -> Tensor:
+    @torch.no_grad()
+    def picture(self, likelihood: Any, kind: str = "mean") -> Tensor:
+        """The picture of p(x|z), on [0, 1] for images.
+
+        Args:
+            likelihood: What :meth:`decode` returned.
+            kind: ``"mean"``, ``"sample"``, ``"mode"`` or ``"parameter"``.
+
+        Returns:
+            Shape (..., *data_shape).
+
+        Raises:
+            InputError: If the observation has no such picture.
+        """
         if kind not in KINDS:
             raise unknown("kind of picture", kind, KINDS)
         if kind == "parameter" and self.obs.parameter is None:
@@ -296,24 +343,6 @@ class VAE(nn.Module):
             raise InputError(f"images must have shape (N, {wanted}), got {tuple(x.shape)}")
         return x
 
-    def _register(self, part: str, *modules: nn.Module) -> None:
-        """Give Pyro the parameters, as ``pyro.module`` does, but refuse another VAE's."""
-        if not _registers.get():
-            return
-        for module in modules:
-            for key, value in module.named_parameters():
-                if not value.requires_grad:
-                    continue
-                name = f"{self.name}.{part}$$$" + ("" if module is modules[0] else "head.") + key
-                returned = pyro.param(name, value)
-                store = pyro.get_param_store()
-                if returned is not value and name in store and store[name] is returned:
-                    raise InputError(
-                        f"Pyro's parameter store holds another module's parameters under "
-                        f"{self.name!r}, so that these would not be trained: give this VAE "
-                        "another name=, or call pyro.clear_param_store()"
-                    )
-
 
 def _as_head(obs: str | Head | Callable[[Tensor], Any]) -> Head:
     if isinstance(obs, str):
@@ -330,3 +359,9 @@ def _checked_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
     if len(shape) not in (1, 3) or not all(isinstance(s, int) and s > 0 for s in shape):
         raise InputError(f"data-shape must be (C, H, W) or (D,) of positive integers, got {shape}")
     return shape
+
+
+def _checked_count(covariates: int) -> int:
+    if isinstance(covariates, bool) or not isinstance(covariates, int) or covariates < 0:
+        raise InputError(f"covariates must be a number of numbers, 0 or more; got {covariates!r}")
+    return covariates

@@ -11,11 +11,12 @@ import pytest
 ROOT = Path(__file__).parent.parent
 ROOMS = [
     ("errors",),
-    ("distributions", "links"),
+    ("distributions", "links", "specs"),
     ("networks", "data"),
     ("objectives", "schedules", "controllers"),
     ("heads",),
-    ("observations", "testing"),
+    ("observations", "testing", "posteriors", "priors"),
+    ("latent_model",),
     ("vae",),
     ("measures",),
     ("training",),

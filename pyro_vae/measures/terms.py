@@ -11,6 +11,8 @@ from pyro.distributions import Independent
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from pyro_vae.posteriors import code_of
+
 __all__ = ["ACTIVE", "Terms", "active_of_moments", "active_units", "terms_of"]
 
 ACTIVE = 0.01
@@ -25,7 +27,7 @@ class Terms:
         reconstruction: log p(x|z) at the drawn z, averaged over particles, (N,).
         kl: KL(q(z|x) ‖ p(z)), (N,); sampled where there is no closed form.
         kl_per_latent: The same per unit, (N, L), or None where it does not split.
-        mean: Mean of q(z|x), (N, L).
+        mean: Mean of q(z|x), or what :func:`~pyro_vae.posteriors.code_of` takes for it, (N, L).
     """
 
     reconstruction: Tensor
@@ -64,8 +66,8 @@ def terms_of(model_trace: Any, guide_trace: Any) -> Terms:
     latent = guide_trace.nodes["latent"]
     reconstruction = _log_prob(observed)
     per_latent = _kl_per_latent(latent["fn"], prior["fn"])
-    kl = _log_prob(latent) - _log_prob(prior) if per_latent is None else per_latent.sum(-1)
-    mean = latent["fn"].mean
+    kl = _kl(latent, prior) if per_latent is None else per_latent.sum(-1)
+    mean = code_of(latent["fn"])
     return Terms(
         _over_particles(reconstruction, 1),
         _over_particles(kl, 1),
@@ -85,6 +87,14 @@ def _over_particles(value: Tensor, dims: int) -> Tensor:
     # Without particles nothing new is made here: the traces' own tensors still have a graph.
     lead, value = value.dim() - dims, value.detach()
     return value.mean(tuple(range(lead))) if lead else value
+
+
+def _kl(latent: Any, prior: Any) -> Tensor:
+    """In closed form, else at the drawn z."""
+    try:
+        return kl_divergence(latent["fn"], prior["fn"])
+    except NotImplementedError:
+        return _log_prob(latent) - _log_prob(prior)
 
 
 def _kl_per_latent(q: Any, p: Any) -> Tensor | None:

@@ -76,7 +76,7 @@ def fit(
         **options: Fields of :class:`~pyro_vae.training.settings.Settings`.
 
     Returns:
-        The history: every step's and every epoch's record.
+        The history, with every step's and every epoch's record.
 
     Raises:
         InputError: If an option is out of range or the images do not suit the observation;
@@ -186,8 +186,7 @@ def _ended(
 def _prepare(vae: VAE, train: Tensor, settings: Settings, history: History) -> str | None:
     """Everything that is read off the training images before the first step, and a warning."""
     with measures.fixed_noise(settings.seed, train.device):
-        if "data" in vae.likelihood.origins():
-            vae.estimate(train)
+        vae.estimate(train)
     constant = measures.best_constant(vae, train)
     history.baselines = {
         "best constant prediction": constant.reconstruction,

@@ -1,0 +1,242 @@
+"""Priors p(z): modules that return a distribution of z, trained with the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import softplus
+
+from pyro_vae import specs
+from pyro_vae.errors import InputError
+
+__all__ = [
+    "PRIORS",
+    "DiagonalNormal",
+    "FlowPrior",
+    "MixtureOfNormals",
+    "Prior",
+    "StandardNormal",
+    "VampPrior",
+    "make",
+    "spec",
+]
+
+Encode = Callable[[Tensor], Any]
+"""What the encoder sees, (K, *data_shape) → q(z|x)."""
+
+Prior = Callable[[int, tuple[int, ...]], nn.Module]
+"""(latent_dim, data_shape) → a module whose forward takes :data:`Encode` and returns p(z), of
+batch_shape () and event_shape (latent_dim,). ``uses_encoder = True`` on it says that it calls it."""
+
+_FLOOR = 1e-4
+
+
+@dataclass(frozen=True)
+class StandardNormal:
+    """N(0, I).
+
+    Example:
+        >>> StandardNormal()(3, (8,))(None).mean
+        tensor([0., 0., 0.])
+    """
+
+    def __call__(self, latent_dim: int, data_shape: tuple[int, ...]) -> nn.Module:
+        """The module; it has nothing to learn."""
+        return _Standard(latent_dim)
+
+
+@dataclass(frozen=True)
+class DiagonalNormal:
+    """A normal whose means and standard deviations are learned; it begins at N(0, I)."""
+
+    def __call__(self, latent_dim: int, data_shape: tuple[int, ...]) -> nn.Module:
+        """The module, with 2 L numbers to learn."""
+        return _Diagonal(latent_dim)
+
+
+@dataclass(frozen=True)
+class MixtureOfNormals:
+    """A mixture of diagonal normals with learned weights, means and standard deviations.
+
+    Args:
+        components: K.
+    """
+
+    components: int = 10
+
+    def __call__(self, latent_dim: int, data_shape: tuple[int, ...]) -> nn.Module:
+        """The module, with K (2 L + 1) numbers to learn."""
+        return _Mixture(latent_dim, self.components)
+
+
+@dataclass(frozen=True)
+class VampPrior:
+    r"""A mixture of the posteriors of K learned pseudo-inputs (Tomczak & Welling 2018).
+
+    .. math:: p(z) = \frac1K \sum_k q(z | u_k)
+
+    Pseudo-inputs are what the encoder sees: images on [0, 1]. :func:`~pyro_vae.fit` starts them at
+    K of the training images; else they start at noise.
+
+    Args:
+        components: K.
+    """
+
+    components: int = 50
+
+    def __call__(self, latent_dim: int, data_shape: tuple[int, ...]) -> nn.Module:
+        """The module, with K pseudo-inputs to learn."""
+        return _Vamp(data_shape, self.components)
+
+
+@dataclass(frozen=True)
+class FlowPrior:
+    """A masked autoregressive flow (Papamakarios et al. 2017) on N(0, I), by the package zuko.
+
+    Its density takes one pass through each step's network, drawing L passes.
+
+    Args:
+        steps: Autoregressive transforms.
+        hidden: Width of each step's network.
+    """
+
+    steps: int = 2
+    hidden: int = 64
+
+    def __call__(self, latent_dim: int, data_shape: tuple[int, ...]) -> nn.Module:
+        """The module.
+
+        Raises:
+            InputError: If zuko is not installed, or there is one latent only.
+        """
+        if latent_dim < 2:
+            raise InputError(f"prior flow needs latent-dim of at least 2, got {latent_dim}")
+        return _Flow(latent_dim, self.steps, self.hidden)
+
+
+PRIORS: dict[str, type] = {
+    "standard-normal": StandardNormal,
+    "diagonal-normal": DiagonalNormal,
+    "mixture": MixtureOfNormals,
+    "vamp": VampPrior,
+    "flow": FlowPrior,
+}
+"""Priors by name; ``name:N`` sets the first of an entry's fields."""
+
+
+class _Standard(nn.Module):
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        self.latent_dim = latent_dim
+        self._zero: Tensor
+        self.register_buffer("_zero", torch.zeros(()), persistent=False)
+
+    def forward(self, encode: Encode) -> Any:
+        zeros = self._zero.expand(self.latent_dim)
+        return dist.Normal(zeros, torch.ones_like(zeros)).to_event(1)
+
+
+class _Diagonal(nn.Module):
+    def __init__(self, latent_dim: int) -> None:
+        super().__init__()
+        self.loc = nn.Parameter(torch.zeros(latent_dim))
+        self.raw_scale = nn.Parameter(_raw(torch.ones(latent_dim)))
+
+    def forward(self, encode: Encode) -> Any:
+        return dist.Normal(self.loc, softplus(self.raw_scale) + _FLOOR).to_event(1)
+
+
+class _Mixture(nn.Module):
+    def __init__(self, latent_dim: int, components: int) -> None:
+        super().__init__()
+        shape = (components, latent_dim)
+        self.logits = nn.Parameter(torch.zeros(components))
+        # Apart, else they would all learn the same.
+        self.loc = nn.Parameter(torch.randn(shape))
+        self.raw_scale = nn.Parameter(_raw(torch.ones(shape)))
+
+    def forward(self, encode: Encode) -> Any:
+        scale = softplus(self.raw_scale) + _FLOOR
+        return dist.MixtureSameFamily(
+            dist.Categorical(logits=self.logits), dist.Normal(self.loc, scale).to_event(1)
+        )
+
+
+class _Vamp(nn.Module):
+    uses_encoder = True
+
+    def __init__(self, data_shape: tuple[int, ...], components: int) -> None:
+        super().__init__()
+        self.inputs = nn.Parameter(torch.rand(components, *data_shape))
+
+    def forward(self, encode: Encode) -> Any:
+        posteriors = encode(self.inputs)
+        return dist.MixtureSameFamily(
+            dist.Categorical(logits=self.inputs.new_zeros(len(self.inputs))), posteriors
+        )
+
+    @torch.no_grad()
+    def start(self, seen: Tensor) -> None:
+        """Set the pseudo-inputs to images, drawn at random where there are more.
+
+        Args:
+            seen: What the encoder sees, (N, *data_shape).
+        """
+        order = torch.randperm(len(seen))
+        chosen = order[torch.arange(len(self.inputs)) % len(seen)]
+        self.inputs.copy_(seen[chosen.to(seen.device)])
+
+
+class _Flow(nn.Module):
+    def __init__(self, latent_dim: int, steps: int, hidden: int) -> None:
+        super().__init__()
+        try:
+            import zuko
+        except ImportError:
+            raise InputError("prior flow needs zuko: pip install 'pyro_vae[flows]'") from None
+        self.flow = zuko.flows.MAF(
+            latent_dim, transforms=steps, hidden_features=(hidden,), activation=nn.ELU
+        )
+
+    def forward(self, encode: Encode) -> Any:
+        from pyro.contrib.zuko import ZukoToPyro
+
+        return ZukoToPyro(self.flow())
+
+
+def _raw(scale: Tensor) -> Tensor:
+    """What softplus plus the floor makes this of."""
+    return (scale - _FLOOR).expm1().log()
+
+
+def make(prior: str | Prior, latent_dim: int, data_shape: tuple[int, ...]) -> nn.Module:
+    """The module that ``prior`` names or makes.
+
+    Args:
+        prior: A text of :data:`PRIORS`, or a function of the latents' number and the data's shape.
+        latent_dim: L.
+        data_shape: Of one image.
+
+    Raises:
+        InputError: If the name is unknown, or what is made is no module.
+    """
+    if isinstance(prior, str):
+        prior = specs.read("prior", prior, PRIORS)
+    made: Any = prior(latent_dim, data_shape)
+    if not isinstance(made, nn.Module):
+        raise InputError(
+            "prior must be a name, or a function of (latent_dim, data_shape) that makes a module"
+        )
+    return made
+
+
+def spec(prior: object) -> str | None:
+    """A stock prior as text, or None for the user's own."""
+    if isinstance(prior, str):
+        prior = specs.read("prior", prior, PRIORS)
+    return specs.text_of(prior, PRIORS)

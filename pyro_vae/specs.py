@@ -1,0 +1,52 @@
+"""Small immutable descriptions by name, as ``vamp:50``: a table's classes and one number each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Any
+
+from pyro_vae.errors import InputError, unknown
+
+__all__ = ["forms", "read", "text_of"]
+
+
+def read(what: str, text: str, table: Mapping[str, type]) -> Any:
+    """The description that a text names.
+
+    Args:
+        what: What it is, for messages.
+        text: ``name``, or ``name:N`` for the description's first field.
+        table: Names and their dataclasses.
+
+    Raises:
+        InputError: If the name is unknown (it names the nearest) or N is no positive integer.
+    """
+    name, colon, number = text.strip().partition(":")
+    if name not in table:
+        raise unknown(what, name, forms(table))
+    if not colon:
+        return table[name]()
+    known = fields(table[name])
+    if not known:
+        raise InputError(f"{what} {name} takes no number, got {text!r}")
+    if not (number.isascii() and number.isdigit() and 0 < int(number[:9]) and len(number) < 9):
+        raise InputError(
+            f"{what} {name} takes a positive integer, as in {name}:{known[0].default}; got {text!r}"
+        )
+    return table[name](int(number))
+
+
+def text_of(spec: object, table: Mapping[str, type]) -> str | None:
+    """The text that :func:`read` reads back; None for what is not in the table."""
+    for name, kind in table.items():
+        if type(spec) is kind:
+            known = fields(kind)
+            return f"{name}:{getattr(spec, known[0].name)}" if known else name
+    return None
+
+
+def forms(table: Mapping[str, type]) -> list[str]:
+    """How each entry is written."""
+    return [f"{name}:{fields(kind)[0].name}" if fields(kind) else name
+            for name, kind in table.items()]
