@@ -191,7 +191,8 @@ def _latents(scores: dict[str, Any]) -> Iterator[tuple[str, str]]:
     count = round(math.exp(ceiling))
     yield "  I(x; z)", f"{text}, the log of {count} images"
     yield "  KL of q(z) to p(z)", f"{scores['marginal_kl']:10.2f} nats"
-    yield "  encoder's mean σ", f"{scores['encoder_sigma']:10.3f}"
+    if scores["encoder_sigma"] is not None:
+        yield "  encoder's mean σ", f"{scores['encoder_sigma']:10.3f}"
 
 
 def _pictures(scores: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -33,6 +33,21 @@ __all__ = ["fit"]
 @click.option("--hidden", type=int, help="Width of hidden layers (mlp: 400, conv: 256).")
 @click.option("--depth", type=int, help="Hidden layers (mlp: 1) or stridings (conv: 2).")
 @click.option("--dropout", default=0.0, show_default=True, help="Rate after hidden layers.")
+@click.option(
+    "--prior",
+    default="standard-normal",
+    show_default=True,
+    metavar="NAME",
+    help="p(z): standard-normal, diagonal-normal, mixture:K, vamp:K (of the posteriors of K "
+    "pseudo-inputs) or flow:STEPS.",
+)
+@click.option(
+    "--posterior",
+    default="diagonal",
+    show_default=True,
+    metavar="NAME",
+    help="q(z|x): diagonal or full normal, iaf:STEPS or coupling:STEPS.",
+)
 @click.option("--epochs", default=60, show_default=True, help="Passes over the training images.")
 @click.option("--batch-size", default=128, show_default=True, help="Images per step.")
 @click.option("--lr", default=1e-3, show_default=True, help="Learning rate.")

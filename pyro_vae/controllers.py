@@ -84,7 +84,7 @@ class Controller(ABC):
 
     @property
     def beta(self) -> Tensor:
-        """β for the next step: a positive 0-dim float32 tensor."""
+        """β for the next step, a positive 0-dim float32 tensor."""
         return self._log_beta.exp()
 
     @torch.no_grad()

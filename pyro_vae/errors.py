@@ -5,7 +5,10 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
-__all__ = ["InputError", "TrainingError", "unknown"]
+__all__ = ["InputError", "TrainingError", "shown", "unknown"]
+
+_LONGEST = 80
+"""Characters of a value in a sentence."""
 
 
 class InputError(ValueError):
@@ -17,6 +20,20 @@ class InputError(ValueError):
 
 class TrainingError(RuntimeError):
     """Training cannot go on, told in one line: what happened, where, and what to change."""
+
+
+def shown(value: object) -> str:
+    """A value as an error's sentence has it: cut short where it is long.
+
+    Example:
+        >>> shown("adm"), shown("a" * 1000)[-4:], shown(10**5000)
+        ("'adm'", "aaa…", 'an integer of 16,610 bits')
+    """
+    if isinstance(value, int) and value.bit_length() > 256:
+        # Python refuses to write out integers of more than 4,300 digits.
+        return f"an integer of {value.bit_length():,} bits"
+    text = repr(value)
+    return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
 def unknown(what: str, given: object, accepted: Iterable[str]) -> InputError:
@@ -37,4 +54,4 @@ def unknown(what: str, given: object, accepted: Iterable[str]) -> InputError:
     names = sorted(accepted)
     near = difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
     hint = f"did you mean {near[0]!r}? " if near else ""
-    return InputError(f"unknown {what} {given!r}: {hint}Accepted: {', '.join(names)}")
+    return InputError(f"unknown {what} {shown(given)}: {hint}Accepted: {', '.join(names)}")

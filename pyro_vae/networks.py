@@ -6,7 +6,7 @@ import itertools
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -86,7 +86,7 @@ class MLP:
         encoder = [nn.Flatten(), *self._layers(data + c, sizes.posterior_numbers)]
         decoder = [*self._layers(sizes.latent_dim + c, numbers)]
         if c:
-            return _Informed(*encoder), _Informed(*decoder)
+            return _Informed(encoder), _Informed(decoder)
         return nn.Sequential(*encoder), nn.Sequential(*decoder)
 
     def _layers(self, width: int, out: int) -> Iterable[nn.Module]:
@@ -143,7 +143,9 @@ class Conv:
             [c + sizes.covariates, *channels[1:]], features, sizes.posterior_numbers
         )
         decoder = _ConvDecoder(self, sizes, channels, steps, features)
-        return (_InformedConv(*encoder) if sizes.covariates else nn.Sequential(*encoder)), decoder
+        return _Informed(encoder, flat=False) if sizes.covariates else nn.Sequential(
+            *encoder
+        ), decoder
 
     def _encoder(self, channels: list[int], features: int, out: int) -> list[nn.Module]:
         layers: list[nn.Module] = []
@@ -153,19 +155,19 @@ class Conv:
         return [*layers, *_dropout(self.dropout), nn.Linear(self.hidden, out)]
 
 
-class _Informed(nn.Sequential):
-    """Layers that are given covariates beside the flat input."""
+class _Informed(nn.Module):
+    """Layers that are given covariates beside a flat input, or as constant channels of images."""
+
+    def __init__(self, layers: Iterable[nn.Module], flat: bool = True) -> None:
+        super().__init__()
+        self.layers, self.flat = nn.Sequential(*layers), flat
 
     def forward(self, x: Tensor, covariates: Tensor) -> Tensor:
-        return cast(Tensor, super().forward(torch.cat([x.flatten(1), covariates], 1)))
-
-
-class _InformedConv(nn.Sequential):
-    """Layers that are given covariates as constant channels."""
-
-    def forward(self, x: Tensor, covariates: Tensor) -> Tensor:
-        planes = covariates[:, :, None, None].expand(-1, -1, *x.shape[2:])
-        return cast(Tensor, super().forward(torch.cat([x, planes], 1)))
+        if self.flat:
+            x = x.flatten(1)
+        planes = covariates.reshape(*covariates.shape, *[1] * (x.dim() - 2))
+        found: Tensor = self.layers(torch.cat([x, planes.expand(-1, -1, *x.shape[2:])], 1))
+        return found
 
 
 class _ConvDecoder(nn.Module):

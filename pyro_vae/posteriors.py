@@ -161,7 +161,8 @@ class _Flows(nn.Module):
         raw, context = raw.split([2 * self.latent_dim, self.latent_dim], -1)
         chain = []
         for step in self.steps:
-            chain.append(step.condition(context))
+            conditioned: Any = step
+            chain.append(conditioned.condition(context))
             if self.flips:
                 backwards = torch.arange(self.latent_dim - 1, -1, -1, device=raw.device)
                 chain.append(transforms.Permute(backwards))
@@ -183,9 +184,10 @@ def make(posterior: str | Posterior, latent_dim: int) -> nn.Module:
     Raises:
         InputError: If the name is unknown, or the module has no ``numbers``.
     """
-    if isinstance(posterior, str):
-        posterior = specs.read("posterior", posterior, POSTERIORS)
-    made: Any = posterior(latent_dim)
+    build = (
+        specs.read("posterior", posterior, POSTERIORS) if isinstance(posterior, str) else posterior
+    )
+    made: Any = build(latent_dim)
     if not (isinstance(made, nn.Module) and isinstance(getattr(made, "numbers", None), int)):
         raise InputError(
             "posterior must be a name, or a function of latent_dim that makes a module with "

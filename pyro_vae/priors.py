@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import pyro.distributions as dist
 import torch
+from pyro.contrib.zuko import ZukoToPyro
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
@@ -204,9 +205,14 @@ class _Flow(nn.Module):
         )
 
     def forward(self, encode: Encode) -> Any:
-        from pyro.contrib.zuko import ZukoToPyro
+        return _Drawn(self.flow())
 
-        return ZukoToPyro(self.flow())
+
+class _Drawn(ZukoToPyro):  # type: ignore[misc]
+    """A flow of zuko's that can be drawn from outside of Pyro's programs, too."""
+
+    def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
+        return cast(Tensor, self(sample_shape))
 
 
 def _raw(scale: Tensor) -> Tensor:
@@ -225,9 +231,8 @@ def make(prior: str | Prior, latent_dim: int, data_shape: tuple[int, ...]) -> nn
     Raises:
         InputError: If the name is unknown, or what is made is no module.
     """
-    if isinstance(prior, str):
-        prior = specs.read("prior", prior, PRIORS)
-    made: Any = prior(latent_dim, data_shape)
+    build = specs.read("prior", prior, PRIORS) if isinstance(prior, str) else prior
+    made: Any = build(latent_dim, data_shape)
     if not isinstance(made, nn.Module):
         raise InputError(
             "prior must be a name, or a function of (latent_dim, data_shape) that makes a module"

@@ -11,7 +11,7 @@ from pyro_vae.errors import InputError, unknown
 __all__ = ["forms", "read", "text_of"]
 
 
-def read(what: str, text: str, table: Mapping[str, type]) -> Any:
+def read(what: str, text: str, table: Mapping[str, type[Any]]) -> Any:
     """The description that a text names.
 
     Args:
@@ -30,23 +30,24 @@ def read(what: str, text: str, table: Mapping[str, type]) -> Any:
     known = fields(table[name])
     if not known:
         raise InputError(f"{what} {name} takes no number, got {text!r}")
-    if not (number.isascii() and number.isdigit() and 0 < int(number[:9]) and len(number) < 9):
+    if not (number.isascii() and number.isdigit() and int(number[:9]) > 0 and len(number) < 9):
         raise InputError(
             f"{what} {name} takes a positive integer, as in {name}:{known[0].default}; got {text!r}"
         )
     return table[name](int(number))
 
 
-def text_of(spec: object, table: Mapping[str, type]) -> str | None:
+def text_of(spec: object, table: Mapping[str, type[Any]]) -> str | None:
     """The text that :func:`read` reads back; None for what is not in the table."""
     for name, kind in table.items():
         if type(spec) is kind:
-            known = fields(kind)
+            known = fields(table[name])
             return f"{name}:{getattr(spec, known[0].name)}" if known else name
     return None
 
 
-def forms(table: Mapping[str, type]) -> list[str]:
+def forms(table: Mapping[str, type[Any]]) -> list[str]:
     """How each entry is written."""
-    return [f"{name}:{fields(kind)[0].name}" if fields(kind) else name
-            for name, kind in table.items()]
+    return [
+        f"{name}:{fields(kind)[0].name}" if fields(kind) else name for name, kind in table.items()
+    ]

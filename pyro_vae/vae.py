@@ -226,7 +226,7 @@ class VAE(LatentModel):
         return covariates
 
     def _filled(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """x with something of the observation's support where nothing was observed."""
+        """Images with something of the observation's support where nothing was observed."""
         if mask is None:
             return x
         middle = self.levels.observe(

@@ -35,6 +35,8 @@ from pyro_vae.training.recipe import read_option
 __all__ = ["VERDICTS", "Check", "Claim", "Crossing", "Group", "read_claims"]
 
 VERDICTS = ("holds", "does not hold", "undecided")
+"""What may come of a claim."""
+
 _RELATIONS = ("<", "<=", ">", ">=", "~")
 _OVER = ("mean", "min", "max")
 _KEYS = ("score", "of", "is", "than", "than_score", "over", "factor", "tolerance")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pyro_vae.errors import InputError
 
-__all__ = ["expand", "is_shards"]
+__all__ = ["expand", "is_packed", "is_shards"]
 
 _MOST_SHARDS = 100_000
 _BRACES = re.compile(r"\{([^{}]*)\}")
@@ -23,6 +23,11 @@ _LONGEST = 255
 def is_shards(name: str) -> bool:
     """Whether a data set's name is of shards: a path or a pattern that ends in .tar."""
     return name.endswith(".tar")
+
+
+def is_packed(name: str) -> bool:
+    """Whether a data set's name is of compressed shards, which cannot be read in any order."""
+    return name.endswith((".tgz", *(f".tar.{suffix}" for suffix in ("gz", "bz2", "xz", "zst"))))
 
 
 def expand(pattern: str) -> list[Path]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import zipfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import torch
@@ -64,7 +64,10 @@ def parts(images: Images, labels: Tensor | None) -> Data:
         InputError: If they are too few.
     """
     if round(len(images) * HELD_OUT) == 0:
-        raise InputError(f"{len(images)} images are too few to hold a tenth of them out")
+        raise InputError(
+            f"{len(images)} images are too few to hold a tenth of them out: give at least "
+            f"{next(n for n in range(1, 100) if round(n * HELD_OUT))}"
+        )
     order, held_out = split(torch.arange(len(images)), HELD_OUT)
     assert held_out is not None  # a fraction was asked for
     train, test = (
@@ -84,7 +87,7 @@ def digest(path: str | Path) -> str | None:
             count too.
     """
     path = Path(path)
-    if path.is_file():
+    if "{" not in path.name and path.is_file():
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     whole = hashlib.sha256()
@@ -104,6 +107,7 @@ def _arrays(path: Path) -> dict[str, Any]:
         if path.suffix == ".npy" and path.stat().st_size > limit():
             return {"images": _mapped(path)}
         with path.open("rb") as stream:
+            _check_kind(stream, path.suffix)
             loaded = np.load(stream, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 return {"images": loaded}
@@ -114,7 +118,8 @@ def _arrays(path: Path) -> dict[str, Any]:
     except FileNotFoundError:
         raise InputError("there is no such file") from None
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        reason = str(error).splitlines()[0]
+        # numpy advises whoever meets objects to unpickle them, which runs what is in the file.
+        reason = "it holds Python objects" if "pickle" in str(error) else str(error).splitlines()[0]
         raise InputError(f"not a readable {path.suffix} file: {reason}") from None
     if len(arrays) == 1:
         return {"images": next(iter(arrays.values()))}
@@ -124,6 +129,15 @@ def _arrays(path: Path) -> dict[str, Any]:
             "images and labels, or train and test"
         )
     return arrays
+
+
+def _check_kind(stream: IO[bytes], suffix: str) -> None:
+    """Make sure that a file begins as numpy's do: of any other it says that it may be pickled."""
+    start = stream.read(6)
+    stream.seek(0)
+    if not start.startswith((b"\x93NUMPY", b"PK\x03\x04", b"PK\x05\x06")):
+        was = "is empty" if not start else "does not begin as those of numpy do"
+        raise InputError(f"not a readable {suffix} file: it {was}")
 
 
 def _mapped(path: Path) -> Any:

@@ -12,7 +12,7 @@ from typing import IO, Any, Literal, Protocol, TypeVar
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, shown
 
 __all__ = ["SUFFIXES", "File", "Fit", "Pictures", "Seen", "each", "look"]
 
@@ -23,6 +23,7 @@ _GREY = ("1", "L", "LA", "La")
 _WITH_ALPHA = ("LA", "La", "RGBA", "RGBa", "PA")
 _READERS = min(8, os.cpu_count() or 1)
 _AT_A_TIME = 1024
+_LONGEST_SIDE = 2**31 - 1  # what Pillow counts pixels in
 
 S = TypeVar("S")
 T = TypeVar("T")
@@ -70,7 +71,9 @@ class Fit:
         for name in ("resize", "crop"):
             value = getattr(self, name)
             if value is not None and value < 1:
-                raise InputError(f"{name} must be a positive integer, got {value}")
+                raise InputError(f"{name} must be a positive integer, got {shown(value)}")
+            if value is not None and value > _LONGEST_SIDE:
+                raise InputError(f"{name} must be at most {_LONGEST_SIDE:,}, got {shown(value)}")
 
     def scaled(self, width: int, height: int) -> tuple[int, int]:
         """Width and height after the resizing."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
 
@@ -12,11 +12,11 @@ import torch
 
 from pyro_vae.data import folder, patches, shards, vision
 from pyro_vae.data.arrays import Data
-from pyro_vae.data.braces import is_shards
+from pyro_vae.data.braces import is_packed, is_shards
 from pyro_vae.data.files import SUFFIXES, read
 from pyro_vae.data.pictures import Fit
 from pyro_vae.data.vision import Source, emnist_files, idx_files
-from pyro_vae.errors import InputError, unknown
+from pyro_vae.errors import InputError, shown, unknown
 
 __all__ = ["TABLE", "default_root", "find", "is_image_files", "is_path", "load"]
 
@@ -129,9 +129,10 @@ def load(
     """A stock data set, or a file or folder of the user's own.
 
     Args:
-        name: A key of :data:`TABLE`, the path of a .npy or .npz file (see :func:`files.read`), of
-            a folder of images (see :func:`folder.read`), or of .tar shards, perhaps with braces as
-            in ``shards-{000..009}.tar`` (see :func:`shards.read`).
+        name: A key of :data:`TABLE`, the path of a .npy or .npz file (see
+            :func:`~pyro_vae.data.files.read`), of a folder of images (see
+            :func:`~pyro_vae.data.folder.read`), or of .tar shards, perhaps with braces as in
+            ``shards-{000..009}.tar`` (see :func:`~pyro_vae.data.shards.read`).
         root: Folder to look in first; then the variable PYRO_VAE_DATA, ``~/.cache/pyro_vae`` and
             Debian's /usr/share/datasets.
         download: Let torchvision fetch it into the root (or the cache) if it is found nowhere.
@@ -153,12 +154,16 @@ def load(
         return read(path)
     if is_shards(name):
         return shards.read(name, resize, crop)
+    if is_packed(name):
+        raise InputError(
+            f"{name} is compressed: gunzip it first (or bunzip2, unxz, unzstd) to .tar"
+        )
     if name not in TABLE:
-        if path.is_dir():
+        if _exists(path.is_dir):
             return folder.read(path, resize, crop)
         if len(path.parts) > 1:
             raise InputError(
-                f"there is no folder {name}, and no .npy, .npz or .tar file of that name"
+                f"there is no folder {shown(name)}, and no .npy, .npz or .tar file of that name"
             )
         kinds = "data set (or .npy, .npz or .tar file, or folder of images)"
         raise unknown(kinds, name, TABLE)
@@ -185,12 +190,20 @@ def is_image_files(name: str) -> bool:
     if is_shards(name):
         return True
     path = Path(name)
-    return name == "celeba" or (name not in TABLE and path.suffix not in SUFFIXES and path.is_dir())
+    named = name in TABLE or path.suffix in SUFFIXES
+    return name == "celeba" or (not named and _exists(path.is_dir))
 
 
 def is_path(name: str) -> bool:
     """Whether a name that :func:`load` takes is a file's or folder's, or shards'."""
-    return name not in TABLE and (Path(name).exists() or is_shards(name))
+    return name not in TABLE and (is_shards(name) or _exists(Path(name).exists))
+
+
+def _exists(asked: Callable[[], bool]) -> bool:
+    try:
+        return asked()
+    except OSError:  # a name that is longer than any file's
+        return False
 
 
 def find(source: Source, root: str | Path | None = None) -> Path | None:

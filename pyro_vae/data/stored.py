@@ -22,6 +22,7 @@ __all__ = [
     "Stored",
     "limit",
     "looked_at",
+    "memory",
     "wanted_type",
 ]
 
@@ -183,10 +184,10 @@ def looked_at(images: Images) -> Tensor:
 
 def limit() -> int:
     """Bytes that images may take in memory."""
-    return int(IN_MEMORY * _memory())
+    return int(IN_MEMORY * memory())
 
 
-def _memory() -> int:
+def memory() -> int:
     """Bytes of memory of the machine, or of the container if it has less."""
     try:
         found = [os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")]

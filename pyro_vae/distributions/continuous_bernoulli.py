@@ -225,7 +225,7 @@ class ContinuousBernoulli(LogitDistribution):
 
     @property
     def mode(self) -> Tensor:
-        """Peak of the density: 0 or 1; 1/2, the middle of its many modes, at logits 0."""
+        """Where the density is greatest, 0 or 1; at logits 0 the middle of its many modes, 1/2."""
         return (1 + self.logits.detach().sign()) / 2
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import torch
+from typing import Any
+
 from pyro.distributions import MultivariateNormal
 from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence, register_kl
@@ -22,6 +23,7 @@ class FullNormal(MultivariateNormal):  # type: ignore[misc]
     :class:`torch.distributions.MultivariateNormal`; batch_shape (...), event_shape (L,).
 
     Example:
+        >>> import torch
         >>> q = FullNormal(torch.ones(2), scale_tril=torch.eye(2))
         >>> p = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
         >>> kl_divergence(q, p)  # nats
@@ -29,13 +31,15 @@ class FullNormal(MultivariateNormal):  # type: ignore[misc]
     """
 
 
-@register_kl(FullNormal, Independent)
-def _to_diagonal(q: FullNormal, p: Independent) -> Tensor:
+def _to_diagonal(q: FullNormal, p: Independent[Any]) -> Tensor:
     base = p.base_dist
     if not (isinstance(base, Normal) and p.reinterpreted_batch_ndims == 1):
         raise NotImplementedError
     factor: Tensor = q.scale_tril
     spread = factor.square().sum(-1) + (q.loc - base.loc).square()
-    log_ratio = torch.diagonal(factor, dim1=-2, dim2=-1).log() - base.scale.log()
+    log_ratio = factor.diagonal(dim1=-2, dim2=-1).log() - base.scale.log()
     units: Tensor = spread / (2 * base.scale.square()) - 0.5 - log_ratio
     return units.sum(-1)
+
+
+register_kl(FullNormal, Independent)(_to_diagonal)

@@ -51,7 +51,7 @@ def latent_scores(blocks: list[Block], kl: Tensor) -> dict[str, Any]:
     Returns:
         ``mutual_information``, its ``mutual_information_ceiling`` log M, ``marginal_kl`` (of the
         aggregate posterior to the prior), all in nats, and ``encoder_sigma``, the standard
-        deviation of q(z|x) averaged over images and units.
+        deviation of q(z|x) averaged over images and units (None for a flow).
     """
     used: list[Block] = []
     for block in blocks:
@@ -65,5 +65,13 @@ def latent_scores(blocks: list[Block], kl: Tensor) -> dict[str, Any]:
         "mutual_information": information,
         "mutual_information_ceiling": math.log(count),
         "marginal_kl": float(kl[:count].double().mean()) - information,
-        "encoder_sigma": float(torch.cat([block.posterior.stddev for block in used]).mean()),
+        "encoder_sigma": _sigma(used),
     }
+
+
+def _sigma(blocks: list[Block]) -> float | None:
+    """Standard deviation of q(z|x) over images and units; None where it has no closed form."""
+    try:
+        return float(torch.cat([block.posterior.stddev for block in blocks]).mean())
+    except NotImplementedError:
+        return None

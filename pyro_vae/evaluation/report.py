@@ -19,6 +19,7 @@ from pyro_vae.evaluation.pictures import (
     draw_latents,
     draw_traversals,
 )
+from pyro_vae.posteriors import code_of
 from pyro_vae.training.runs import replace
 from pyro_vae.vae import KINDS, VAE
 
@@ -73,7 +74,7 @@ def write_evaluation(
     files = [folder / EVALUATION, folder / "latents.png"]
     with evaluating(vae):
         blocks = encoded(vae, tensor[:_SCATTERED])
-        means = torch.cat([block.posterior.mean for block in blocks])
+        means = torch.cat([code_of(block.posterior) for block in blocks])
         shown = None if classes is None else classes[:_SCATTERED]
         draw_latents(means.cpu(), shown, files[-1])
         if scores.get("calibration"):

@@ -18,7 +18,7 @@ from pyro_vae.measures.scores import (
     scores_of,
     seed_noise,
 )
-from pyro_vae.measures.signs import overfitting, scale_note, worse_than_mean_image
+from pyro_vae.measures.signs import kl_note, overfitting, scale_note, worse_than_mean_image
 from pyro_vae.measures.terms import ACTIVE, Terms, active_of_moments, active_units, terms_of
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "forecast_of",
     "freeze_residuals",
     "held_out_terms",
+    "kl_note",
     "local_params",
     "overfitting",
     "predict_half",

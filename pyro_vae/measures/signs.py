@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae.measures.scores import BLOCK
+from pyro_vae.measures.terms import closed_kl
 from pyro_vae.vae import VAE
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "exploded",
     "exploded_words",
     "fallen_words",
+    "kl_note",
     "lower_rate",
     "overfitting",
     "scale_note",
@@ -251,7 +253,7 @@ def _squared_errors(vae: VAE, images: Tensor) -> tuple[float, float]:
     training = vae.training
     vae.eval()
     try:
-        mean = vae.decode(vae.encode(images).mean).mean
+        mean = vae.decode(vae.code(images)).mean
     finally:
         vae.train(training)
     x = images
@@ -281,6 +283,27 @@ def scale_note(vae: VAE, kind: str) -> str | None:
     if vae.obs.family is not dist.Normal:
         return said
     return f"{said}: the summed squared error with the KL weighted 2σ²β = {2 * value**2:.4g} β"
+
+
+@torch.no_grad()
+def kl_note(vae: VAE, images: Tensor) -> str | None:
+    """That the KL is sampled, where prior and posterior have none in closed form; else None.
+
+    Args:
+        vae: The model.
+        images: Levels (uint8) or floats, of which the first is encoded.
+    """
+    training = vae.training
+    vae.eval()
+    try:
+        if closed_kl(vae.encode(images[:1]), vae.prior()) is not None:
+            return None
+    finally:
+        vae.train(training)
+    return (
+        f"the KL of {vae.posterior_spec or 'your posterior'} to {vae.prior_spec or 'your prior'} "
+        "has no closed form: figures of it are sampled"
+    )
 
 
 def _residual_note(scope: object) -> str:

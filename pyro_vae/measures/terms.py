@@ -13,7 +13,14 @@ from torch.distributions import kl_divergence
 
 from pyro_vae.posteriors import code_of
 
-__all__ = ["ACTIVE", "Terms", "active_of_moments", "active_units", "terms_of"]
+__all__ = [
+    "ACTIVE",
+    "Terms",
+    "active_of_moments",
+    "active_units",
+    "closed_kl",
+    "terms_of",
+]
 
 ACTIVE = 0.01
 """A latent unit is active if its posterior mean varies by more over images (Burda et al. 2016)."""
@@ -89,12 +96,18 @@ def _over_particles(value: Tensor, dims: int) -> Tensor:
     return value.mean(tuple(range(lead))) if lead else value
 
 
-def _kl(latent: Any, prior: Any) -> Tensor:
-    """In closed form, else at the drawn z."""
+def closed_kl(q: Any, p: Any) -> Tensor | None:
+    """KL(q ‖ p) in nats, q's batch_shape; None where there is no closed form."""
     try:
-        return kl_divergence(latent["fn"], prior["fn"])
+        value: Tensor = kl_divergence(q, p)
     except NotImplementedError:
-        return _log_prob(latent) - _log_prob(prior)
+        return None
+    return value.expand(q.batch_shape)
+
+
+def _kl(latent: Any, prior: Any) -> Tensor:
+    closed = closed_kl(latent["fn"], prior["fn"])
+    return _log_prob(latent) - _log_prob(prior) if closed is None else closed
 
 
 def _kl_per_latent(q: Any, p: Any) -> Tensor | None:

@@ -75,7 +75,8 @@ class FreeBitsELBO(Objective):
 
     The mean is over the batch (all plates of the site), units j are the elements of the site's
     event that its distribution treats as independent: ``Normal(...).to_event(1)`` has as many as
-    latents, a multivariate normal is one unit. A scale β multiplies the floor as well, so that it
+    latents, a multivariate normal is one unit, and so is a site whose KL has no closed form and
+    is sampled. A scale β multiplies the floor as well, so that it
     stays at λ nats whatever β is; a mask or a per-image scale weighs the mean.
 
     Args:
@@ -84,8 +85,8 @@ class FreeBitsELBO(Objective):
         max_plate_nesting: See :class:`Objective`.
 
     Raises:
-        ValueError: If λ is negative or not finite. When called: if a latent site has no analytic
-            KL, or model and guide scale or mask it differently.
+        ValueError: If λ is negative or not finite. When called: if the guide has auxiliary sites,
+            or model and guide scale or mask a latent site differently.
     """
 
     def __init__(
@@ -104,7 +105,7 @@ class FreeBitsELBO(Objective):
         _refuse_auxiliary(self, model_trace, guide_trace)
         loss = _without_kl(model_trace, guide_trace)
         for name, model_site, guide_site in latent_sites(model_trace, guide_trace):
-            kl, weights = _weighted_units(self, name, model_site, guide_site)
+            kl, weights = _weighted_units(name, model_site, guide_site)
             batch = list(range(len(guide_site["fn"].batch_shape)))
             # N · max(mean, λ) = max(sum, N λ), which has no division where all is masked.
             used = (weights * kl).sum(batch) if batch else weights * kl
@@ -120,7 +121,7 @@ class CapacityELBO(Objective):
        \quad \text{per image}
 
     The mean is over the elements of the plates that all sites share, the KL summed over units and
-    sites. A scale β multiplies the whole distance (γ does the same; sites of different scales
+    sites; where it has no closed form it is sampled. A scale β multiplies the whole distance (γ does the same; sites of different scales
     count by it, and their mean multiplies C).
 
     Args:
@@ -134,7 +135,8 @@ class CapacityELBO(Objective):
 
     Raises:
         ValueError: If C is negative or not finite, or γ is not positive and finite. When called: if
-            a latent site has no analytic KL, or model and guide scale or mask it differently.
+            the guide has auxiliary sites, or model and guide scale or mask a latent site
+            differently.
     """
 
     capacity: float | Tensor
@@ -163,7 +165,7 @@ class CapacityELBO(Objective):
         """The loss, averaged over particles, summed over the data."""
         _refuse_auxiliary(self, model_trace, guide_trace)
         sites = list(latent_sites(model_trace, guide_trace))
-        terms = [_weighted_units(self, *site) for site in sites]
+        terms = [_weighted_units(*site) for site in sites]
         plates = shared_plates(model_trace, guide_trace) if sites else set()
         elements = self.num_particles
         elements *= math.prod(sites[0][2]["fn"].batch_shape[dim] for _, dim in plates)
@@ -182,12 +184,14 @@ def _without_kl(model_trace: Trace, guide_trace: Trace) -> Tensor:
     return loss
 
 
-def _weighted_units(
-    objective: Objective, name: str, model_site: Site, guide_site: Site
-) -> tuple[Tensor, Tensor]:
-    """KL of each unit, shape (*batch, *units), and the site's weights, (*batch, 1, ...)."""
+def _weighted_units(name: str, model_site: Site, guide_site: Site) -> tuple[Tensor, Tensor]:
+    """KL of each unit, shape (*batch, *units), and the site's weights, (*batch, 1, ...).
+
+    Without a closed form the site is one unit, at the drawn values.
+    """
     _check_scales(name, model_site, guide_site)
     q, p = guide_site["fn"], model_site["fn"]
+    weights = weight(guide_site)
     # Inside an event of independent elements the base distributions' KL is the units' own.
     while (
         isinstance(q, Independent)
@@ -198,12 +202,9 @@ def _weighted_units(
     try:
         kl = kl_divergence(q, p)
     except NotImplementedError:
-        raise ValueError(
-            f"{objective} needs an analytic KL at site {name!r}, none is registered for "
-            f"{type(q).__name__} and {type(p).__name__}"
-        ) from None
+        drawn = guide_site["value"]
+        return guide_site["fn"].log_prob(drawn) - model_site["fn"].log_prob(drawn), weights
     kl = kl.expand(q.batch_shape)
-    weights = weight(guide_site)
     return kl, weights.reshape(weights.shape + (1,) * (kl.dim() - weights.dim()))
 
 

@@ -18,6 +18,7 @@ from pyro_vae.evaluation import EVALUATION, evaluate
 from pyro_vae.evaluation.blocks import encoded, evaluating
 from pyro_vae.evaluation.calibration import BINS, calibration_scores
 from pyro_vae.evaluation.reconstructions import reconstructed
+from pyro_vae.posteriors import code_of
 from pyro_vae.reporting.runs import Found, number, table
 from pyro_vae.training import load
 from pyro_vae.training.pictures import unit
@@ -205,7 +206,7 @@ def _pictures(vae: VAE, images: Tensor) -> dict[str, Tensor]:
 
 
 def _traversal(vae: VAE, images: Tensor, scores: Mapping[str, Any]) -> Traversal:
-    start = encoded(vae, images[:1])[0].posterior.mean[0]
+    start = code_of(encoded(vae, images[:1])[0].posterior)[0]
     strength = scores.get("kl_per_latent")
     if not isinstance(strength, list) or len(strength) != vae.latent_dim:
         strength = [0.0] * vae.latent_dim

@@ -52,7 +52,7 @@ class History:
 
     @property
     def objective(self) -> str:
-        """The name under which reconstruction − kl stands: ``elbo`` or ``objective``."""
+        """Under which name reconstruction − kl stands; ``elbo`` or ``objective``."""
         return "objective" if self.kind == "loss" else "elbo"
 
     def lines(self, start: int = 0) -> Iterator[str]:

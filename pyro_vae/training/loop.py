@@ -194,8 +194,8 @@ def _prepare(vae: VAE, train: Tensor, settings: Settings, history: History) -> s
     }
     if settings.init_from_data:
         measures.start_at(vae, constant)
-    note = measures.scale_note(vae, history.kind)
-    history.notes = [note] if note else []
+    notes = [measures.scale_note(vae, history.kind), measures.kl_note(vae, train)]
+    history.notes = [note for note in notes if note]
     return _forecast(vae, train, settings, history)
 
 
@@ -203,6 +203,8 @@ def _forecast(vae: VAE, train: Tensor, settings: Settings, history: History) -> 
     """Note how many latents should survive, and return a warning where none does."""
     if settings.controller() is not None or settings.elbo not in ("trace", "mean-field"):
         return None  # β, or the weight of each latent, is found during training
+    if vae.prior_spec != "standard-normal":
+        return None  # the forecast is of how far latents may be from that
     forecast = measures.forecast_of(vae, train, settings.schedule().end, limit=5000)
     history.notes.append(forecast.note())
     return forecast.warning()

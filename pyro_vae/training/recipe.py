@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache, lru_cache
@@ -11,18 +12,19 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
-from pyro_vae import measures, networks, testing
+from pyro_vae import measures, networks, posteriors, priors, testing
 from pyro_vae.data import Data, first, load, looked_at
 from pyro_vae.data.files import digest
 from pyro_vae.data.stock import is_path
-from pyro_vae.errors import InputError, unknown
+from pyro_vae.errors import InputError, shown, unknown
 from pyro_vae.heads import Head
 from pyro_vae.observations import Words
 from pyro_vae.training.devices import device_of
 from pyro_vae.training.history import History
 from pyro_vae.training.loop import fit
 from pyro_vae.training.progress import Progress
-from pyro_vae.training.settings import Settings
+from pyro_vae.training.runs import check_memory
+from pyro_vae.training.settings import MOST, Settings, check_count
 from pyro_vae.vae import VAE
 
 __all__ = ["Recipe", "Trained", "first", "read_option"]
@@ -30,6 +32,11 @@ __all__ = ["Recipe", "Trained", "first", "read_option"]
 _ASIDE = ("data_root", "download", "checkpoint", "keep_checkpoints", "workers", "device")
 """Options that do not bear on the weights: how to come by the data, and what is kept on the way."""
 _TEXT_OR_NUMBER = ("beta", "sigma", "checkpoint")
+_MOST = {
+    **dict.fromkeys(("latent_dim", "images", "resize", "crop", "hidden"), MOST),
+    "depth": 1000,
+}
+"""Options that count something, and the largest number that each may be."""
 
 
 class Trained(NamedTuple):
@@ -56,6 +63,8 @@ class Recipe:
         hidden: Width of hidden layers, or None for the network's own.
         depth: Hidden layers or stridings, or None for the network's own.
         dropout: Rate after hidden layers.
+        prior: p(z), a text of :data:`pyro_vae.priors.PRIORS`.
+        posterior: q(z|x), a text of :data:`pyro_vae.posteriors.POSTERIORS`.
         device: ``cpu``, ``cuda``, ``mps``, or ``auto`` for the fastest that there is.
         words: The observation.
         settings: How to train.
@@ -79,6 +88,8 @@ class Recipe:
     hidden: int | None = None
     depth: int | None = None
     dropout: float = 0.0
+    prior: str = "standard-normal"
+    posterior: str = "diagonal"
     device: str = "auto"
     words: Words = field(default_factory=Words)
     settings: Settings = field(default_factory=Settings)
@@ -97,15 +108,15 @@ class Recipe:
             for kind in (Words, Settings)
         }
         settings = Settings.of(**parts[Settings])
+        for name, most in _MOST.items():
+            if read.get(name) is not None:
+                check_count(name, read[name], most)
         recipe = cls(words=Words(**parts[Words]), settings=settings, **read)
         recipe.words.head()
         recipe.network()
+        priors.spec(recipe.prior)
+        posteriors.spec(recipe.posterior)
         device_of(recipe.device)
-        for name in ("latent_dim", "images", "resize", "crop"):
-            value = getattr(recipe, name)
-            if value is not None and value < 1:
-                spelt = name.replace("_", "-")
-                raise InputError(f"{spelt} must be a positive integer, got {value}")
         return recipe
 
     @property
@@ -191,11 +202,14 @@ class Recipe:
         head = self.words.head(looked_at(data.train))
         if head.name is None:
             testing.check_head(head, shape)
+        check_memory(self.network(), shape, self.latent_dim)
         described: dict[str, Any] = {"name": self.data, "root": self.data_root}
         sizes = {name: getattr(self, name) for name in ("images", "resize", "crop")}
         described |= {name: value for name, value in sizes.items() if value is not None}
         with measures.fixed_noise(self.settings.seed, data.train.device):
-            vae = VAE(shape, self.latent_dim, head, self.network()).to(device_of(self.device))
+            latent: dict[str, Any] = {"prior": self.prior, "posterior": self.posterior}
+            vae = VAE(shape, self.latent_dim, head, self.network(), **latent)
+            vae.to(device_of(self.device))
             history = fit(
                 vae,
                 data.train,
@@ -264,7 +278,7 @@ def _read(name: str, value: Any, kind: Any) -> Any:
     if bool in kinds and isinstance(value, bool):
         return value
     if float in kinds and number:
-        return float(value)
+        return _float(value)
     if int in kinds and isinstance(value, int) and number:
         return value
     if name in _TEXT_OR_NUMBER and (number or isinstance(value, str)):
@@ -274,15 +288,22 @@ def _read(name: str, value: Any, kind: Any) -> Any:
     texts = isinstance(value, list | tuple) and all(isinstance(v, str) for v in value)
     if tuple in kinds and (texts or isinstance(value, str)):
         return (value,) if isinstance(value, str) else tuple(value)
-    raise InputError(f"{name.replace('_', '-')} must be {_wanted(name, kinds)}, got {value!r}")
+    raise InputError(f"{name.replace('_', '-')} must be {_wanted(name, kinds)}, got {shown(value)}")
 
 
 def _number_as_text(value: float | str) -> str:
     """One text for one number, however it was written; other texts as they are."""
     try:
-        return repr(float(value)).removesuffix(".0")
+        return repr(_float(value)).removesuffix(".0")
     except ValueError:
         return str(value)
+
+
+def _float(value: float | str) -> float:
+    try:
+        return float(value)
+    except OverflowError:  # of an integer, which would be infinite as a decimal
+        return math.inf
 
 
 def _wanted(name: str, kinds: tuple[Any, ...]) -> str:

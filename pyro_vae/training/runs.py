@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import math
 import os
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from importlib.metadata import version
@@ -15,13 +17,24 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pyro_vae import networks, observations
+from pyro_vae import networks, observations, posteriors, priors
+from pyro_vae.data.stored import memory
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads import Head, Param
 from pyro_vae.training.checkpoints import Checkpoints, write_tensors
 from pyro_vae.vae import VAE
 
-__all__ = ["FORMAT", "check_free", "load", "model_of", "network_of", "read_config", "save"]
+__all__ = [
+    "FORMAT",
+    "check_free",
+    "check_memory",
+    "check_writable",
+    "load",
+    "model_of",
+    "network_of",
+    "read_config",
+    "save",
+]
 
 FORMAT = 1
 CONFIG, WEIGHTS, METRICS = "config.json", "model.safetensors", "metrics.jsonl"
@@ -57,15 +70,33 @@ def check_free(out: str | Path, overwrite: bool = False) -> Path:
     """Make sure that a folder may take a run; nothing is written.
 
     Raises:
-        InputError: If it holds a run already and may not be overwritten, or is a file.
+        InputError: If it holds a run already and may not be overwritten, is a file, or cannot be
+            written.
     """
-    folder = Path(out)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder} is a file, not a folder for a run")
+    folder = check_writable(out)
     if not overwrite and any((folder / name).exists() for name in (CONFIG, WEIGHTS, METRICS)):
         raise InputError(
             f"{folder} holds a run already: give another folder, --overwrite or --resume"
         )
+    return folder
+
+
+def check_writable(out: str | Path) -> Path:
+    """Make sure that a folder is there and takes files, or can be made; nothing is left in it.
+
+    Raises:
+        InputError: If it cannot be written; it says why.
+    """
+    folder = Path(out)
+    try:
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder} is a file, not a folder")
+        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+        # Permissions do not tell: some file systems take nothing even of who may write.
+        with tempfile.TemporaryDirectory(dir=there, prefix=".pyro-vae-"):
+            pass
+    except OSError as error:
+        raise InputError(f"{folder} cannot be written: {error.strerror}") from None
     return folder
 
 
@@ -93,6 +124,9 @@ def configuration(vae: VAE, **settings: Any) -> dict[str, Any]:
             "latent_dim": vae.latent_dim,
             "obs": head_spec(vae.obs),
             "net": vae.net,
+            "prior": vae.prior_spec,
+            "posterior": vae.posterior_spec,
+            "covariates": vae.covariates,
         },
         **settings,
     }
@@ -171,6 +205,8 @@ def load(
     obs: Head | Callable[[Tensor], Any] | None = None,
     net: networks.Networks | tuple[nn.Module, nn.Module] | None = None,
     name: str | None = None,
+    prior: priors.Prior | None = None,
+    posterior: posteriors.Posterior | None = None,
 ) -> VAE:
     """The model of a run folder, in evaluation mode.
 
@@ -182,10 +218,12 @@ def load(
         obs: The head or function of a run whose observation was the user's own.
         net: The networks, or their function, of a run whose networks were the user's own.
         name: Prefix in Pyro's parameter store, as for :class:`~pyro_vae.vae.VAE`.
+        prior: The function of a run whose prior was the user's own.
+        posterior: The function of a run whose posterior was the user's own.
 
     Raises:
-        InputError: If the folder is missing, half written, of a newer format, or needs ``obs`` or
-            ``net``.
+        InputError: If the folder is missing, half written, of a newer format, or needs a part that
+            was the user's own.
     """
     folder = Path(run)
     path = folder / WEIGHTS
@@ -194,7 +232,7 @@ def load(
         config, weights = saved["config"], saved["course"]["state"]["vae"]
     else:
         config, weights = read_config(folder), None
-    vae = model_of(config, folder, obs, net, name)
+    vae = model_of(config, folder, obs, net, name, prior, posterior)
     try:
         put_weights(vae, load_file(path) if weights is None else weights)
     except FileNotFoundError:
@@ -211,11 +249,15 @@ def model_of(
     obs: Head | Callable[[Tensor], Any] | None = None,
     net: networks.Networks | tuple[nn.Module, nn.Module] | None = None,
     name: str | None = None,
+    prior: priors.Prior | None = None,
+    posterior: posteriors.Posterior | None = None,
 ) -> VAE:
     """The untrained model of a configuration; arguments as for :func:`load`."""
     try:
-        spec = config["vae"]
-        for part, given in (("obs", obs), ("net", net)):
+        # Runs before there was a choice of priors and posteriors do not name them.
+        spec = {"prior": "standard-normal", "posterior": "diagonal", **config["vae"]}
+        own = {"obs": obs, "net": net, "prior": prior, "posterior": posterior}
+        for part, given in own.items():
             if spec[part] is None and given is None:
                 raise InputError(f"{folder} was made with {part} of your own: pass {part}=")
         return VAE(
@@ -224,12 +266,42 @@ def model_of(
             _head_of(spec["obs"]) if obs is None else obs,
             network_of(spec["net"]) if net is None else net,
             name,
+            prior or spec["prior"],
+            posterior or spec["posterior"],
+            spec.get("covariates", 0),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{folder / CONFIG} is damaged: {error!r}") from None
     except (RuntimeError, MemoryError, OverflowError) as error:  # of a size that nobody trained
         reason = str(error).splitlines()[0]
         raise InputError(f"{folder / CONFIG} describes no model: {reason}") from None
+
+
+def check_memory(net: networks.Networks, data_shape: tuple[int, ...], latent_dim: int) -> None:
+    """Make sure that memory holds the weights of stock networks; none are made.
+
+    Args:
+        net: Makes the networks.
+        data_shape: (C, H, W) or (D,).
+        latent_dim: Length of z.
+
+    Raises:
+        InputError: If they exceed it, or suit no data of this shape.
+    """
+    least = networks.Sizes(data_shape, 2 * latent_dim, latent_dim, math.prod(data_shape), 0)
+    state = torch.get_rng_state()
+    try:
+        with torch.device("meta"):
+            size = sum(part.nbytes for end in net(least) for part in end.parameters())
+    except (RuntimeError, OverflowError):  # more numbers than can be counted
+        size = 2**63
+    finally:
+        torch.set_rng_state(state)
+    if size > memory():
+        raise InputError(
+            f"the networks' weights take {size / 2**30:,.0f} GiB, more than the memory's "
+            f"{memory() / 2**30:,.0f} GiB: give a smaller hidden, depth or latent-dim"
+        )
 
 
 def put_weights(vae: VAE, weights: Mapping[str, Tensor]) -> None:

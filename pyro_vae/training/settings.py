@@ -11,18 +11,22 @@ import torch
 
 from pyro_vae import controllers, objectives, schedules
 from pyro_vae.data import augment
-from pyro_vae.errors import InputError, unknown
+from pyro_vae.errors import InputError, shown, unknown
 from pyro_vae.training import optimisers
 
 __all__ = ["Settings"]
 
 T = TypeVar("T")
 
-_OPTIONAL = ("clip", "average", "patience")
+_OPTIONAL = ("clip", "average")
 
 ON_NAN = ("stop", "skip", "rollback")
 
 COMPILE = ("auto", "on", "off")
+
+MOST = 2**31 - 1
+"""Largest number of anything that is counted: what follows from it still fits 64 bits."""
+_MOST_PROCESSES = 1024
 
 PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
 """Name → the dtype that ``torch.autocast`` is given, None for none."""
@@ -115,15 +119,17 @@ class Settings:
 
     def _check(self) -> None:
         for name in ("epochs", "batch_size", "accumulate", "keep_checkpoints"):
-            _require(name, getattr(self, name), "a positive integer", _positive_integer)
+            check_count(name, getattr(self, name))
         for name in ("lr", "clip"):
             _require(name, getattr(self, name), "positive and finite", _positive)
         _require("weight_decay", self.weight_decay, "not negative", _not_negative)
-        for name in ("lr_warm_up", "workers"):
+        for name, most in (("lr_warm_up", MOST), ("workers", _MOST_PROCESSES)):
             _require(name, getattr(self, name), "an integer of at least 0", _natural)
+            _require(name, getattr(self, name), f"at most {most:,}", _up_to(most))
         _require("seed", self.seed, "an integer from 0 to 2**32 - 1", _seed)
         _require("average", self.average, "in (0, 1)", lambda value: 0 < value < 1)
-        _require("patience", self.patience, "a positive integer", _positive_integer)
+        if self.patience is not None:
+            check_count("patience", self.patience)
         for name, accepted in (
             ("optimizer", optimisers.OPTIMISERS),
             ("lr_schedule", optimisers.LR_SCHEDULES),
@@ -149,14 +155,14 @@ class Settings:
         if text == "off":
             return None, None
         try:
-            if text.endswith("s") and float(text[:-1]) > 0:
+            if text.endswith("s") and 0 < float(text[:-1]) < math.inf:
                 return None, float(text[:-1])
             if not text.endswith("s") and int(text) > 0:
                 return int(text), None
         except ValueError:
             pass
         raise InputError(
-            f"checkpoint must be a number of steps, seconds as 60s, or off, got {text!r}"
+            f"checkpoint must be a number of steps, seconds as 60s, or off, got {shown(text)}"
         )
 
     def schedule(self) -> schedules.Schedule:
@@ -225,11 +231,22 @@ def _require(name: str, value: Any, wanted: str, holds: Callable[[Any], bool]) -
     if value is None and name in _OPTIONAL:
         return
     try:
-        fine = math.isfinite(value) and holds(value)
+        # No integer is infinite, and some are beyond all floats.
+        fine = (isinstance(value, int) or math.isfinite(value)) and holds(value)
     except TypeError:
         fine = False
     if not fine:
-        raise InputError(f"{_option(name)} must be {wanted}, got {value!r}")
+        raise InputError(f"{_option(name)} must be {wanted}, got {shown(value)}")
+
+
+def check_count(name: str, value: Any, most: int = MOST) -> None:
+    """Make sure that an option's value counts something, and no more of it than there can be.
+
+    Raises:
+        InputError: If it does not; it names the option.
+    """
+    _require(name, value, "a positive integer", _positive_integer)
+    _require(name, value, f"at most {most:,}", _up_to(most))
 
 
 def _positive(value: Any) -> bool:
@@ -250,3 +267,7 @@ def _seed(value: Any) -> bool:
 
 def _positive_integer(value: Any) -> bool:
     return isinstance(value, int) and value > 0
+
+
+def _up_to(most: int) -> Callable[[Any], bool]:
+    return lambda value: bool(value <= most)

@@ -34,7 +34,7 @@ def error_of(vae: VAE, images: Tensor) -> float:
         images: Levels (uint8) or floats, (N, *data_shape).
     """
     target = unit(vae, images).float()
-    shown = torch.cat([_shown(vae, vae.encode(part).mean) for part in _blocks(images)])
+    shown = torch.cat([_shown(vae, vae.code(part)) for part in _blocks(images)])
     return _relative_error(shown, target)
 
 
@@ -51,7 +51,7 @@ def looks_of(vae: VAE, images: Tensor) -> dict[str, Any]:
     others: list[Tensor] = []
     for part in _blocks(images):
         # z alone is shuffled: a decoder that has another way to its image keeps it.
-        z = vae.encode(part).mean
+        z = vae.code(part)
         for into, latents in ((parts, z), (others, z.roll(1, 0))):
             into.append(_shown(vae, latents))
     shown = torch.cat(parts)
@@ -83,7 +83,7 @@ def scales_of(vae: VAE, images: Tensor) -> tuple[float | None, float]:
     variance, error = 0.0, 0.0
     for part in _blocks(images):
         x = vae.observe(part)
-        likelihood = vae.decode(vae.encode(part).mean, x)
+        likelihood = vae.decode(vae.code(part), x)
         share = len(part) / len(images)
         error += share * float((vae.obs.display(likelihood) - x).square().mean())
         try:
@@ -107,7 +107,7 @@ def range_of(vae: VAE, images: Tensor) -> tuple[float, float]:
 def saturated(vae: VAE, images: Tensor) -> float:
     """Share of values from links onto an interval that have reached either of its ends."""
     found = [0.0]
-    likelihood = vae.decode(vae.encode(images[: measures.BLOCK]).mean)
+    likelihood = vae.decode(vae.code(images[: measures.BLOCK]))
     base = getattr(likelihood, "base_dist", likelihood)
     for name, link in vae.likelihood.links.items():
         value = getattr(base, name, None)
