@@ -13,8 +13,8 @@ from typing import Any
 
 import click
 
+from .options import COUNT, echo_json
 from .options import as_json as json_option
-from .options import echo_json
 
 __all__ = ["audit"]
 
@@ -38,14 +38,14 @@ class _Mistake(click.ClickException):
     "--latent-dim",
     default=20,
     show_default=True,
-    type=click.IntRange(1),
+    type=COUNT,
     help="Length of z to probe with.",
 )
 @click.option(
     "--batch-size",
     default=128,
     show_default=True,
-    type=click.IntRange(1),
+    type=COUNT,
     help="Images per batch that the loss is used with.",
 )
 @click.option(

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import as_json, echo_json
+from .options import COUNT, PROCESSES, as_json, echo_json
 
 if TYPE_CHECKING:
     from pyro_vae.comparison import Comparison, Search, Spec
@@ -24,9 +24,11 @@ __all__ = ["compare"]
 @click.option("--out", type=click.Path(path_type=Path), help="Folder [comparisons/SPEC-SETTING].")
 @click.option("--setting", metavar="NAME", help="Which of the SPEC's settings [its first].")
 @click.option(
-    "--workers", type=int, help="Runs at a time [1; with --ray as many as there is room for]."
+    "--workers",
+    type=PROCESSES,
+    help="Runs at a time [1; with --ray as many as there is room for].",
 )
-@click.option("--threads", default=1, show_default=True, help="Of each run.")
+@click.option("--threads", default=1, type=PROCESSES, show_default=True, help="Of each run.")
 @click.option(
     "--ray",
     metavar="auto|HOST:PORT",
@@ -35,7 +37,7 @@ __all__ = ["compare"]
 )
 @click.option(
     "--search",
-    type=int,
+    type=COUNT,
     metavar="N",
     help="Try N points of the grid and its ranges, proposed by Optuna, instead of all.",
 )
@@ -48,9 +50,11 @@ __all__ = ["compare"]
 @click.option("--yes", is_flag=True, help="Go ahead with more than 1,000 cells.")
 @click.option("--overwrite", is_flag=True, help="Let runs of other options be overwritten.")
 @click.option("--retry", is_flag=True, help="Try runs again that failed before.")
-@click.option("--max-cells", type=int, metavar="N", help="Only so many cells; no verdicts then.")
-@click.option("--max-steps", type=int, metavar="N", help="Only so many steps; no verdicts then.")
-@click.option("--seeds", type=int, metavar="N", help="Only so many of the seeds; no verdicts then.")
+@click.option("--max-cells", type=COUNT, metavar="N", help="Only so many cells; no verdicts then.")
+@click.option("--max-steps", type=COUNT, metavar="N", help="Only so many steps; no verdicts then.")
+@click.option(
+    "--seeds", type=COUNT, metavar="N", help="Only so many of the seeds; no verdicts then."
+)
 @as_json
 def compare(spec: Path, out: Path | None, setting: str | None, **options: Any) -> None:
     """Train every cell of a SPEC at every seed, and tell what comes of its claims.
@@ -105,7 +109,7 @@ def _best(found: Search) -> list[str]:
         return ["", f"best of {len(found.trials)} trials: none, all failed"]
     unit = f" {aim.unit}" if aim.unit else ""
     seeds = len(found.comparison.spec.seeds)
-    mean = f", mean over {seeds} seeds" if seeds > 1 else ""
+    mean = f", mean over {_counted(seeds, 'seed')}" if seeds > 1 else ""
     return [
         "",
         f"best of {len(found.trials)} trials: {trial.cell}",
@@ -124,12 +128,17 @@ def _dry_run(spec: Spec, as_json: bool) -> None:
         ]
         echo_json({"title": spec.title, "seeds": spec.seeds, "cells": rows})
         return
-    count = len(forecasts) * len(spec.seeds)
-    click.echo(f"{spec.title}: {len(forecasts)} cells × {len(spec.seeds)} seeds, {count} runs")
+    cells, seeds = len(forecasts), len(spec.seeds)
+    counts = f"{_counted(cells, 'cell')} × {_counted(seeds, 'seed')}"
+    click.echo(f"{spec.title}: {counts}, {_counted(cells * seeds, 'run')}")
     width = max(len(cell.name) for cell, _ in forecasts)
     for cell, found in forecasts:
         said = "no forecast: β is found during training" if found is None else _forecast(found)
         click.echo(f"  {cell.name:<{width}}  {said}")
+
+
+def _counted(number: int, what: str) -> str:
+    return f"{number} {what}{'s' * (number != 1)}"
 
 
 def _forecast(found: Any) -> str:
@@ -167,7 +176,7 @@ def _table(found: Comparison) -> list[str]:
         rows.append(shown)
     seeds = len(found.spec.seeds)
     error = " ± standard error" if seeds > 1 else ""
-    title = f"{found.spec.title}: mean{error} over {seeds} seed{'s' * (seeds > 1)}"
+    title = f"{found.spec.title}: mean{error} over {_counted(seeds, 'seed')}"
     return [title, *_columns(rows)]
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import as_json, echo_json
+from .options import as_json, echo_json, echo_wrapped
 
 if TYPE_CHECKING:
     from pyro_vae.data.vision import Source
@@ -46,9 +46,9 @@ def data(context: click.Context, /, data_root: Path | None, as_json: bool) -> No
         echo_json(rows)
         return
     for row, source in zip(rows, stock.TABLE.values(), strict=True):
-        click.echo(f"{row['name']}: {row['holds']}")
-        click.echo(f"  from: {row['origin']}")
-        click.echo(f"  at hand: {row['at hand'] or _cure(source)}")
+        echo_wrapped(f"{row['name']}: {row['holds']}", "", "  ")
+        echo_wrapped(f"from: {row['origin']}", "  ", "    ")
+        echo_wrapped(f"at hand: {row['at hand'] or _cure(source)}", "  ", "    ")
 
 
 def _cure(source: Source) -> str:
@@ -77,6 +77,6 @@ def make(name: str, data_root: Path | None, overwrite: bool, as_json: bool) -> N
         sources = {photograph.name: photograph.source for photograph in patches.PHOTOGRAPHS}
         echo_json({"file": str(path), "photographs": sources})
         return
-    click.echo(f"{path}: {stock.TABLE[name].what}, of")
+    echo_wrapped(f"{path}: {stock.TABLE[name].what}, of", "", "  ")
     for photograph in patches.PHOTOGRAPHS:
-        click.echo(f"  {photograph.name}: {photograph.source}")
+        echo_wrapped(f"{photograph.name}: {photograph.source}", "  ", "    ")

@@ -123,6 +123,9 @@ def _lines(found: Diagnosis, split: str) -> Iterator[str]:
         yield from _wrapped(cause.sentence, "   ")
         how = f"pyro-vae fit ... {cause.mend}" if cause.mend.startswith("--") else cause.mend
         yield from _wrapped(f"mend: {how}", "   ", "         ")
+    for remark in found.remarks:
+        yield ""
+        yield from _wrapped(f"remark: {remark}", "", "  ")
     yield ""
     yield f"evidence from {found.evidence.images} {split} images"
     for label, text in _rows(found.evidence):

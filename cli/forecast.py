@@ -8,6 +8,7 @@ from typing import Any
 import click
 
 from .options import (
+    COUNT,
     HEAD_OPTIONS,
     as_json,
     data_options,
@@ -26,7 +27,7 @@ __all__ = ["forecast"]
 @size_options
 @observation_options
 @click.option("--beta", default=1.0, show_default=True, help="Weight of the KL.")
-@click.option("--latent-dim", default=20, show_default=True, help="Length of z.")
+@click.option("--latent-dim", default=20, type=COUNT, show_default=True, help="Length of z.")
 @click.option(
     "--plot",
     type=click.Path(path_type=Path, dir_okay=False),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import sys
+from itertools import pairwise
 from typing import Any
 
 import click
@@ -22,8 +24,34 @@ from .report import report
 __all__ = ["main"]
 
 
+_LONGEST = 600
+"""Characters of a message, whatever long names and numbers it repeats."""
+
+_OF_THE_PATH = (
+    errno.ENAMETOOLONG,
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
+    errno.ELOOP,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+)
+"""Faults of files that are a mistake in what was given, unlike a disk's that is full or fails."""
+
+
 class Group(click.Group):
     """A group that tells a user's mistake in one line on stderr and exits with status 2."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Refuse words that are empty, as of a shell's variable that is not set."""
+        for before, word in pairwise(["pyro-vae", *args]):
+            option = before if word == "" else word.removesuffix("=")
+            if word == "" or (word.startswith("--") and word.endswith("=")):
+                named = option if option.startswith("-") else f"a word after {option!r}"
+                raise click.UsageError(f"{named} is empty: leave it out, or give it a value", ctx)
+        return super().parse_args(ctx, args)
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run a command; ``standalone_mode=False`` lets exceptions through, as in click."""
@@ -60,12 +88,31 @@ def _mistake(error: Exception) -> int:
     if isinstance(error, TrainingError):
         return _say(str(error), 1)
     if isinstance(error, OSError):
-        return _say(f"{error.filename or 'file'}: {error.strerror or error}", 1)
+        status = 2 if error.errno in _OF_THE_PATH else 1
+        return _say(f"{error.filename or 'file'}: {error.strerror or error}", status)
+    if _is_of_memory(error):
+        return _say(f"memory does not hold it: {error}", 1)
     raise error
 
 
+def _is_of_memory(error: Exception) -> bool:
+    """Whether torch or Python has run out of memory; torch says so in words alone."""
+    said = str(error).lower()
+    words = (
+        "can't allocate memory",
+        "not enough memory",
+        "out of memory",
+        "calculation overflowed",
+    )
+    torchs = isinstance(error, RuntimeError) and any(word in said for word in words)
+    return torchs or isinstance(error, MemoryError)
+
+
 def _say(message: str, status: int) -> int:
-    click.echo("Error: " + " ".join(message.split()), err=True)
+    line = " ".join(message.split())
+    if len(line) > _LONGEST:
+        line = f"{line[: _LONGEST // 2]} … {line[-_LONGEST // 2 :]}"
+    click.echo(f"Error: {line}", err=True)
     return status
 
 

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from .options import HEAD_OPTIONS, as_json, echo_json, head_of, parameter_options, png_option
+from .options import (
+    HEAD_OPTIONS,
+    as_json,
+    echo_json,
+    echo_wrapped,
+    head_of,
+    parameter_options,
+    png_option,
+)
 
 if TYPE_CHECKING:
     from pyro_vae.heads import Head
@@ -58,7 +66,7 @@ def _list(rows: list[dict[str, Any]]) -> None:
         for row in rows:
             if row["group"] == group:
                 click.echo(f"  {row['name']}  ({row['kind']}{_times(row)})")
-                click.echo(f"    {row['assumes']}")
+                echo_wrapped(row["assumes"], "    ", "    ")
     others = observations.available().keys() - observations.TABLE.keys()
     if others:
         click.echo("\nof other installed packages")
@@ -69,12 +77,12 @@ def _list(rows: list[dict[str, Any]]) -> None:
 def _describe(row: dict[str, Any]) -> None:
     click.echo(f"{row['name']}  ({row['kind']}{_times(row)})")
     if row["assumes"]:
-        click.echo(f"  {row['assumes']}")
+        echo_wrapped(row["assumes"], "  ", "  ")
     parameters = ", ".join(f"{key} {scope}" for key, scope in row["parameters"].items())
-    click.echo(f"  parameters: {parameters}")
-    click.echo(f"  levels: {row['levels']} ({row['x']})")
+    echo_wrapped(f"parameters: {parameters}", "  ", "    ")
+    echo_wrapped(f"levels: {row['levels']} ({row['x']})", "  ", "    ")
     if row["range"]:
-        click.echo(f"  range: {row['range']}")
+        echo_wrapped(f"range: {row['range']}", "  ", "    ")
 
 
 def _times(row: dict[str, Any]) -> str:

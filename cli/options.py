@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
+import textwrap
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -18,11 +18,15 @@ if TYPE_CHECKING:
     from pyro_vae.vae import VAE
 
 __all__ = [
+    "COUNT",
     "HEAD_OPTIONS",
+    "PROCESSES",
+    "SEED",
     "absolute",
     "as_json",
     "data_options",
     "echo_json",
+    "echo_wrapped",
     "head_of",
     "load_data",
     "load_run",
@@ -44,6 +48,11 @@ HEAD_OPTIONS = (
     "interval",
     "scale_with_range",
 )
+
+COUNT = click.IntRange(1, 2**31 - 1)
+"""How many of something, no more than 64 bits can reckon with."""
+PROCESSES = click.IntRange(1, 1024)
+SEED = click.IntRange(0, 2**32 - 1)
 
 as_json = click.option("--json", "as_json", is_flag=True, help="Print JSON on stdout.")
 
@@ -87,13 +96,13 @@ data_options = _all(
 size_options = _all(
     click.option(
         "--resize",
-        type=click.IntRange(1),
+        type=COUNT,
         metavar="N",
         help="Of image files: scale the shorter side to N pixels.",
     ),
     click.option(
         "--crop",
-        type=click.IntRange(1),
+        type=COUNT,
         metavar="N",
         help="Of image files: cut N x N pixels from the centre, after --resize.",
     ),
@@ -215,6 +224,20 @@ def echo_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, default=str))
 
 
-def plain() -> bool:
-    """Whether output should have no colours."""
-    return "NO_COLOR" in os.environ
+def echo_wrapped(text: str, first: str = "", rest: str = "") -> None:
+    """Print text in lines of at most 80 columns; words, as of paths, stay whole.
+
+    Args:
+        text: The text.
+        first: What its first line begins with.
+        rest: What the others begin with.
+    """
+    lines = textwrap.wrap(
+        text,
+        80,
+        initial_indent=first,
+        subsequent_indent=rest,
+        break_long_words=False,
+        break_on_hyphens=False,
+    )
+    click.echo("\n".join(lines))

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import data_options, load_data, load_run, own_head, png_option
+from .options import SEED, data_options, load_data, load_run, own_head, png_option
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 __all__ = ["reconstruct", "sample"]
 
 KINDS = ("mean", "mode", "sample", "parameter")
+TILES = click.IntRange(1, 10_000)
+"""Images that one picture may hold."""
 
 
 @click.command()
@@ -31,8 +33,8 @@ KINDS = ("mean", "mode", "sample", "parameter")
     help="What of p(x|z) to show, a row each; may be repeated; all: every kind that the "
     "observation has [mean].",
 )
-@click.option("--count", default=16, show_default=True, help="Held-out images to show.")
-@click.option("--seed", default=0, show_default=True, help="Of --kind sample.")
+@click.option("--count", default=16, type=TILES, show_default=True, help="Held-out images to show.")
+@click.option("--seed", default=0, type=SEED, show_default=True, help="Of --kind sample.")
 @png_option("--out", help="Picture to write [RUN/reconstructions.png].")
 def reconstruct(
     run: Path,
@@ -52,7 +54,6 @@ def reconstruct(
     from pyro_vae.data import as_images
     from pyro_vae.training.pictures import draw_reconstructions
 
-    _positive(count)
     vae = load_run(run, obs)
     images, _ = load_data(data, data_root, download, pv.training.read_config(run))
     out = out or run / "reconstructions.png"
@@ -74,8 +75,10 @@ def reconstruct(
     show_default=True,
     help="What of p(x|z) to show.",
 )
-@click.option("--count", default=32, show_default=True, help="Latents to draw from the prior.")
-@click.option("--seed", default=0, show_default=True, help="Of the latents.")
+@click.option(
+    "--count", default=32, type=TILES, show_default=True, help="Latents to draw from the prior."
+)
+@click.option("--seed", default=0, type=SEED, show_default=True, help="Of the latents.")
 @png_option("--out", help="Picture to write [RUN/samples.png].")
 def sample(run: Path, obs: str | None, kind: str, count: int, seed: int, out: Path | None) -> None:
     """Draw images from a RUN: p(x|z) at z drawn from the prior."""
@@ -83,7 +86,6 @@ def sample(run: Path, obs: str | None, kind: str, count: int, seed: int, out: Pa
 
     from pyro_vae.training.pictures import draw_samples
 
-    _positive(count)
     vae = load_run(run, obs)
     torch.manual_seed(seed)
     out = out or run / "samples.png"
@@ -102,8 +104,3 @@ def _kinds(vae: VAE, images: Tensor) -> Iterator[str]:
             click.echo(f"{kind} left out: {error}", err=True)
         else:
             yield kind
-
-
-def _positive(count: int) -> None:
-    if count < 1:
-        raise click.BadParameter(f"must be at least 1, got {count}", param_hint="--count")

@@ -12,6 +12,8 @@ from pyro_vae import (
     networks,
     objectives,
     observations,
+    posteriors,
+    priors,
     schedules,
     testing,
     training,
@@ -21,6 +23,7 @@ from pyro_vae.diagnosis import AuditReport, Diagnosis, audit, diagnose, forecast
 from pyro_vae.errors import InputError, TrainingError
 from pyro_vae.evaluation import evaluate
 from pyro_vae.heads import Head, Param
+from pyro_vae.joint import JointVAE, Part
 from pyro_vae.measures import Forecast
 from pyro_vae.reporting import report
 from pyro_vae.training import History, fit, load, save
@@ -36,7 +39,9 @@ __all__ = [
     "Head",
     "History",
     "InputError",
+    "JointVAE",
     "Param",
+    "Part",
     "TrainingError",
     "audit",
     "compare",
@@ -50,6 +55,8 @@ __all__ = [
     "networks",
     "objectives",
     "observations",
+    "posteriors",
+    "priors",
     "report",
     "save",
     "schedules",

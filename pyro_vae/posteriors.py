@@ -95,7 +95,7 @@ class InverseAutoregressive:
         return _Flows(
             latent_dim,
             [
-                transforms.ConditionalAffineAutoregressive(
+                _Autoregressive(
                     ConditionalAutoRegressiveNN(
                         latent_dim, latent_dim, [width], permutation=orders[step % 2]
                     ),
@@ -146,6 +146,15 @@ POSTERIORS: dict[str, type] = {
     "coupling": Coupling,
 }
 """Posteriors by name; ``name:N`` sets the first of an entry's fields."""
+
+
+class _Autoregressive(transforms.ConditionalAffineAutoregressive):  # type: ignore[misc]
+    """With an order that its inverse need not read off a tensor, which no graph can hold."""
+
+    def condition(self, context: Tensor) -> Any:
+        conditioned = super().condition(context)
+        conditioned.arn.permutation = self.nn.permutation.tolist()
+        return conditioned
 
 
 class _Flows(nn.Module):

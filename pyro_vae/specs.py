@@ -48,6 +48,4 @@ def text_of(spec: object, table: Mapping[str, type[Any]]) -> str | None:
 
 def forms(table: Mapping[str, type[Any]]) -> list[str]:
     """How each entry is written."""
-    return [
-        f"{name}:{fields(kind)[0].name}" if fields(kind) else name for name, kind in table.items()
-    ]
+    return [f"{name}:N" if fields(kind) else name for name, kind in table.items()]

@@ -9,15 +9,17 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from pyro_vae import networks, observations, posteriors, priors
+from pyro_vae import networks, posteriors, priors
 from pyro_vae.data import levels as data_levels
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads import Head
 from pyro_vae.latent_model import LatentModel, local_params, masked
+from pyro_vae.observed import Observed, checked_shape, head_of
 
 __all__ = ["KINDS", "VAE", "local_params"]
 
 KINDS = ("mean", "sample", "mode", "parameter")
+"""What of p(x|z) a picture may show."""
 
 
 class VAE(LatentModel):
@@ -75,9 +77,10 @@ class VAE(LatentModel):
         posterior: str | posteriors.Posterior = "diagonal",
         covariates: int = 0,
     ) -> None:
-        self.data_shape = _checked_shape(data_shape)
+        self.data_shape = checked_shape(data_shape)
         super().__init__(self.data_shape, latent_dim, prior, posterior, name)
-        self.obs = _as_head(obs)
+        self.obs = head_of(obs)
+        self.observed = Observed(self.data_shape, self.obs)
         self.arithmetic: torch.dtype | None = None
         self.net = networks.spec(net)
         self.covariates = _checked_count(covariates)
@@ -98,7 +101,7 @@ class VAE(LatentModel):
     @property
     def levels(self) -> data_levels.Levels:
         """How 8-bit data reach the observation."""
-        return data_levels.get(self.obs.levels)
+        return self.observed.levels
 
     def model(
         self,
@@ -130,7 +133,7 @@ class VAE(LatentModel):
         self._register_prior()
         self.likelihood.check_set()
         if x is not None:
-            x = self._filled(self.observe(x), mask)
+            x = self.observed.filled(self.observe(x), mask)
             size = x.shape[-len(self.data_shape) - 1]
         with pyro.plate("data", size, dim=-1):
             z = self._latent(self.prior(), beta)
@@ -169,17 +172,7 @@ class VAE(LatentModel):
         Returns:
             A distribution of batch_shape (..., N) and event_shape (latent_dim,).
         """
-        seen = self._seen(x)
-        if mask is not None:
-            seen = seen.where(self._checked(mask), seen.new_zeros(()))
-        return self._posterior_of(seen, covariates)
-
-    def _seen(self, x: Tensor) -> Tensor:
-        """What the encoder sees of images, (..., N, *data_shape)."""
-        x = self._checked(x)
-        if x.dtype == torch.uint8:
-            x = self.levels.observe(x, None, self.obs.interval)
-        return self.levels.seen(x, self.obs.interval)
+        return self._posterior_of(self.observed.seen(x, mask), covariates)
 
     def _posterior_of(self, seen: Tensor, covariates: Tensor | None = None) -> Any:
         given = self._given(covariates)
@@ -204,7 +197,7 @@ class VAE(LatentModel):
 
         Args:
             z: Latents (..., latent_dim).
-            x: What it will score, where a scale is the residual of that.
+            x: What it will score, (..., *data_shape), where a scale is the residual of that.
             covariates: (..., C), where the VAE has any; leading dimensions broadcast.
 
         Returns:
@@ -225,15 +218,6 @@ class VAE(LatentModel):
             )
         return covariates
 
-    def _filled(self, x: Tensor, mask: Tensor | None) -> Tensor:
-        """Images with something of the observation's support where nothing was observed."""
-        if mask is None:
-            return x
-        middle = self.levels.observe(
-            torch.full((), 128, dtype=torch.uint8, device=x.device), None, self.obs.interval
-        )
-        return x.where(self._checked(mask), middle.to(x))
-
     def observe(self, x: Tensor) -> Tensor:
         """8-bit levels as the observation takes them, with fresh noise; floats as they are.
 
@@ -243,11 +227,7 @@ class VAE(LatentModel):
         Returns:
             Floats of the same shape, in the observation's unit.
         """
-        x = self._checked(x)
-        if x.dtype != torch.uint8:
-            return x
-        noise = torch.rand(x.shape, device=x.device) if self.levels.noisy else None
-        return self.levels.observe(x, noise, self.obs.interval)
+        return self.observed.observe(x)
 
     @torch.no_grad()
     def estimate(self, images: Tensor) -> None:
@@ -258,7 +238,7 @@ class VAE(LatentModel):
         """
         if self.prior_encodes:
             some = images[torch.randperm(len(images))[:5000].to(images.device)]
-            self.latent_prior.start(self._seen(some))
+            self.latent_prior.start(self.observed.seen(some))
         if "data" not in self.likelihood.origins():
             return
         n, first = 0, torch.zeros(self.data_shape, dtype=torch.float64)
@@ -335,30 +315,6 @@ class VAE(LatentModel):
         if not torch.isfinite(value).all():
             raise InputError(f"the {kind} of {self.obs.title} is not finite here: show another")
         return self.levels.shown(value, self.obs.interval)
-
-    def _checked(self, x: Tensor) -> Tensor:
-        n = len(self.data_shape)
-        if x.dim() <= n or tuple(x.shape[-n:]) != self.data_shape:
-            wanted = ", ".join(map(str, self.data_shape))
-            raise InputError(f"images must have shape (N, {wanted}), got {tuple(x.shape)}")
-        return x
-
-
-def _as_head(obs: str | Head | Callable[[Tensor], Any]) -> Head:
-    if isinstance(obs, str):
-        return observations.get(obs)
-    if isinstance(obs, Head):
-        return obs
-    if callable(obs):
-        return Head.wrap(obs)
-    raise InputError(f"obs must be a name, a Head or a function, got {type(obs).__name__}")
-
-
-def _checked_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
-    shape = tuple(shape)
-    if len(shape) not in (1, 3) or not all(isinstance(s, int) and s > 0 for s in shape):
-        raise InputError(f"data-shape must be (C, H, W) or (D,) of positive integers, got {shape}")
-    return shape
 
 
 def _checked_count(covariates: int) -> int:

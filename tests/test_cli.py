@@ -153,7 +153,68 @@ MISTAKES: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "an unknown kind": (("sample", "nothing", "--kind", "man"), ("--kind",)),
     "no pictures": (("reconstruct", "nothing", "--count", 0), ("--count",)),
     "no such observation to list": (("obs", "normla"), ("did you mean 'normal'",)),
+    "weights beyond memory": (("fit", "--latent-dim", 10**9), ("weights take", "latent-dim")),
+    "an endless checkpoint": (("fit", "--checkpoint", "infs"), ("checkpoint must be",)),
+    "too many processes": (("fit", "--workers", 10**6), ("workers must be at most 1,024",)),
+    "an endless size": (("fit", "--data", ".", "--resize", 10**400), ("--resize",)),
+    "endless latents": (("forecast", "--latent-dim", 10**30), ("--latent-dim",)),
+    "endless pictures": (("sample", "nothing", "--count", 10**30), ("--count",)),
+    "an endless seed": (("sample", "nothing", "--seed", 10**30), ("--seed",)),
+    "an endless batch to audit": (("audit", "a.py:f", "--batch-size", 10**30), ("--batch-size",)),
+    "a long name of data": (("fit", "--data", "x" * 400), ("unknown data set",)),
+    "a long name of a run": (("sample", "x" * 400), ("File name too long",)),
+    "a long number of an option": (("fit", "--images", "9" * 5000), ("--images",)),
+    "an empty value": (("fit", "--out", ""), ("--out is empty",)),
+    "an empty value after =": (("fit", "--data="), ("--data is empty",)),
+    "an empty argument": (("sample", ""), ("after 'sample' is empty",)),
 }
+COUNTS = (
+    "images", "latent-dim", "hidden", "depth", "epochs", "batch-size", "accumulate", "lr-warm-up",
+    "patience", "keep-checkpoints", "workers", "seed", "resize", "crop",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("name", COUNTS)
+@pytest.mark.parametrize("digits", [31, 400])
+def test_no_count_is_endless(mistake: Callable[..., str], name: str, digits: int) -> None:
+    said = mistake("fit", f"--{name}", "1" * digits)
+    assert name in said
+    assert len(said) < 700
+
+
+def test_a_folder_that_cannot_be_made_is_told_before_training(
+    mistake: Callable[..., str], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    for out in (tmp_path / "file" / "run", tmp_path / "file", tmp_path / ("x" * 400)):
+        said = mistake("fit", "--data", "there-is-none", "--out", out)
+        assert "unknown data set" not in said
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+@pytest.mark.skipif(not Path("/proc/self").is_dir(), reason="a file system that takes no folders")
+def test_a_file_system_that_takes_nothing(mistake: Callable[..., str]) -> None:
+    assert "cannot be written" in mistake("fit", "--out", "/proc/run/one")
+
+
+@pytest.mark.parametrize("words", [("data",), ("obs",)], ids=" ".join)
+def test_lists_fit_80_columns(cli: Run, words: tuple[str, ...]) -> None:
+    lines = cli(*words).stdout.splitlines()
+    assert len(lines) > 20
+    assert [line for line in lines if len(line) > 80] == []
+
+
+def test_memory_that_runs_out_is_told_in_one_line(
+    cli: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried 1 byte")
+
+    monkeypatch.setattr("pyro_vae.load", refuse)
+    result = cli("sample", "nothing")
+    assert result.exit_code == 1
+    assert result.stderr.startswith("Error: memory does not hold it: ")
+    assert result.stderr.count("\n") == 1
 
 
 @pytest.mark.parametrize("case", list(MISTAKES))

@@ -85,6 +85,23 @@ def test_limits_give_a_result_without_verdicts(cli: Run, spec: Path) -> None:
     assert len(list(Path("comparisons/spec-large").glob("*/seed-*/result.json"))) == 1
 
 
+def test_a_dry_run_counts_in_the_singular(cli: Run, tmp_path: Path) -> None:
+    (tmp_path / "one.toml").write_text("[base]\nimages = 64\n[grid]\nbeta = [1]\n")
+    said = cli("compare", tmp_path / "one.toml", "--dry-run").stdout.splitlines()
+    assert said[0] == "one: 1 cell × 1 seed, 1 run"
+
+
+@pytest.mark.parametrize("words", [("--dry-run",), ("--out", "out")], ids=["dry", "sweep"])
+def test_what_cannot_be_compiled_is_refused_before_the_sweep(
+    mistake: Callable[..., str], tmp_path: Path, words: tuple[str, ...]
+) -> None:
+    text = '[base]\ncompile = "on"\n[grid]\nprecision = ["float32", "float16"]\n'
+    (tmp_path / "spec.toml").write_text(text)
+    said = mistake("compare", tmp_path / "spec.toml", *words)
+    assert "precision=float16: compile on does not go with float16" in said
+    assert not (tmp_path / "out").exists()
+
+
 MISTAKES: dict[str, tuple[str, tuple[object, ...], tuple[str, ...]]] = {
     "no such file": ("", ("nothing.toml",), ("there is no spec nothing.toml",)),
     "no TOML": ("[base", ("spec.toml",), ("spec.toml is not TOML",)),
@@ -108,8 +125,18 @@ MISTAKES: dict[str, tuple[str, tuple[object, ...], tuple[str, ...]]] = {
         ("1,200 cells", "--yes"),
     ),
     "no such setting": (SPEC, ("spec.toml", "--setting", "smal"), ("did you mean 'small'",)),
-    "no workers": (SPEC, ("spec.toml", "--workers", 0), ("workers must be",)),
-    "no cells left": (SPEC, ("spec.toml", "--max-cells", 0), ("--max-cells must be",)),
+    "no workers": (SPEC, ("spec.toml", "--workers", 0), ("--workers", "0 is not in the range")),
+    "an integer that Python does not read": (
+        f"[base]\nimages = {'9' * 5000}\n",
+        ("spec.toml",),
+        ("is not TOML",),
+    ),
+    "too many threads": (SPEC, ("spec.toml", "--threads", 10**6), ("--threads",)),
+    "no cells left": (
+        SPEC,
+        ("spec.toml", "--max-cells", 0),
+        ("--max-cells", "0 is not in the range"),
+    ),
     "data not at hand": (
         "[grid]\ndata = ['mnist']\n[base]\ndata-root = '.'",
         ("spec.toml",),

@@ -183,7 +183,7 @@ def read_spec(
         raise InputError(f"there is no spec {path}") from None
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{path} cannot be read: {error}") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # also of an integer of more digits than Python reads
         raise InputError(f"{path} is not TOML: {error}") from None
     try:
         return _spec(table, setting, many, search, path.stem)

@@ -25,7 +25,7 @@ class Judged:
         text: The check.
         verdict: ``"holds"``, ``"does not hold"`` or ``"undecided"``.
         left: Mean over seeds of the left side; None where no seed has it.
-        right: Of the right side.
+        right: Of the right side; None also where that is a number, which the text has.
         difference: Of the paired differences, left − right.
         why: Why nothing can be said, or None.
     """
@@ -43,8 +43,7 @@ class Judged:
         found = self.difference
         seeds = f"{found.n} seed{'s' * (found.n > 1)}"
         interval = "" if found.low is None else f" [{found.low:.4g}, {found.high:.4g}]"
-        one = self.right is None or self.right.standard_error == 0
-        sides = f"{self.left}" if one else f"{self.left} against {self.right}"
+        sides = f"{self.left}" if self.right is None else f"{self.left} against {self.right}"
         return f"{self.text}: {sides}, difference {found.mean:.4g}{interval}, {seeds}"
 
 
@@ -102,7 +101,7 @@ def _judged(check: Check, scores: Scores, seeds: Sequence[int]) -> Judged:
         str(check),
         decide(check.relation, difference, check.tolerance),
         estimate([left for left, _ in pairs]),
-        estimate([right for _, right in pairs]),
+        estimate([right for _, right in pairs]) if isinstance(check.than, Group) else None,
         difference,
     )
 

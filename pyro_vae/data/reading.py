@@ -28,7 +28,7 @@ def order(images: Images) -> Tensor:
     are as long as its buffer and begin elsewhere in every epoch.
 
     Args:
-        images: In memory, on disk or a stream.
+        images: (N, *data_shape), in memory, on disk or a stream.
 
     Returns:
         Indices, int64 (N,), on the images' device.
@@ -46,7 +46,7 @@ def batches(images: Images, parts: Sequence[Tensor], workers: int = 0) -> Iterat
     """The images of one index after the other; those on disk are read ahead of their use.
 
     Args:
-        images: In memory, on disk or a stream.
+        images: (N, *data_shape), in memory, on disk or a stream.
         parts: Indices, int64 (n,); of a stream in the order that :func:`order` gives.
         workers: Processes that read image files and shards; what they give does not depend on it.
             Without any a thread does. Arrays are mapped into memory, which no process is needed

@@ -115,6 +115,7 @@ TABLE: dict[str, Source] = {
         ),
     )
 }
+"""Data sets that go by a name."""
 
 _SYSTEM_ROOT = Path("/usr/share/datasets")
 

@@ -122,6 +122,16 @@ def test_a_number_may_bound_a_score(spec: Spec, case: str) -> None:
     assert found.verdict == verdict
 
 
+def test_a_side_that_does_not_vary_is_shown_and_a_number_is_not(spec: Spec) -> None:
+    rows = _rows(spec, CELLS)
+    fixed = {"obs": "normal", "beta": 4}
+    check = {"score": "mse", "of": NORMAL, "is": "<"}
+    (against,) = _judged(spec, rows, **check, than=fixed).checks
+    assert ": 3.12 ± 0.16 against 9 ± 0, difference -5.88 [" in str(against)
+    (number,) = _judged(spec, rows, **check, than=9.0).checks
+    assert ": 3.12 ± 0.16, difference -5.88 [" in str(number)
+
+
 def test_one_seed_decides_nothing(spec: Spec) -> None:
     rows = [row for row in _rows(spec, CELLS) if row.seed == 0]
     found = _judged(spec, rows, score="mse", of=NORMAL, **{"is": "<"}, than=100)

@@ -48,7 +48,7 @@ def test_train_and_test_of_the_users_own(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arrays", "words"),
     [
-        ({"images": np.array([{}, {}])}, "not a readable"),
+        ({"images": np.array([{}, {}])}, "not a readable .npz file: it holds Python objects"),
         ({"a": IMAGES, "b": IMAGES}, "it holds a, b"),
         ({"train": IMAGES, "test": IMAGES[:, :2]}, "shape"),
         ({"images": IMAGES, "labels": np.arange(3)}, "40 images and 3 labels"),
@@ -77,5 +77,16 @@ def test_a_missing_or_damaged_file_is_refused(tmp_path: Path) -> None:
         ("c.npz", b""),
     ):
         (tmp_path / name).write_bytes(content)
-        with pytest.raises(InputError, match="not a readable"):
+        with pytest.raises(InputError, match="not a readable") as caught:
             data.load(str(tmp_path / name))
+        assert "pickle" not in str(caught.value)
+
+
+@pytest.mark.parametrize("count", range(1, 12))
+def test_how_many_images_are_needed_is_told(tmp_path: Path, count: int) -> None:
+    np.save(tmp_path / "a.npy", IMAGES[:1].repeat(count, 0))
+    if count >= 6:
+        assert len(data.load(str(tmp_path / "a.npy")).test) == 1
+        return
+    with pytest.raises(InputError, match=f"{count} images are too few .* give at least 6$"):
+        data.load(str(tmp_path / "a.npy"))

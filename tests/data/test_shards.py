@@ -17,6 +17,7 @@ from PIL import Image
 from pyro_vae import InputError, data
 from pyro_vae.data import Stored, stored
 from pyro_vae.data.braces import expand
+from pyro_vae.data.files import digest
 from pyro_vae.training import Recipe
 
 from .pictures import listed, noise
@@ -101,6 +102,19 @@ def test_what_unpacks_a_compressed_shard_is_told(tmp_path: Path, kind: str) -> N
         shard.addfile(tarfile.TarInfo("0.png"))
     with pytest.raises(InputError, match=f"compressed .tar file.*: {PACKED[kind]} it first"):
         data.load(str(tmp_path / "s.tar"))
+
+
+@pytest.mark.parametrize("name", ["a.tar.gz", "a.tgz", "b/a.tar.bz2", "a.tar.xz", "a.tar.zst"])
+def test_the_name_of_a_compressed_shard_is_enough(name: str) -> None:
+    with pytest.raises(InputError, match="is compressed: gunzip it first"):
+        data.load(name)
+
+
+def test_a_pattern_may_be_longer_than_a_name() -> None:
+    pattern = "{" + ",".join(map(str, range(1000))) + "}.tar"
+    with pytest.raises(InputError, match=r"there is no shard 0\.tar"):
+        data.load(pattern)
+    assert digest(pattern) is not None
 
 
 def test_an_empty_file_is_not_called_compressed(tmp_path: Path) -> None:

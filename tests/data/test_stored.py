@@ -83,7 +83,7 @@ def test_some_are_spread_evenly_and_never_more_than_fit(
     found = Stored(images)
     assert torch.equal(found.some(), found[:])
     assert torch.equal(found.some(4), found[torch.tensor([0, 33, 66, 99])])
-    monkeypatch.setattr(stored, "_memory", lambda: 4 * 10 * 36)
+    monkeypatch.setattr(stored, "memory", lambda: 4 * 10 * 36)
     assert len(found.some()) == 10
     assert len(as_images(images)) == 10
 
@@ -110,14 +110,14 @@ def test_a_large_file_stays_on_disk_and_its_parts_are_those_in_memory(
     tmp_path: Path, images: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     there = data.load(str(tmp_path / "a.npy"))
-    monkeypatch.setattr(stored, "_memory", lambda: 4 * 3600)
+    monkeypatch.setattr(stored, "memory", lambda: 4 * 3600)
     assert isinstance(data.load(str(tmp_path / "a.npy")).train, Stored)
     assert torch.equal(data.load(str(tmp_path / "a.npy")).train[:], there.train)
     assert torch.equal(data.load(str(tmp_path / "a.npy")).test[:], there.test)
     few = data.first(data.load(str(tmp_path / "a.npy")), 7)
     assert isinstance(few.train, Stored)
     assert torch.equal(few.train[:], there.train[:7])
-    monkeypatch.setattr(stored, "_memory", lambda: 4 * 3800)
+    monkeypatch.setattr(stored, "memory", lambda: 4 * 3800)
     assert isinstance(data.load(str(tmp_path / "a.npy")).train, torch.Tensor)
 
 
@@ -133,7 +133,7 @@ def test_files_that_cannot_be_read_batch_by_batch(
     np.save(tmp_path / "cut.npy", array)
     (tmp_path / "cut.npy").write_bytes((tmp_path / "cut.npy").read_bytes()[:-100])
     np.savez(tmp_path / "large.npz", images=array)
-    monkeypatch.setattr(stored, "_memory", lambda: 10_000)
+    monkeypatch.setattr(stored, "memory", lambda: 10_000)
     with pytest.raises(InputError, match=words) as caught:
         data.load(str(tmp_path / name))
     assert str(caught.value).startswith(f"{tmp_path / name}: ")
@@ -195,6 +195,6 @@ def endless() -> Iterator[torch.Tensor]:
 def test_data_sets_that_are_refused(
     monkeypatch: pytest.MonkeyPatch, images: Any, words: str
 ) -> None:
-    monkeypatch.setattr(stored, "_memory", lambda: 40_000)
+    monkeypatch.setattr(stored, "memory", lambda: 40_000)
     with pytest.raises(InputError, match=words):
         as_images(images)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from typing import Any
 
 import pytest
@@ -94,6 +95,25 @@ def test_a_healthy_run_and_one_whose_held_out_score_fell(digits: pv.data.Data) -
     assert (found.verdict, found.causes[0].code) == ("overfitted", "trained-too-long")
     assert "has lost 20% of what it had gained" in found.causes[0].sentence
     assert found.causes[0].changes == {"patience": 5, "keep_best": True}
+
+
+@pytest.mark.parametrize("distance", [0.05, 0.35])
+def test_a_healthy_verdict_beside_bad_calibration_has_a_remark(
+    digits: pv.data.Data, monkeypatch: pytest.MonkeyPatch, distance: float
+) -> None:
+    # The function diagnose hides the package of its name from a path with dots.
+    where = sys.modules["pyro_vae.diagnosis.diagnose.diagnosing"]
+    monkeypatch.setattr(where, "calibration_scores", lambda *_: {"pit_distance": distance})
+    vae = pv.VAE((1, 28, 28), 3, net=pv.networks.MLP(hidden=8))
+    monkeypatch.setattr(where, "causes_of", lambda _: ())
+    for verdict, remarked in (("healthy", distance > 0.2), ("collapsed", False)):
+        monkeypatch.setattr(where, "_verdict", lambda *_, said=verdict: said)
+        found = pv.diagnose(vae, digits.test[:50])
+        assert found.verdict == verdict
+        assert found.causes == ()
+        assert [f"{distance:.2f} from uniform" in said for said in found.remarks] == (
+            [True] * remarked
+        )
 
 
 def test_a_held_out_score_that_rises_while_pictures_come_apart(digits: pv.data.Data) -> None:

@@ -1,6 +1,6 @@
 """Causes, in the order that tells them apart, each with the evidence for it and its mend.
 
-Adding one is adding one entry to :data:`TABLE`: the first that holds is the likeliest.
+Adding one is adding one entry to ``TABLE``: the first that holds is the likeliest.
 """
 
 from __future__ import annotations

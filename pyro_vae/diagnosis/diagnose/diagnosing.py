@@ -7,10 +7,15 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from torch import Tensor
+
 from pyro_vae.data import as_images
 from pyro_vae.diagnosis.diagnose.causes import Cause, causes_of
 from pyro_vae.diagnosis.diagnose.evidence import Evidence, evidence_of
 from pyro_vae.diagnosis.diagnose.situations import Situation, overfitted_words
+from pyro_vae.errors import InputError
+from pyro_vae.evaluation.blocks import encoded, evaluating
+from pyro_vae.evaluation.calibration import CALIBRATED, calibration_scores
 from pyro_vae.measures.signs import collapsed_words
 from pyro_vae.training import History
 from pyro_vae.vae import VAE
@@ -18,6 +23,7 @@ from pyro_vae.vae import VAE
 __all__ = ["Diagnosis", "diagnose"]
 
 _LIMIT = 1000
+_UNCALIBRATED = 0.2  # distance of the integrals from uniform; 0 if calibrated, 1 at worst
 
 _VERDICTS = {
     "learning-rate-too-high": "diverging",
@@ -41,11 +47,13 @@ class Diagnosis:
             ``diverging`` or ``unfinished``.
         causes: Why, the likeliest first; each with what speaks for it and what mends it.
         evidence: The numbers.
+        remarks: What else to know, of which no cause speaks, in a sentence each.
     """
 
     verdict: str
     causes: tuple[Cause, ...]
     evidence: Evidence
+    remarks: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -74,6 +82,7 @@ class Diagnosis:
             "verdict": self.verdict,
             "summary": self.summary,
             "causes": causes,
+            "remarks": list(self.remarks),
             "evidence": self.evidence.to_dict(),
         }
 
@@ -124,7 +133,28 @@ def diagnose(
         vae.levels.eight_bit,
     )
     causes = causes_of(situation)
-    return Diagnosis(_verdict(situation, causes), causes, evidence)
+    verdict = _verdict(situation, causes)
+    remarks = _remarks(vae, tensor) if verdict == "healthy" else ()
+    return Diagnosis(verdict, causes, evidence, remarks)
+
+
+def _remarks(vae: VAE, images: Tensor) -> tuple[str, ...]:
+    """What a verdict on pictures and latents leaves out: whether p(x|z) is calibrated."""
+    if vae.obs.kind_on(images) == "loss":
+        return ()
+    try:
+        with evaluating(vae):
+            scores = calibration_scores(vae, encoded(vae, images[:CALIBRATED]))
+    except (InputError, NotImplementedError):  # of a head that has no distribution function
+        return ()
+    distance = scores["pit_distance"]
+    if not distance > _UNCALIBRATED:
+        return ()
+    return (
+        "latents and pictures are as they should be, but p(x|z) is far from calibrated: its "
+        f"integrals are {distance:.2f} from uniform (0 if calibrated), so take its mean for "
+        "pictures, and its samples, intervals and likelihood with care",
+    )
 
 
 def _scale_of(vae: VAE) -> str:

@@ -1,0 +1,106 @@
+"""What is observed, on its way from 8-bit levels to the observation and to the encoder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae import observations
+from pyro_vae.data import levels as data_levels
+from pyro_vae.errors import InputError
+from pyro_vae.heads import Head
+
+__all__ = ["Observed", "checked_shape", "head_of"]
+
+
+@dataclass(frozen=True)
+class Observed:
+    """Data of one shape, and the head that scores them.
+
+    Attributes:
+        shape: (C, H, W) for images, (D,) for vectors.
+        head: Of the observation.
+    """
+
+    shape: tuple[int, ...]
+    head: Head
+
+    @property
+    def levels(self) -> data_levels.Levels:
+        """How 8-bit data reach the observation."""
+        return data_levels.get(self.head.levels)
+
+    def checked(self, x: Tensor) -> Tensor:
+        """Data of the right shape, (..., N, *shape).
+
+        Raises:
+            InputError: If they have another.
+        """
+        n = len(self.shape)
+        if x.dim() <= n or tuple(x.shape[-n:]) != self.shape:
+            wanted = ", ".join(map(str, self.shape))
+            raise InputError(f"images must have shape (N, {wanted}), got {tuple(x.shape)}")
+        return x
+
+    def observe(self, x: Tensor) -> Tensor:
+        """8-bit levels as the observation takes them, with fresh noise; floats as they are."""
+        x = self.checked(x)
+        if x.dtype != torch.uint8:
+            return x
+        noise = torch.rand(x.shape, device=x.device) if self.levels.noisy else None
+        return self.levels.observe(x, noise, self.head.interval)
+
+    def seen(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+        """What the encoder sees: levels at their midpoints; 0 where nothing was observed."""
+        x = self.checked(x)
+        if x.dtype == torch.uint8:
+            x = self.levels.observe(x, None, self.head.interval)
+        seen = self.levels.seen(x, self.head.interval)
+        return seen if mask is None else seen.where(self.checked(mask), seen.new_zeros(()))
+
+    def filled(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """What was observed, and some value of the observation's support everywhere else.
+
+        Args:
+            x: Data in the observation's unit, (N, *data_shape).
+            mask: True where a site is observed, of the same shape; None if all are.
+
+        Returns:
+            Data of x's shape.
+        """
+        if mask is None:
+            return x
+        some = torch.full((), 1, dtype=torch.uint8, device=x.device)
+        some = self.levels.observe(some, None, self.head.interval)
+        return x.where(self.checked(mask), some.to(x))
+
+
+def head_of(obs: str | Head | Callable[[Tensor], Any]) -> Head:
+    """The head that a name, a head or a function stands for.
+
+    Raises:
+        InputError: If the name is unknown, or it is none of these.
+    """
+    if isinstance(obs, str):
+        return observations.get(obs)
+    if isinstance(obs, Head):
+        return obs
+    if callable(obs):
+        return Head.wrap(obs)
+    raise InputError(f"obs must be a name, a Head or a function, got {type(obs).__name__}")
+
+
+def checked_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape of one image or vector.
+
+    Raises:
+        InputError: If it is not (C, H, W) or (D,) of positive integers.
+    """
+    shape = tuple(shape)
+    if len(shape) not in (1, 3) or not all(isinstance(s, int) and s > 0 for s in shape):
+        raise InputError(f"data-shape must be (C, H, W) or (D,) of positive integers, got {shape}")
+    return shape
