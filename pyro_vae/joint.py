@@ -198,7 +198,7 @@ def _seen(part: Part, observed: Observed, x: Tensor | None, mask: Tensor | None 
     seen = part.seen(observed.filled(observed.checked(x), mask)).flatten(1)
     if mask is None:
         return seen
-    whole = observed.checked(mask).flatten(1)
+    whole = observed.present(mask).flatten(1)
     if seen.shape[1] != whole.shape[1]:  # entries cannot be told apart: all or nothing
         whole = whole.all(1, keepdim=True)
     return seen.where(whole, seen.new_zeros(()))

@@ -157,12 +157,10 @@ def masked(p: Any, mask: Tensor | None) -> Any:
         mask: True where an entry counts, (N, *data_shape); None where all do.
 
     Raises:
-        InputError: If it does not split into entries, or the mask is not boolean.
+        InputError: If it does not split into entries.
     """
     if mask is None:
         return p
-    if mask.dtype != torch.bool:
-        raise InputError(f"a mask must be boolean, True where observed; got {mask.dtype}")
     event = len(p.event_shape)
     if not isinstance(p, Independent):
         raise InputError(f"{type(p).__name__} does not split into entries that can be masked")

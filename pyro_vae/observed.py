@@ -60,7 +60,7 @@ class Observed:
         if x.dtype == torch.uint8:
             x = self.levels.observe(x, None, self.head.interval)
         seen = self.levels.seen(x, self.head.interval)
-        return seen if mask is None else seen.where(self.checked(mask), seen.new_zeros(()))
+        return seen if mask is None else seen.where(self.present(mask), seen.new_zeros(()))
 
     def filled(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """What was observed, and some value of the observation's support everywhere else.
@@ -76,7 +76,17 @@ class Observed:
             return x
         some = torch.full((), 1, dtype=torch.uint8, device=x.device)
         some = self.levels.observe(some, None, self.head.interval)
-        return x.where(self.checked(mask), some.to(x))
+        return x.where(self.present(mask), some.to(x))
+
+    def present(self, mask: Tensor) -> Tensor:
+        """A mask of the right shape, True where an entry was observed.
+
+        Raises:
+            InputError: If it has another shape, or is not boolean.
+        """
+        if mask.dtype != torch.bool:
+            raise InputError(f"a mask must be boolean, True where observed; got {mask.dtype}")
+        return self.checked(mask)
 
 
 def head_of(obs: str | Head | Callable[[Tensor], Any]) -> Head:
