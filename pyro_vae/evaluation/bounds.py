@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyro_vae.distributions import log_interval_mass
 from pyro_vae.distributions.discretized import in_float64
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, shown
 from pyro_vae.evaluation.blocks import Block, encoded, evaluating, pieces, univariate
 from pyro_vae.evaluation.memory import bytes_of, bytes_per_image
 from pyro_vae.measures import fixed_noise, seed_noise
@@ -24,6 +24,10 @@ __all__ = [
     "masses_of",
     "standard_error",
 ]
+
+_CACHED = 32_000_000
+"""Bytes that a pass on a processor makes: larger tensors leave its caches, and free memory goes
+back to the system each time."""
 
 
 class Bounds(NamedTuple):
@@ -44,8 +48,11 @@ def checked_particles(iwae: Any) -> int:
     Raises:
         InputError: If it is not a positive integer.
     """
-    if isinstance(iwae, bool) or not isinstance(iwae, int) or iwae < 1:
-        raise InputError(f"iwae must be a positive integer, the number of particles; got {iwae!r}")
+    if isinstance(iwae, bool) or not isinstance(iwae, int) or not 1 <= iwae < 1_000_000:
+        raise InputError(
+            "iwae must be a positive integer up to 999,999, the number of particles; got "
+            f"{shown(iwae)}"
+        )
     return iwae
 
 
@@ -64,7 +71,8 @@ def importance_bound(
         vae: The model.
         images: Levels (uint8) or floats, (N, *data_shape).
         iwae: K, the number of particles.
-        memory_budget: What decoding may take: bytes, or such as ``"512MB"``.
+        memory_budget: What decoding may take: bytes, or such as ``"512MB"``. A processor takes no
+            more than 32 MB, as it is slower then, unless one image needs them.
         mass: Whether to bound the levels' mass, too; see :func:`log_level_mass`.
 
     Raises:
@@ -80,6 +88,10 @@ def importance_bound(
                 f"memory-budget must be at least {each / 1e6:.3g}MB, what one image takes here; "
                 f"got {memory_budget}"
             )
+        if images.device.type == "cpu":
+            budget = max(each, min(budget, _CACHED))
+            # glibc hands memory back to the system at every pass until so large a block was freed.
+            torch.empty(31 << 20, dtype=torch.uint8)
         parts = [
             _block_bounds(vae, block, number, iwae, budget // each, mass)
             for number, block in enumerate(blocks)

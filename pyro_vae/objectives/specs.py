@@ -93,8 +93,8 @@ def _arguments(words: list[str], name: str, alone: str | None) -> dict[str, floa
 
 def _number(word: str, *, whole: bool) -> float:
     if whole:
-        if not re.fullmatch("[0-9]+", word):
-            raise ValueError(f"K must be a positive integer, got {word!r}")
+        if not re.fullmatch("[0-9]{1,6}", word):
+            raise ValueError(f"K must be a positive integer up to 999,999, got {word[:20]!r}")
         return int(word)
     try:
         return float(word)

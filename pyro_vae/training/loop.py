@@ -178,7 +178,8 @@ def _ended(
     finally:
         if folder is not None and whole:
             shown = train if held_out is None else held_out
-            with suppress(OSError):  # of which the user has been told, or that matters little
+            # Of a full disk the user has been told; weights out of all bounds give no picture.
+            with suppress(OSError, ValueError):
                 pictures.draw_run(vae, shown[: measures.BLOCK], course.history, folder)
     keeper.finish()
 
