@@ -23,7 +23,6 @@ from typing import Any, Self
 import torch
 
 from pyro_vae.comparison.engines import Job
-from pyro_vae.comparison.runs import carry_out
 from pyro_vae.errors import InputError
 
 __all__ = ["Cluster", "carry_out_there"]
@@ -31,6 +30,16 @@ __all__ = ["Cluster", "carry_out_there"]
 _RETRIES = 3
 _PATIENCE = 5.0
 """Seconds that an address may take: Ray itself tries for minutes, and says so line by line."""
+_LOST = "|".join(
+    [
+        "A worker died or was killed",
+        "cannot be scheduled",
+        "has been marked dead",
+        "killed due to",
+        "running low on memory",
+    ]
+)
+"""What Ray says on stdout, where results belong, of workers and nodes whose runs begin again."""
 _HELLO = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + bytes([0, 0, 0, 4, 0, 0, 0, 0, 0])
 """What a client of HTTP/2, which Ray's is, says first: the preface and empty settings."""
 _SETTINGS = 4
@@ -52,10 +61,7 @@ class Cluster:
     """
 
     def __init__(self, address: str, workers: int | None, threads: int, out: Path) -> None:
-        try:
-            self.ray: Any = importlib.import_module("ray")
-        except ImportError:
-            raise InputError("--ray needs Ray: pip install 'pyro_vae[ray]'") from None
+        self.ray: Any = _ray()
         # Before anything else, as data may take their time.
         if address != "auto" and not _answers(*_host_and_port(address)):
             raise InputError(f"--ray {address}: no Ray answers there")
@@ -88,12 +94,10 @@ class Cluster:
         folder = tempfile.mkdtemp(prefix="ray-", dir=short)
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         stack.callback(self.ray.shutdown)
-        self.ray.init(
+        self._init(
             address="local",
             num_cpus=max(os.cpu_count() or 1, (self.workers or 1) * self.threads),
             include_dashboard=False,
-            log_to_driver=False,
-            logging_level=logging.CRITICAL,
             object_store_memory=100 * 2**20,  # nothing but names of files goes through it
             _temp_dir=folder,
             # A machine that computes on all its CPUs answers late, and is no lost node.
@@ -103,10 +107,14 @@ class Cluster:
     def _join(self, stack: ExitStack) -> None:
         """Connect to the cluster at the address."""
         stack.callback(self.ray.shutdown)
+        self._init(address=self.address)
+
+    def _init(self, **options: Any) -> None:
         try:
-            self.ray.init(address=self.address, log_to_driver=False, logging_level=logging.CRITICAL)
+            self.ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **options)
         except Exception as error:
-            raise InputError(f"--ray {self.address}: cannot connect: {error}") from None
+            said = " ".join(str(error).split())
+            raise InputError(f"--ray {self.address}: Ray is not to be had: {said}") from None
 
     def __exit__(self, *exception: object) -> None:
         self.running.clear()
@@ -183,7 +191,17 @@ def carry_out_there(job: Job, threads: int, where: str, sign: Path) -> Path:
     if os.path.isdir(where):
         os.chdir(where)
     torch.set_num_threads(threads)
-    return carry_out(job.run, job.fingerprint, job.trained)
+    return job.carry_out()
+
+
+def _ray() -> Any:
+    with _environment_as_before():
+        # Read when Ray is imported, and never again.
+        os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", _LOST)
+        try:
+            return importlib.import_module("ray")
+        except ImportError:
+            raise InputError("--ray needs Ray: pip install 'pyro_vae[ray]'") from None
 
 
 def _host_and_port(address: str) -> tuple[str, int]:
@@ -207,22 +225,29 @@ def _answers(host: str, port: int) -> bool:
 
 @contextmanager
 def _as_before() -> Iterator[None]:
-    """What Ray changes in this process is put back: signals, its variables in the environment.
-
-    It also prints what becomes of its nodes, on stdout, unless told not to as its debugger does.
-    """
-    worker: Any = importlib.import_module("ray._private.worker")
-    speaks, worker._worker_logs_enabled = getattr(worker, "_worker_logs_enabled", True), False
+    """What Ray changes in this process is put back: signals, its variables in the environment."""
     main = threading.current_thread() is threading.main_thread()
     handler = signal.getsignal(signal.SIGTERM)
-    kept = {name: value for name, value in os.environ.items() if name.startswith("RAY_")}
-    os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+    with _environment_as_before():
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        try:
+            yield
+        finally:
+            if main and handler is not None:
+                signal.signal(signal.SIGTERM, handler)
+
+
+@contextmanager
+def _environment_as_before() -> Iterator[None]:
+    kept = {name: os.environ[name] for name in _variables()}
     try:
         yield
     finally:
-        worker._worker_logs_enabled = speaks
-        for name in [name for name in os.environ if name.startswith("RAY_")]:
+        for name in _variables():
             del os.environ[name]
         os.environ.update(kept)
-        if main and handler is not None:
-            signal.signal(signal.SIGTERM, handler)
+
+
+def _variables() -> list[str]:
+    """Those that are Ray's, and the one by which it makes breakpoints its own."""
+    return [name for name in os.environ if name.startswith("RAY_") or name == "PYTHONBREAKPOINT"]

@@ -32,6 +32,10 @@ class Job:
     fingerprint: str
     trained: bool = False
 
+    def carry_out(self) -> Path:
+        """Carry it out here and now."""
+        return carry_out(self.run, self.fingerprint, self.trained)
+
 
 class Engine(Protocol):
     """Carries out runs, several at a time; as a context it frees what it took."""
@@ -88,7 +92,7 @@ class Here:
     def over(self) -> list[tuple[Job, Path | None]]:
         """Carry it out."""
         jobs, self.jobs = self.jobs, []
-        return [(job, carry_out(job.run, job.fingerprint, job.trained)) for job in jobs]
+        return [(job, job.carry_out()) for job in jobs]
 
 
 class Processes:
@@ -118,7 +122,7 @@ class Processes:
     def start(self, job: Job) -> None:
         """Hand a job to a worker."""
         try:
-            future = self.pool.submit(carry_out, job.run, job.fingerprint, job.trained)
+            future = self.pool.submit(job.carry_out)
         except BrokenProcessPool as error:
             future = Future()
             future.set_exception(error)
@@ -150,13 +154,8 @@ class Processes:
             self.start(job)
         return ended
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        if kind is None:
+    def __exit__(self, *exception: object) -> None:
+        if exception[0] is None:
             self.pool.shutdown()
         self._close()
 

@@ -23,7 +23,7 @@ __all__ = ["Drawn", "draw_courses", "draw_coverage", "draw_rate_distortion", "dr
 _INK = "#1f1f1f"
 _DARK = {_INK: "#e8e8e8", "#000000": "#ffffff", "#555555": "#bdbdbd"}
 """What becomes of the colours that a dark page would swallow."""
-_DASHES = ("solid", (0, (5, 1.5)), (0, (1.5, 1.5)))
+_DASHES = ("solid", (0, (5, 1.5)), (0, (1.5, 1.5)), (0, (5, 1.5, 1.5, 1.5)))
 _LEGEND = 24
 _RC = {
     "axes.edgecolor": _INK,
@@ -106,13 +106,13 @@ def _of_cells(groups: Mapping[str, str], settings: Settings) -> dict[str, Style]
 
 
 def _columns(names: Collection[str]) -> int:
-    return 2 if max(map(len, names), default=0) <= 30 else 1
+    return 2 if max(map(len, names), default=0) <= 22 else 1
 
 
 def _figure(names: Collection[str]) -> tuple[Any, Any]:
-    """One panel, with height for a legend below it."""
+    """One panel, as narrow as a telephone, and with height for a legend below it."""
     rows = -(-len(names) // _columns(names)) if len(names) <= _LEGEND else 0
-    figure = Figure(figsize=(5.2, 3.4 + 0.18 * rows), layout="constrained")
+    figure = Figure(figsize=(4.2, 2.9 + 0.19 * rows), layout="constrained")
     return figure, figure.subplots()
 
 
@@ -120,8 +120,8 @@ def _legend(figure: Any, axis: Any) -> None:
     handles, names = axis.get_legend_handles_labels()
     unique = dict(zip(names, handles, strict=True))
     if 1 < len(unique) <= _LEGEND:
-        short = [name if len(name) <= 66 else f"{name[:65]}…" for name in unique]
-        style: dict[str, Any] = {"loc": "outside lower left", "fontsize": 8}
+        short = [name if len(name) <= 46 else f"{name[:45]}…" for name in unique]
+        style: dict[str, Any] = {"loc": "outside lower left", "fontsize": 8.5}
         style["ncols"] = _columns(unique)
         figure.legend(list(unique.values()), short, **style)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
@@ -19,6 +20,7 @@ def render(**contents: Any) -> str:
     """
     # Imported only here: nobody who makes no report waits for it.
     from jinja2 import Environment, PackageLoader, StrictUndefined
+    from markupsafe import Markup, escape
 
     environment = Environment(
         loader=PackageLoader("pyro_vae", "reporting/templates"),
@@ -26,6 +28,10 @@ def render(**contents: Any) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+    )
+    # A run's name may be broken after its folders and settings, rather than anywhere.
+    environment.filters["breakable"] = lambda name: Markup(
+        re.sub("[,/]", r"\g<0><wbr>", str(escape(name)))
     )
     static = files("pyro_vae.reporting") / "static"
     script = (static / "report.js").read_text(encoding="utf-8").replace("\r\n", "\n")

@@ -61,7 +61,7 @@ def settings_of(runs: Sequence[Found]) -> Settings:
 
 def short(name: str) -> str:
     """A setting's name as people say it."""
-    return name.rpartition(".")[2] if name != _OBS else "obs"
+    return "obs" if name == _OBS else name.removesuffix(".scope").rpartition(".")[2]
 
 
 def _groups(

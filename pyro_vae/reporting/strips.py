@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
@@ -54,6 +55,17 @@ def _strip(pictures: Tensor) -> Image.Image:
     return Image.fromarray(row, "LA" if channels == 1 else "RGBA")
 
 
+@dataclass(frozen=True)
+class _Sheet:
+    """Where everything stands: (label, row, its top), and how large a pixel of theirs is."""
+
+    title: str
+    rows: tuple[tuple[str, Image.Image, int], ...]
+    scale: int
+    width: int
+    height: int
+
+
 def write_sheet(rows: Sequence[tuple[str, Tensor]], title: str, path: Path) -> None:
     """Write labelled rows of pictures as PATH.png and PATH.svg.
 
@@ -65,56 +77,43 @@ def write_sheet(rows: Sequence[tuple[str, Tensor]], title: str, path: Path) -> N
     strips = [(label, _strip(pictures)) for label, pictures in rows]
     scale = max(_SCALE, 56 // max(1, strips[0][1].height))
     width = _MARGIN + scale * max(image.width for _, image in strips) + 8
-    places, top = [], 30
-    for _, image in strips:
-        places.append(top)
+    placed, top = [], 30
+    for label, image in strips:
+        placed.append((label, image, top))
         top += scale * image.height + 6
-    _write_png(strips, places, (width, top), title, scale, path.with_name(f"{path.name}.png"))
-    _write_svg(strips, places, (width, top), title, scale, path.with_name(f"{path.name}.svg"))
+    sheet = _Sheet(title, tuple(placed), scale, width, top)
+    _write_png(sheet, path.with_name(f"{path.name}.png"))
+    _write_svg(sheet, path.with_name(f"{path.name}.svg"))
 
 
-def _write_png(
-    strips: Sequence[tuple[str, Image.Image]],
-    places: Sequence[int],
-    size: tuple[int, int],
-    title: str,
-    scale: int,
-    path: Path,
-) -> None:
-    sheet = Image.new("RGB", size, "white")
-    pen, font = ImageDraw.Draw(sheet), _font()
-    pen.text((6, 6), title, fill="black", font=font)
-    for (label, image), top in zip(strips, places, strict=True):
-        middle = top + scale * image.height // 2 - 7
-        pen.text((6, middle), label, fill="black", font=font)
-        large = image.resize((scale * image.width, scale * image.height), Image.Resampling.NEAREST)
-        sheet.paste(large.convert("RGB"), (_MARGIN, top), large.getchannel("A"))
-    sheet.save(path)
+def _write_png(sheet: _Sheet, path: Path) -> None:
+    canvas = Image.new("RGB", (sheet.width, sheet.height), "white")
+    pen, font = ImageDraw.Draw(canvas), _font()
+    pen.text((6, 6), sheet.title, fill="black", font=font)
+    for label, image, top in sheet.rows:
+        size = sheet.scale * image.width, sheet.scale * image.height
+        pen.text((6, top + size[1] // 2 - 7), label, fill="black", font=font)
+        large = image.resize(size, Image.Resampling.NEAREST)
+        canvas.paste(large.convert("RGB"), (_MARGIN, top), large.getchannel("A"))
+    canvas.save(path)
 
 
 def _font() -> Any:
     return ImageFont.load_default(13)
 
 
-def _write_svg(
-    strips: Sequence[tuple[str, Image.Image]],
-    places: Sequence[int],
-    size: tuple[int, int],
-    title: str,
-    scale: int,
-    path: Path,
-) -> None:
+def _write_svg(sheet: _Sheet, path: Path) -> None:
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {size[0]} {size[1]}" '
-        f'width="{size[0]}" height="{size[1]}" font-family="sans-serif" font-size="13">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {sheet.width} {sheet.height}" '
+        f'width="{sheet.width}" height="{sheet.height}" font-family="sans-serif" font-size="13">',
         '<rect width="100%" height="100%" fill="#ffffff"/>',
-        f'<text x="6" y="19">{escape(title)}</text>',
+        f'<text x="6" y="19">{escape(sheet.title)}</text>',
     ]
-    for (label, image), top in zip(strips, places, strict=True):
-        height = scale * image.height
+    for label, image, top in sheet.rows:
+        width, height = sheet.scale * image.width, sheet.scale * image.height
         parts += [
             f'<text x="6" y="{top + height // 2 + 5}">{escape(label)}</text>',
-            f'<image x="{_MARGIN}" y="{top}" width="{scale * image.width}" height="{height}" '
+            f'<image x="{_MARGIN}" y="{top}" width="{width}" height="{height}" '
             f'style="image-rendering:pixelated" href="{data_uri(_png(image))}"/>',
         ]
     path.write_text("\n".join([*parts, "</svg>\n"]), encoding="utf-8", newline="\n")

@@ -37,7 +37,7 @@ def formula(options: dict[str, Any], seed: int) -> float:
     """Highest at σ = 0.3, 12 latents, conv; seeds do not agree."""
     distance = math.log(float(options["sigma"] or 1) / 0.3) ** 2
     distance += math.log(options["latent_dim"] / 12) ** 2
-    return (options["net"] == "conv") - distance + 0.01 * seed
+    return float(options["net"] == "conv") - distance + 0.01 * seed
 
 
 class Calculated:
@@ -141,7 +141,7 @@ class Backwards:
 
     def over(self) -> list[tuple[engines.Job, Path | None]]:
         job = self.jobs.pop()
-        return [(job, engines.carry_out(job.run, job.fingerprint, job.trained))]
+        return [(job, job.carry_out())]
 
 
 def test_trials_do_not_depend_on_who_ends_first(

@@ -131,7 +131,7 @@ def test_settings_tell_runs_apart_in_few_words() -> None:
     assert "e" not in found.rows
 
 
-NO_NUMBERS = [None, True, "1", float("nan"), float("inf"), 10**400, [1], {}]
+NO_NUMBERS: list[Any] = [None, True, "1", float("nan"), float("inf"), 10**400, [1], {}]
 
 
 @pytest.mark.parametrize("value", NO_NUMBERS, ids=lambda value: f"{value!r:.12}")

@@ -310,7 +310,7 @@ def test_a_place_that_cannot_be_written_is_told_before_the_runs_are_looked_at(
     def refuse(*args: Any, **more: Any) -> None:
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(reporting.tempfile, "TemporaryDirectory", refuse)
+    monkeypatch.setattr("tempfile.TemporaryDirectory", refuse)
     told: list[str] = []
     with pytest.raises(pv.InputError, match=r"one\.html cannot be written: Permission denied"):
         pv.report(reported.folder / HEALTHY, out=tmp_path / "one.html", progress=told.append)
