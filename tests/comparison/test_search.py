@@ -290,7 +290,7 @@ MISTAKES: dict[str, tuple[str, tuple[object, ...], tuple[str, ...]]] = {
         SEARCH,
         ("latent-dim must be a positive integer, got 0",),
     ),
-    "no trials": (TOML, ("--search", 0, "--objective", "elbo"), ("--search must be",)),
+    "no trials": (TOML, ("--search", 0, "--objective", "elbo"), ("--search", "range")),
     "no objective": (TOML, ("--search", 2), ("--objective KEY",)),
     "an objective alone": (TOML, ("--objective", "elbo"), ("--search N",)),
     "no such objective": (

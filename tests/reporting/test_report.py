@@ -31,7 +31,8 @@ class Parsed(HTMLParser):
         self.rows: list[list[list[str]]] = []
         self.text: list[str] = []
         self._cell = False
-        self.feed(html)
+        # A place where a long name may break is nothing to a reader.
+        self.feed(html.replace("<wbr>", ""))
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append((tag, dict(attrs)))
