@@ -9,6 +9,7 @@ from importlib.metadata import version
 from pyro_vae import (
     data,
     evaluation,
+    inference,
     networks,
     objectives,
     observations,
@@ -51,6 +52,7 @@ __all__ = [
     "evaluation",
     "fit",
     "forecast",
+    "inference",
     "load",
     "networks",
     "objectives",

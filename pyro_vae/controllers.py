@@ -98,7 +98,7 @@ class Controller(ABC):
             reconstruction: Mean log-likelihood of the batch, nats per image, 0-dim.
 
         Returns:
-            β for the next step.
+            β for the next step, 0-dim.
         """
         error = self.excess(kl.detach(), reconstruction.detach())
         error = error.clamp(-1.0, 1.0).nan_to_num(0.0).to(self._integral)

@@ -10,7 +10,6 @@ from contextvars import ContextVar
 from typing import Any, cast
 
 import pyro
-import torch
 from pyro import poutine
 from pyro.distributions import Independent
 from torch import Tensor, nn

@@ -158,6 +158,7 @@ class _LowerCholesky:
 
 
 NAMES = ("identity", "sigmoid", "softplus", "exp")
+"""Links that go by a name."""
 
 
 def make(

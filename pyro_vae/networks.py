@@ -40,6 +40,7 @@ class Sizes(NamedTuple):
 
 
 Networks = Callable[[Sizes], tuple[nn.Module, nn.Module]]
+"""A function from sizes to (encoder, decoder)."""
 
 
 def _positive(**sizes: int) -> None:
@@ -217,6 +218,7 @@ def _transposed(channels: int, out: int, target: tuple[int, int]) -> nn.Module:
 
 
 NETWORKS: dict[str, type[MLP] | type[Conv]] = {"mlp": MLP, "conv": Conv}
+"""Stock networks by name."""
 
 
 def make(

@@ -31,8 +31,9 @@ Encode = Callable[[Tensor], Any]
 """What the encoder sees, (K, *data_shape) → q(z|x)."""
 
 Prior = Callable[[int, tuple[int, ...]], nn.Module]
-"""(latent_dim, data_shape) → a module whose forward takes :data:`Encode` and returns p(z), of
-batch_shape () and event_shape (latent_dim,). ``uses_encoder = True`` on it says that it calls it."""
+"""(latent_dim, data_shape) → a module whose forward takes ``Encode`` and returns p(z), of
+batch_shape () and event_shape (latent_dim,). ``uses_encoder = True`` on it says that it calls what
+it is given, which maps what the encoder sees, (K, *data_shape), to q(z|x)."""
 
 _FLOOR = 1e-4
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from pyro.distributions import MultivariateNormal
 from torch import Tensor
-from torch.distributions import Independent, Normal, kl_divergence, register_kl
+from torch.distributions import Independent, Normal, register_kl
 
 __all__ = ["FullNormal"]
 
@@ -24,6 +24,7 @@ class FullNormal(MultivariateNormal):  # type: ignore[misc]
 
     Example:
         >>> import torch
+        >>> from torch.distributions import kl_divergence
         >>> q = FullNormal(torch.ones(2), scale_tril=torch.eye(2))
         >>> p = Independent(Normal(torch.zeros(2), torch.ones(2)), 1)
         >>> kl_divergence(q, p)  # nats

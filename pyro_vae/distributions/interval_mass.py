@@ -63,8 +63,8 @@ def log_interval_mass(base: Distribution, lo: Tensor, hi: Tensor) -> Tensor:
     Args:
         base: A distribution of one of the registered families: Normal, TruncatedNormal, Logistic,
             Laplace, Kumaraswamy, LogitNormal, ContinuousBernoulli, Beta, or a mixture of one.
-        lo: Lower ends; minus infinity for none.
-        hi: Upper ends; plus infinity for none. Not both infinite.
+        lo: Lower ends, of any shape that broadcasts with the batch; minus infinity for none.
+        hi: Upper ends, of the same kind; plus infinity for none. Not both infinite.
 
     Returns:
         A tensor of the shape to which the ends and the batch broadcast.

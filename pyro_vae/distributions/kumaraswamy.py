@@ -24,8 +24,8 @@ class Kumaraswamy(TorchDistribution):  # type: ignore[misc]
     unless a shape is 1 there). Kumaraswamy (1980).
 
     Args:
-        concentration1: Shape :math:`a`, the behaviour at 0.
-        concentration0: Shape :math:`b`, the behaviour at 1.
+        concentration1: :math:`a`, the behaviour at 0; a tensor of any shape or a number.
+        concentration0: :math:`b`, the behaviour at 1; the two broadcast.
         validate_args: Whether to check parameters and values.
 
     Example:

@@ -25,7 +25,7 @@ class LevelBinomial(LevelMass):
     faster than keeping the digits in single, and are right to 4e-6, the rounding of the result.
 
     Args:
-        logits: :math:`\log p/(1 - p)`.
+        logits: :math:`\log p/(1 - p)`, of the batch's shape.
         levels: Number of levels, n + 1.
         validate_args: Whether to check parameters and values.
 

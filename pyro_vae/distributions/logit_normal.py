@@ -24,8 +24,8 @@ class LogitNormal(TorchDistribution):  # type: ignore[misc]
     normal clamps silently instead). Samples of large logits round to 0 or 1.
 
     Args:
-        loc: Mean of the logit.
-        scale: Standard deviation of the logit.
+        loc: Mean of the logit; a tensor of any shape or a number.
+        scale: Standard deviation of the logit; the two broadcast.
         validate_args: Whether to check parameters and values.
 
     Example:

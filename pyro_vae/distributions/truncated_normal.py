@@ -30,8 +30,8 @@ class TruncatedNormal(TorchDistribution):  # type: ignore[misc]
     ``scale`` from 1e-3; the exponent overflows for ``scale`` below about 1e-19.
 
     Args:
-        loc: Mean of the normal before truncation.
-        scale: Standard deviation of the normal before truncation.
+        loc: Mean of the normal before truncation; a tensor of any shape or a number.
+        scale: Standard deviation of the normal before truncation; the two broadcast.
         low: Lower end.
         high: Upper end.
         validate_args: Whether to check parameters and values.
@@ -91,7 +91,10 @@ class TruncatedNormal(TorchDistribution):  # type: ignore[misc]
         return -gap - rest - self.scale.log() - _HALF_LOG_TWO_PI
 
     def log_mass(self, lo: Tensor, hi: Tensor) -> Tensor:
-        """Log of the mass between ``lo`` and ``hi``, both within the support, in nats."""
+        """Log of the mass between ``lo`` and ``hi``, both within the support, in nats.
+
+        The ends broadcast with the batch, and the result has their shape.
+        """
         anchor, rest = self._interval(lo, hi)
         start, whole = self._interval(*self._ends())
         return rest - whole - self._gap(lo, hi, 0.5 * anchor.square(), start)

@@ -26,6 +26,7 @@ from pyro_vae.vae import KINDS, VAE
 __all__ = ["EVALUATION", "checked_labels", "write_evaluation"]
 
 EVALUATION = "evaluation.json"
+"""Where a run folder keeps its scores."""
 
 _SCATTERED = 2000
 

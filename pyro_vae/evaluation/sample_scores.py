@@ -131,7 +131,7 @@ def score_pictures(
 
     Args:
         pictures: Generated, on [0, 1], (n, C, H, W); values outside are clipped, as a screen does.
-        real: Real ones.
+        real: Real ones, of the same shape but for their number.
         classifier: Of the data set, or None.
         features: In place of the classifier's.
         seed: Of the subsets.

@@ -26,6 +26,10 @@ class BuiltHead(nn.Module):
     Raw output is flat: first each per-pixel parameter's whole grid, channel-first, then the
     per-image numbers.
 
+    Args:
+        head: What it is built from.
+        data_shape: Of one image (C, H, W), or of one vector (D,).
+
     Attributes:
         numbers: Raw numbers per image in all.
         grid_numbers: Of these, the ones that belong to a parameter's grid.
@@ -175,7 +179,7 @@ class BuiltHead(nn.Module):
         """Set the scales that come from the data.
 
         Args:
-            variance: Of the training data about each site's mean, data_shape.
+            variance: Of the training data about each site's mean, of shape data_shape.
         """
         low, high = self.head.interval
         floor = (high - low) / (256 * math.sqrt(12))  # of a level's own rounding
@@ -190,7 +194,7 @@ class BuiltHead(nn.Module):
         """Set the scales that are residuals to those of the training data.
 
         Args:
-            squared: Mean squared residual of each site over the training data, data_shape.
+            squared: Mean squared residual of each site over the training data, of shape data_shape.
         """
         for name, param in self.head.parameters:
             if param.origin == "residual":

@@ -11,6 +11,8 @@ from pyro_vae.errors import InputError, unknown
 __all__ = ["SCOPES", "SOURCES", "Param"]
 
 SCOPES = ("dataset", "dimension", "batch", "image", "pixel")
+"""What one value of a parameter may be shared by."""
+
 SOURCES = {
     "learned": ("dataset", "dimension", "image", "pixel"),
     "data": ("dataset", "dimension"),

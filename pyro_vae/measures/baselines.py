@@ -47,7 +47,10 @@ def best_constant(vae: VAE, images: Tensor, limit: int = 500, steps: int = 120) 
 
 
 def predict_half(vae: VAE, images: Tensor, limit: int = 500, steps: int = 120) -> Constant:
-    """Predicting the middle of the range at every pixel, with the scale that suits it best."""
+    """Predicting the middle of the range at every pixel, with the scale that suits it best.
+
+    Arguments are as for :func:`best_constant`.
+    """
     return _fit(vae, images, limit, steps, everything=False)
 
 

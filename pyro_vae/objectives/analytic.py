@@ -121,8 +121,8 @@ class CapacityELBO(Objective):
        \quad \text{per image}
 
     The mean is over the elements of the plates that all sites share, the KL summed over units and
-    sites; where it has no closed form it is sampled. A scale β multiplies the whole distance (γ does the same; sites of different scales
-    count by it, and their mean multiplies C).
+    sites; where it has no closed form it is sampled. A scale β multiplies the whole distance (γ
+    does the same; sites of different scales count by it, and their mean multiplies C).
 
     Args:
         capacity: C, nats per image, not negative.

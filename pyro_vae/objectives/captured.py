@@ -29,7 +29,7 @@ class CapturedELBO(Objective):
     what they were when the graph was traced, so β and whatever else changes from step to step must
     be a tensor among the arguments. Parameters, buffers and random states are always the present
     ones; on the same noise values agree with the wrapped objective's up to rounding. A program that
-    cannot be traced or compiled runs as ever, and :attr:`reason` says why.
+    cannot be traced or compiled runs as ever, and ``reason`` says why.
 
     Args:
         objective: What to compute; :class:`TraceELBO` by default.

@@ -52,7 +52,7 @@ def get(
         levels: Other levels than its own, as ``"binary"`` for binarised pixels.
         interval: Where the data's range lies, (0, 1) by default.
         scaled: Whether ``scale`` counts in units of the interval's width.
-        **parameters: As in :meth:`Head.replace`: a number, a scope's name or a
+        **parameters: As in :meth:`~pyro_vae.heads.Head.replace`: a number, a scope's name or a
             :class:`~pyro_vae.heads.Param`.
 
     Raises:

@@ -39,6 +39,7 @@ GROUPS = {
     "counts": "counts 0, 1, 2, ... without an upper bound",
     "real": "real numbers, as given",
 }
+"""What each group of observations is for."""
 
 
 @dataclass(frozen=True)
@@ -283,3 +284,4 @@ TABLE: dict[str, Entry] = {
         "real",
     ),
 }
+"""The stock observations by name; adding one is adding an entry."""

@@ -15,7 +15,7 @@ __all__ = ["check_images"]
 
 @torch.no_grad()
 def check_images(vae: VAE, images: Tensor) -> None:
-    """Refuse images that the observation gives no finite probability, and covariates.
+    """Refuse images that the observation gives no finite probability.
 
     Args:
         vae: The model.
@@ -25,10 +25,6 @@ def check_images(vae: VAE, images: Tensor) -> None:
         InputError: Naming the observation, the range found, the range wanted, and the two
             likeliest causes.
     """
-    if vae.covariates:
-        raise InputError(
-            "fit has no place for covariates: train vae.model and vae.guide in a Pyro script"
-        )
     if images.dtype == torch.uint8:
         return
     low, high = float(images.min()), float(images.max())

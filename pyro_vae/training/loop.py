@@ -97,6 +97,10 @@ def fit(
     settings = Settings.of(
         epochs=epochs, batch_size=batch_size, lr=lr, beta=beta, seed=seed, **options
     )
+    if vae.covariates:
+        raise InputError(
+            "fit has no place for covariates: train vae.model and vae.guide in a Pyro script"
+        )
     train, held_out = split(as_source(images, vae.data_shape), validation, seed)
     settings.check_held_out(held_out is not None)
     device = next(vae.parameters()).device

@@ -57,7 +57,8 @@ class Settings:
         init_from_data: Whether to start at the best constant prediction.
         accumulate: Parts that a step's images are worked through in, one after the other, where
             memory does not hold the work of all.
-        precision: What the networks compute in while training: ``float32``, ``bfloat16`` or ``float16``.
+        precision: What the networks compute in while training: ``float32``, ``bfloat16`` or
+            ``float16``.
             Log-probabilities and scores are always float32's; float16 scales its gradients.
         compile: Whether steps run as compiled graphs: ``on``, ``off``, or ``auto`` where the run
             has steps enough for its parameters (:mod:`pyro_vae.training.compiling`). Compiled
