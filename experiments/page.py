@@ -32,6 +32,7 @@ _HEAD = """# What the experiments say
 Each question below is a file in [`experiments/specs`](../experiments/specs), with the options that
 are varied and the claims that they test. This page is written by
 
+<!-- not run: minutes: `.ci/run` runs every spec with --tiny -->
 ```sh
 python -m experiments.results
 ```
