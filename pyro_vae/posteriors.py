@@ -79,7 +79,7 @@ class InverseAutoregressive:
     other. The encoder makes 3 L raw numbers: the normal's 2 L, and L that the steps are given.
 
     Args:
-        steps: T.
+        steps: Number of steps, T.
         hidden: Width of each step's network, not below L.
     """
 

@@ -66,7 +66,7 @@ class MixtureOfNormals:
     """A mixture of diagonal normals with learned weights, means and standard deviations.
 
     Args:
-        components: K.
+        components: Number of components, K.
     """
 
     components: int = 10
@@ -86,7 +86,7 @@ class VampPrior:
     K of the training images; else they start at noise.
 
     Args:
-        components: K.
+        components: Number of components, K.
     """
 
     components: int = 50
