@@ -221,7 +221,7 @@ def _forecasts(vae: VAE, images: Tensor, beta: float) -> dict[str, Any]:
     latents = vae.latent_dim
     try:
         now = measures.forecast_of(vae, images, beta)
-        one = measures.forecast_of(vae, images, 1.0)
+        one = now if beta == 1 else measures.forecast_of(vae, images, 1.0)
         more = forecast(images, vae.obs, beta, max(_MORE, 4 * latents))
     except (InputError, NotImplementedError):
         return found
