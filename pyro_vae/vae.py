@@ -137,7 +137,7 @@ class VAE(LatentModel):
             size = x.shape[-len(self.data_shape) - 1]
         with pyro.plate("data", size, dim=-1):
             z = self._latent(self.prior(), beta)
-            likelihood = masked(self.decode(z, x, covariates), mask)
+            likelihood = masked(self.decode(z, x, **_present(covariates=covariates)), mask)
             drawn: Tensor = pyro.sample("obs", likelihood, obs=x)
         return drawn
 
@@ -154,7 +154,7 @@ class VAE(LatentModel):
             The latents drawn, (..., N, latent_dim).
         """
         self._register_guide()
-        posterior = self.encode(x, covariates, mask)
+        posterior = self.encode(x, **_present(covariates=covariates, mask=mask))
         with pyro.plate("data", posterior.batch_shape[-1], dim=-1):
             return self._latent(posterior, beta)
 
@@ -190,7 +190,7 @@ class VAE(LatentModel):
             The mean of q(z|x), or, where a flow has none in closed form, its base's mean pushed
             through the flow: (..., N, latent_dim).
         """
-        return posteriors.code_of(self.encode(x, covariates, mask))
+        return posteriors.code_of(self.encode(x, **_present(covariates=covariates, mask=mask)))
 
     def decode(self, z: Tensor, x: Tensor | None = None, covariates: Tensor | None = None) -> Any:
         """p(x|z).
@@ -271,7 +271,7 @@ class VAE(LatentModel):
             InputError: If the observation has no such picture.
         """
         code = self.code(x, covariates, mask)
-        return self.picture(self.decode(code, covariates=covariates), kind)
+        return self.picture(self.decode(code, **_present(covariates=covariates)), kind)
 
     @torch.no_grad()
     def sample(
@@ -279,7 +279,7 @@ class VAE(LatentModel):
     ) -> Tensor:
         """Pictures of p(x|z) at z drawn from the prior; arguments as for :meth:`reconstruct`."""
         z = self.prior().sample((size,))
-        return self.picture(self.decode(z, covariates=covariates), kind)
+        return self.picture(self.decode(z, **_present(covariates=covariates)), kind)
 
     @torch.no_grad()
     def picture(self, likelihood: Any, kind: str = "mean") -> Tensor:
@@ -315,6 +315,11 @@ class VAE(LatentModel):
         if not torch.isfinite(value).all():
             raise InputError(f"the {kind} of {self.obs.title} is not finite here: show another")
         return self.levels.shown(value, self.obs.interval)
+
+
+def _present(**arguments: Tensor | None) -> dict[str, Tensor]:
+    """Those that were given: who overrides a method need not take the others."""
+    return {name: value for name, value in arguments.items() if value is not None}
 
 
 def _checked_count(covariates: int) -> int:

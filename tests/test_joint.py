@@ -191,3 +191,16 @@ def test_two_joint_models_do_not_share_parameters() -> None:
         assert len(moved) == 8
     names = set(pyro.get_param_store().keys())
     assert len(names) == 16
+
+
+def test_who_overrides_encode_need_not_know_of_covariates() -> None:
+    class Doubled(VAE):
+        def encode(self, x: Tensor) -> Any:  # type: ignore[override]
+            return super().encode(2 * x)
+
+        def decode(self, z: Tensor, x: Tensor | None = None) -> Any:  # type: ignore[override]
+            return super().decode(z, x)
+
+    vae, x = Doubled((2,), 2, HEAD, networks.MLP(hidden=4)), torch.randn(5, 2)
+    assert vae.guide(x).shape == (5, 2)
+    assert vae.model(x).shape == vae.sample(5).shape == vae.reconstruct(x).shape == (5, 2)
