@@ -44,7 +44,7 @@ def accuracy(classifier: nn.Module, digits: pv.data.Data) -> float:
     """Share of the held-out digits that the classifier names rightly."""
     with torch.no_grad():
         named = classifier.eval()(digits.test / 255).argmax(1)
-    return (named == digits.test_labels).double().mean().item()
+    return float((named == digits.test_labels).double().mean())
 
 
 def alone(x: Tensor, y: Tensor, steps: int, dropout: float, decay: float) -> nn.Module:
