@@ -27,7 +27,7 @@ def shown(value: object) -> str:
 
     Example:
         >>> shown("adm"), shown("a" * 1000)[-4:], shown(10**5000)
-        ("'adm'", "aaa…", 'an integer of 16,610 bits')
+        ("'adm'", 'aaa…', 'an integer of 16,610 bits')
     """
     if isinstance(value, int) and value.bit_length() > 256:
         # Python refuses to write out integers of more than 4,300 digits.

@@ -344,7 +344,7 @@ def test_capacity(beta: float, capacity: float, particles: int) -> None:
     assert elbo.surrogate(*traces).item() == pytest.approx(expected)
 
 
-def test_kl_that_is_not_registered_is_sampled_or_refused() -> None:
+def test_kl_that_is_not_registered_is_sampled() -> None:
     x = torch.zeros(3)
 
     def model() -> None:
@@ -361,5 +361,11 @@ def test_kl_that_is_not_registered_is_sampled_or_refused() -> None:
         torch.manual_seed(0)
         losses.append(elbo.loss(model, guide))
     assert losses[0] == pytest.approx(losses[1])
-    with pytest.raises(ValueError, match="'z', none is registered for Normal and StudentT"):
-        objectives.FreeBitsELBO(0.1).loss(model, guide)
+    # One unit: nothing is free at λ = 0, all of it at a λ above the KL.
+    torch.manual_seed(0)
+    assert objectives.FreeBitsELBO(0.0).loss(model, guide) >= losses[0] - 1e-5
+    torch.manual_seed(0)
+    reconstruction = -sum(dist.Normal(0.2 + 0.9 * torch.randn(3), 1.0).log_prob(x))
+    torch.manual_seed(0)
+    free = objectives.FreeBitsELBO(50.0).loss(model, guide)
+    assert free == pytest.approx(float(reconstruction) + 3 * 50.0, rel=1e-5)

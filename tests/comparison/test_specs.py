@@ -81,7 +81,7 @@ def known_scores(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
     spec: dict[str, Any] = {
         "base": {"images": 200, "epochs": 1, "hidden": 8, "latent-dim": 2},
         "grid": {"obs": ["normal", "continuous-bernoulli", "bernoulli"]},
-        "evaluation": {"samples": True},
+        "evaluation": {"samples": True, "iwae": 2},
     }
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(classifier, "CACHE", tmp_path_factory.mktemp("classifiers"))

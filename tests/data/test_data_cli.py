@@ -135,7 +135,7 @@ def test_mistakes_in_a_folder(
     ("options", "words"),
     [
         (("--data", "mnist-5k", "--resize", 14), "--resize and --crop are for image files"),
-        (("--data", "no/where"), "there is no folder no/where"),
+        (("--data", "no/where"), "there is no folder 'no/where'"),
         (
             ("--data", "nowhere"),
             "unknown data set (or .npy, .npz or .tar file, or folder of images)",
