@@ -100,7 +100,8 @@ def _shape(text: str) -> tuple[int, ...]:
 def _split(target: str) -> tuple[Path, str]:
     file, _, name = target.rpartition(":")
     if not file.endswith(".py") or not name:
-        raise _Mistake(f"{target!r}: FILE.py:FUNCTION is accepted, as in losses.py:vae_loss")
+        example = f"{target}:loss" if target.endswith(".py") else "losses.py:vae_loss"
+        raise _Mistake(f"{target!r}: FILE.py:FUNCTION is accepted, as in {example}")
     path = Path(file)
     if not path.is_file():
         raise _Mistake(f"{file!r}: there is no such file")

@@ -209,7 +209,10 @@ def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> Hist
             )
     config = read_config(run)
     if not (run / FOLDER).is_dir():
-        raise InputError(f"{run} is finished: there is nothing to resume")
+        raise InputError(
+            f"{run} is finished: there is nothing to resume; to train longer, start anew with "
+            "more --epochs"
+        )
     own = ":" in options["obs"]
     vae = model_of(config, run, observations.resolve(options["obs"]) if own else None)
     vae.to(device_of(options["device"]))

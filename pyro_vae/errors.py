@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 __all__ = ["InputError", "TrainingError", "shown", "unknown"]
 
@@ -36,13 +36,19 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
-def unknown(what: str, given: object, accepted: Iterable[str]) -> InputError:
+def unknown(
+    what: str,
+    given: object,
+    accepted: Iterable[str],
+    meant: Mapping[str, str] | None = None,
+) -> InputError:
     """The error for a name that does not exist, with the nearest one that does.
 
     Args:
         what: What kind of name it is, as in "observation".
         given: The name that was given.
         accepted: The names that exist.
+        meant: What other people's names for them are here.
 
     Returns:
         The error, to be raised by the caller.
@@ -53,5 +59,6 @@ def unknown(what: str, given: object, accepted: Iterable[str]) -> InputError:
     """
     names = sorted(accepted)
     near = difflib.get_close_matches(str(given), names, n=1, cutoff=0.5)
+    near = [meant[str(given)]] if meant and str(given) in meant else near
     hint = f"did you mean {near[0]!r}? " if near else ""
     return InputError(f"unknown {what} {shown(given)}: {hint}Accepted: {', '.join(names)}")

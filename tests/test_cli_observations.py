@@ -70,6 +70,7 @@ MISTAKES: dict[str, tuple[Words, tuple[str, ...]]] = {
 OF_OBS: dict[str, tuple[Words, tuple[str, ...]]] = {
     "options without a name": (("--sigma", 1), ("--sigma needs the NAME",)),
     "a plot without a name": (("--plot", "a.png"), ("--plot needs the NAME",)),
+    "a loss's name": (("mse",), ("did you mean 'normal-learned-sigma'",)),
     "an unknown name": (("beat", "--plot", "a.png"), ("did you mean 'beta'",)),
     "another format": (("beta", "--plot", "a.jpg"), ("--plot", ".png", "a.jpg")),
     "a missing folder": (("beta", "--plot", "no/a.png"), ("--plot", "no folder 'no'")),

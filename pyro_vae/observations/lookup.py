@@ -22,6 +22,14 @@ GROUP = "pyro_vae.observations"
 """Entry-point group of packages that add observations: name = module:attribute."""
 
 
+_MEANT = {
+    **dict.fromkeys(("mse", "l2", "gaussian"), "normal-learned-sigma"),
+    **dict.fromkeys(("l1", "mae"), "laplace"),
+    **dict.fromkeys(("bce", "cross-entropy", "binary-cross-entropy"), "bernoulli"),
+}
+"""What losses and other libraries call observations."""
+
+
 def available() -> dict[str, Entry | None]:
     """Every name that :func:`get` takes; None for one of another package, not yet imported.
 
@@ -68,7 +76,7 @@ def get(
     elif name in _installed():
         head = _loaded(_installed()[name])
     else:
-        raise unknown("observation", name, available())
+        raise unknown("observation", name, available(), _MEANT)
     return replace(head, name=name).replace(levels, interval, scaled, **parameters)
 
 
