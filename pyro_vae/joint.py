@@ -84,6 +84,8 @@ class JointVAE(LatentModel):
         self.likelihoods = nn.ModuleDict(
             {key: part.head.build(part.shape) for key, part in observed.items()}
         )
+        if any("data" in likelihood.origins() for likelihood in self._built().values()):
+            raise InputError("a scale from the data is for VAE and fit: learn it here, or fix it")
         self.numbers = [likelihood.numbers for likelihood in self._built().values()]
         sizes = networks.Sizes((width,), self.posterior.numbers, latent_dim, sum(self.numbers), 0)
         self.encoder, self.decoder = networks.make(net, sizes)

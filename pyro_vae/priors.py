@@ -33,7 +33,8 @@ Encode = Callable[[Tensor], Any]
 Prior = Callable[[int, tuple[int, ...]], nn.Module]
 """(latent_dim, data_shape) → a module whose forward takes ``Encode`` and returns p(z), of
 batch_shape () and event_shape (latent_dim,). ``uses_encoder = True`` on it says that it calls what
-it is given, which maps what the encoder sees of K images to their q(z|x)."""
+it is given, which maps what the encoder sees of K images to their q(z|x). If it has a method
+``start``, ``VAE.estimate`` calls it with what the encoder sees of training images."""
 
 _FLOOR = 1e-4
 

@@ -236,7 +236,7 @@ class VAE(LatentModel):
         Args:
             images: Training images, levels (uint8) or floats, (N, *data_shape).
         """
-        if self.prior_encodes:
+        if hasattr(self.latent_prior, "start"):
             some = images[torch.randperm(len(images))[:5000].to(images.device)]
             self.latent_prior.start(self.observed.seen(some))
         if "data" not in self.likelihood.origins():

@@ -20,6 +20,7 @@ from pyro_vae import VAE, Head, InputError, JointVAE, Param, Part, networks
 
 SIGMA = 0.5
 HEAD = Head.of(dist.Normal, loc=Param(link="identity"), scale=SIGMA, levels="real")
+FROM_DATA = Head.of(dist.Normal, "loc", scale=Param(scope="dataset", source="data"))
 LABEL = Head.of(dist.Categorical, logits=(3,), levels="levels")
 
 
@@ -169,6 +170,7 @@ def test_a_label_is_inferred_from_the_other_part() -> None:
             lambda: VAE((2,), 2, HEAD).encode(torch.zeros(1, 2), covariates=torch.zeros(1, 3)),
             "0 covariates",
         ),
+        (lambda: JointVAE({"a": Part((2,), FROM_DATA)}), "scale from the data"),
         (lambda: VAE((2,), 2, HEAD, covariates=-1), "0 or more"),
         (
             lambda: VAE((2,), 2, HEAD).model(torch.zeros(1, 2), mask=torch.ones(1, 2)),

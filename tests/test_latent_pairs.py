@@ -15,7 +15,21 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
-from pyro_vae import VAE, Head, InputError, Param, evaluate, fit, load, networks, posteriors, priors
+from pyro_vae import (
+    VAE,
+    Head,
+    InputError,
+    Param,
+    diagnose,
+    evaluate,
+    fit,
+    load,
+    measures,
+    networks,
+    posteriors,
+    priors,
+)
+from pyro_vae.comparison import forecast_cells, read_spec
 from pyro_vae.distributions.flow import Flow
 from pyro_vae.distributions.full_normal import FullNormal
 from pyro_vae.evaluation.bounds import importance_bound
@@ -240,6 +254,38 @@ def own_prior(latent_dim: int, data_shape: tuple[int, ...]) -> nn.Module:
 
 def own_posterior(latent_dim: int) -> nn.Module:
     return posteriors.make("full", latent_dim)
+
+
+def test_there_is_no_forecast_for_another_prior(few: Tensor) -> None:
+    """One that knows nothing of the prior would stand beside runs as if it were theirs."""
+    vae = VAE((1, 28, 28), 2, "bernoulli", networks.MLP(hidden=4), prior="mixture:2")
+    with pytest.raises(InputError, match="of a standard normal prior, not of mixture:2"):
+        measures.forecast_of(vae, few)
+    history = fit(vae, few, epochs=1)
+    assert diagnose(vae, few, history).evidence.predicted is None
+    assert not any("forecast" in note for note in history.notes)
+    base = {"images": 64, "epochs": 1, "hidden": 8, "latent-dim": 2}
+    spec = read_spec({"base": base, "grid": {"prior": ["standard-normal", "vamp:3"]}})
+    (_, standard), (_, vamp) = forecast_cells(spec)
+    assert standard is not None
+    assert vamp is None
+
+
+class Encoding(nn.Module):
+    """A prior made of posteriors, without pseudo-inputs that training could start."""
+
+    uses_encoder = True
+
+    def forward(self, encode: Callable[[Tensor], Any]) -> Any:
+        q = encode(torch.zeros(1, DIMS))
+        return dist.Normal(q.mean[0], q.stddev[0]).to_event(1)
+
+
+def test_a_prior_of_ones_own_may_use_the_encoder() -> None:
+    vae = VAE((DIMS,), 2, HEAD, networks.MLP(hidden=4), prior=lambda latent_dim, shape: Encoding())
+    history = fit(vae, rows(20), epochs=1)
+    assert len(history.steps) == 1
+    assert math.isfinite(history.steps[0]["loss"])
 
 
 def test_own_parts_are_named_when_a_run_is_loaded(tmp_path: Path) -> None:

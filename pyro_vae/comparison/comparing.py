@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pyro_vae import priors
 from pyro_vae.comparison.cells import Cell
 from pyro_vae.comparison.pictures import draw_comparison
 from pyro_vae.comparison.results import Row, write_tables
@@ -115,7 +116,7 @@ def conclude(spec: Spec, rows: tuple[Row, ...], folder: Path) -> Comparison:
 
 
 def forecast_cells(spec: Spec) -> list[tuple[Cell, Forecast | None]]:
-    """How many latents should survive in each cell; None where β is found during training.
+    """How many latents should survive in each cell; None where no forecast is made of it.
 
     Args:
         spec: The spec.
@@ -127,7 +128,7 @@ def forecast_cells(spec: Spec) -> list[tuple[Cell, Forecast | None]]:
     found: list[tuple[Cell, Forecast | None]] = []
     for cell in spec.cells:
         recipe, settings = cell.recipe, cell.recipe.settings
-        if settings.controller() is not None or settings.elbo not in ("trace", "mean-field"):
+        if not settings.forecastable or priors.spec(recipe.prior) != "standard-normal":
             found.append((cell, None))
             continue
         data, beta = recipe.load(), settings.schedule().end

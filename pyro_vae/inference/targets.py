@@ -122,8 +122,7 @@ def checked_images(vae: VAE, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Te
 def _check_values(vae: VAE, x: Tensor) -> None:
     if x.is_floating_point() and not bool(torch.isfinite(x).all()):
         raise InputError("images must be finite where they are observed: mask what is missing")
-    if not vae.covariates:  # which that check refuses, as training does
-        check_images(vae, x)
+    check_images(vae, x)
 
 
 def _checked_mask(mask: Tensor, x: Tensor) -> Tensor:

@@ -206,10 +206,8 @@ def _prepare(vae: VAE, train: Tensor, settings: Settings, history: History) -> s
 
 def _forecast(vae: VAE, train: Tensor, settings: Settings, history: History) -> str | None:
     """Note how many latents should survive, and return a warning where none does."""
-    if settings.controller() is not None or settings.elbo not in ("trace", "mean-field"):
-        return None  # β, or the weight of each latent, is found during training
-    if vae.prior_spec != "standard-normal":
-        return None  # the forecast is of how far latents may be from that
+    if not settings.forecastable or vae.prior_spec != "standard-normal":
+        return None  # it is of how far latents may be from that prior, at a β known beforehand
     forecast = measures.forecast_of(vae, train, settings.schedule().end, limit=5000)
     history.notes.append(forecast.note())
     return forecast.warning()

@@ -166,6 +166,11 @@ class Settings:
             f"checkpoint must be a number of steps, seconds as 60s, or off, got {shown(text)}"
         )
 
+    @property
+    def forecastable(self) -> bool:
+        """Whether β and the weight of each latent are known before training."""
+        return self.controller() is None and self.elbo in ("trace", "mean-field")
+
     def schedule(self) -> schedules.Schedule:
         """The schedule of β."""
         return _parsed("beta", lambda: schedules.parse(self.beta))
