@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 
-__all__ = ["InputError", "TrainingError", "shown", "unknown"]
+__all__ = ["InputError", "TrainingError", "positive", "shown", "unknown"]
 
 _LONGEST = 80
 """Characters of a value in a sentence."""
@@ -34,6 +34,26 @@ def shown(value: object) -> str:
         return f"an integer of {value.bit_length():,} bits"
     text = repr(value)
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
+
+
+def positive(**numbers: object) -> None:
+    """Make sure that what counts something is a positive integer.
+
+    Args:
+        numbers: By the names that the user gave them under.
+
+    Raises:
+        InputError: If one is none; it names the first.
+
+    Example:
+        >>> positive(hidden=400, depth=2)
+        >>> positive(hidden=0)
+        Traceback (most recent call last):
+        pyro_vae.errors.InputError: hidden must be a positive integer, got 0
+    """
+    for name, value in numbers.items():
+        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+            raise InputError(f"{name} must be a positive integer, got {shown(value)}")
 
 
 def unknown(

@@ -15,7 +15,7 @@ from pyro.distributions import Independent
 from torch import Tensor, nn
 
 from pyro_vae import posteriors, priors
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, positive
 
 __all__ = ["LatentModel", "local_params", "masked"]
 
@@ -86,8 +86,7 @@ class LatentModel(nn.Module):
         name: str | None,
     ) -> None:
         super().__init__()
-        if not isinstance(latent_dim, int) or latent_dim < 1:
-            raise InputError(f"latent-dim must be a positive integer, got {latent_dim!r}")
+        positive(**{"latent-dim": latent_dim})
         self.latent_dim = latent_dim
         self.name = name or _unique("vae")
         _taken.add(self.name)

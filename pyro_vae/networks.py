@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pyro_vae.errors import InputError, unknown
+from pyro_vae.errors import InputError, positive, unknown
 
 __all__ = ["MLP", "NETWORKS", "Conv", "Networks", "Sizes", "make", "spec", "through"]
 
@@ -41,12 +41,6 @@ class Sizes(NamedTuple):
 
 Networks = Callable[[Sizes], tuple[nn.Module, nn.Module]]
 """A function from sizes to (encoder, decoder)."""
-
-
-def _positive(**sizes: int) -> None:
-    for name, value in sizes.items():
-        if not isinstance(value, int) or value < 1:
-            raise InputError(f"{name.replace('_', '-')} must be a positive integer, got {value!r}")
 
 
 def _dropout(rate: float) -> list[nn.Module]:
@@ -80,7 +74,7 @@ class MLP:
         Raises:
             InputError: If a size is not positive or the dropout rate not in [0, 1).
         """
-        _positive(hidden=self.hidden, depth=self.depth)
+        positive(hidden=self.hidden, depth=self.depth)
         data = math.prod(sizes.data_shape)
         numbers = sizes.grid_numbers + sizes.image_numbers
         c = sizes.covariates
@@ -123,7 +117,7 @@ class Conv:
             InputError: If the data are no images of at least 8×8, or an observation has an event
                 inside a site (which would be taken for image height).
         """
-        _positive(hidden=self.hidden, depth=self.depth)
+        positive(hidden=self.hidden, depth=self.depth)
         if len(sizes.data_shape) != 3 or min(sizes.data_shape[1:]) < 8:
             raise InputError(
                 "the convolutional network takes images (C, H, W) with H, W of at least 8, "

@@ -193,10 +193,7 @@ def make(posterior: str | Posterior, latent_dim: int) -> nn.Module:
     Raises:
         InputError: If the name is unknown, or the module has no ``numbers``.
     """
-    build = (
-        specs.read("posterior", posterior, POSTERIORS) if isinstance(posterior, str) else posterior
-    )
-    made: Any = build(latent_dim)
+    made: Any = specs.read("posterior", posterior, POSTERIORS)(latent_dim)
     if not (isinstance(made, nn.Module) and isinstance(getattr(made, "numbers", None), int)):
         raise InputError(
             "posterior must be a name, or a function of latent_dim that makes a module with "
@@ -207,9 +204,7 @@ def make(posterior: str | Posterior, latent_dim: int) -> nn.Module:
 
 def spec(posterior: object) -> str | None:
     """A stock posterior as text, or None for the user's own."""
-    if isinstance(posterior, str):
-        posterior = specs.read("posterior", posterior, POSTERIORS)
-    return specs.text_of(posterior, POSTERIORS)
+    return specs.text_of(specs.read("posterior", posterior, POSTERIORS), POSTERIORS)
 
 
 def code_of(q: Any) -> Tensor:

@@ -233,8 +233,7 @@ def make(prior: str | Prior, latent_dim: int, data_shape: tuple[int, ...]) -> nn
     Raises:
         InputError: If the name is unknown, or what is made is no module.
     """
-    build = specs.read("prior", prior, PRIORS) if isinstance(prior, str) else prior
-    made: Any = build(latent_dim, data_shape)
+    made: Any = specs.read("prior", prior, PRIORS)(latent_dim, data_shape)
     if not isinstance(made, nn.Module):
         raise InputError(
             "prior must be a name, or a function of (latent_dim, data_shape) that makes a module"
@@ -244,6 +243,4 @@ def make(prior: str | Prior, latent_dim: int, data_shape: tuple[int, ...]) -> nn
 
 def spec(prior: object) -> str | None:
     """A stock prior as text, or None for the user's own."""
-    if isinstance(prior, str):
-        prior = specs.read("prior", prior, PRIORS)
-    return specs.text_of(prior, PRIORS)
+    return specs.text_of(specs.read("prior", prior, PRIORS), PRIORS)

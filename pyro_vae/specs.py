@@ -11,17 +11,23 @@ from pyro_vae.errors import InputError, unknown
 __all__ = ["forms", "read", "text_of"]
 
 
-def read(what: str, text: str, table: Mapping[str, type[Any]]) -> Any:
+def read(what: str, text: Any, table: Mapping[str, type[Any]]) -> Any:
     """The description that a text names.
 
     Args:
         what: What it is, for messages.
-        text: ``name``, or ``name:N`` for the description's first field.
+        text: ``name``, or ``name:N`` for the description's first field; a function is given back
+            as it is.
         table: Names and their dataclasses.
 
     Raises:
-        InputError: If the name is unknown (it names the nearest) or N is no positive integer.
+        InputError: If the name is unknown (it names the nearest), N is no positive integer, or
+            what is given is neither text nor function.
     """
+    if callable(text):
+        return text
+    if not isinstance(text, str):
+        raise InputError(f"{what} must be a name or a function that makes a module, got {text!r}")
     name, colon, number = text.strip().partition(":")
     if name not in table:
         raise unknown(what, name, forms(table))

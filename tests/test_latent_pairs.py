@@ -311,6 +311,7 @@ def test_own_parts_are_named_when_a_run_is_loaded(tmp_path: Path) -> None:
         ({"prior": "flow", "latent_dim": 1}, "latent-dim of at least 2"),
         ({"prior": "vamp:3", "covariates": 2}, "cannot be had with covariates"),
         ({"prior": lambda latent_dim, data_shape: 3}, "makes a module"),
+        ({"posterior": 3}, "posterior must be a name or a function .*, got 3"),
         ({"posterior": lambda latent_dim: nn.Linear(2, 2)}, "numbers, its raw numbers"),
     ],
 )

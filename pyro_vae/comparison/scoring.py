@@ -8,7 +8,7 @@ from typing import Any
 
 from pyro_vae.comparison.reading import of_type, texts
 from pyro_vae.data import Data
-from pyro_vae.errors import InputError, unknown
+from pyro_vae.errors import positive, unknown
 from pyro_vae.evaluation import PARTS, evaluate
 from pyro_vae.evaluation.classifier import classifier_for
 from pyro_vae.evaluation.sample_scores import sample_scores
@@ -68,8 +68,8 @@ def read_evaluation(table: Mapping[str, Any]) -> Evaluation:
     for part in found.parts:
         if part not in PARTS:
             raise unknown("part of evaluation", part, PARTS)
-    if found.iwae is not None and (type(found.iwae) is not int or found.iwae < 1):
-        raise InputError(f"evaluation.iwae must be a positive integer, got {found.iwae!r}")
+    if found.iwae is not None:
+        positive(**{"evaluation.iwae": found.iwae})
     of_type("evaluation.samples", found.samples, bool)
     kinds_of("evaluation.sample_kind", [found.sample_kind])
     return found

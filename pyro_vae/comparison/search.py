@@ -18,7 +18,7 @@ from pyro_vae.comparison.runs import write_json
 from pyro_vae.comparison.spec import Spec, read_spec
 from pyro_vae.comparison.sweep import Progress
 from pyro_vae.comparison.work import Work, load_all
-from pyro_vae.errors import InputError, unknown
+from pyro_vae.errors import InputError, positive, unknown
 
 __all__ = ["Search", "Trial", "search"]
 
@@ -115,8 +115,7 @@ def search(
         optuna: Any = importlib.import_module("optuna")
     except ImportError:
         raise InputError("--search needs Optuna: pip install 'pyro_vae[search]'") from None
-    if trials < 1:
-        raise InputError(f"--search must be a positive integer, got {trials}")
+    positive(**{"--search": trials})
     aim = read_objective(objective)
     known = spec if isinstance(spec, Spec) else read_spec(spec, setting, search=True)
     if known.space is None:

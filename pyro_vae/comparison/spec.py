@@ -60,7 +60,7 @@ from pyro_vae.comparison.cells import MOST, Cell, Space, count_cells, expand
 from pyro_vae.comparison.claims import Claim, read_claims
 from pyro_vae.comparison.reading import of_type, texts
 from pyro_vae.comparison.scoring import Evaluation, kinds_of, read_evaluation
-from pyro_vae.errors import InputError, unknown
+from pyro_vae.errors import InputError, positive, unknown
 
 __all__ = ["Spec", "read_spec"]
 
@@ -125,9 +125,10 @@ class Spec:
         """
         given = {"--max-cells": max_cells, "--max-steps": max_steps, "--seeds": seeds}
         for name, value in given.items():
-            if value is not None and value < 1:
-                raise InputError(f"{name} must be a positive integer, got {value}")
-            if value is not None and self.space is not None and name != "--seeds":
+            if value is None:
+                continue
+            positive(**{name: value})
+            if self.space is not None and name != "--seeds":
                 raise InputError(f"{name} is for a sweep: --search N says how many cells it tries")
         cells = self.cells
         if max_cells is not None and max_cells < len(cells):

@@ -26,7 +26,7 @@ from pyro_vae.comparison.runs import (
 )
 from pyro_vae.comparison.spec import Spec
 from pyro_vae.comparison.sweep import Progress, Tally, sweep
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, positive
 from pyro_vae.evaluation.classifier import classifier_for
 
 __all__ = ["Work", "load_all"]
@@ -62,9 +62,7 @@ class Work:
         retry: bool,
         progress: Progress | None,
     ) -> None:
-        for name, value in (("workers", workers), ("threads", threads)):
-            if value is not None and value < 1:
-                raise InputError(f"{name} must be a positive integer, got {value}")
+        positive(threads=threads, **({} if workers is None else {"workers": workers}))
         self.folder = Path(out)
         if self.folder.exists() and not self.folder.is_dir():
             raise InputError(f"{self.folder} is a file, not a folder for a comparison")

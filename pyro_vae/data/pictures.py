@@ -12,7 +12,7 @@ from typing import IO, Any, Literal, Protocol, TypeVar
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from pyro_vae.errors import InputError, shown
+from pyro_vae.errors import InputError, positive, shown
 
 __all__ = ["SUFFIXES", "File", "Fit", "Pictures", "Seen", "each", "look"]
 
@@ -70,9 +70,10 @@ class Fit:
     def __post_init__(self) -> None:
         for name in ("resize", "crop"):
             value = getattr(self, name)
-            if value is not None and value < 1:
-                raise InputError(f"{name} must be a positive integer, got {shown(value)}")
-            if value is not None and value > _LONGEST_SIDE:
+            if value is None:
+                continue
+            positive(**{name: value})
+            if value > _LONGEST_SIDE:
                 raise InputError(f"{name} must be at most {_LONGEST_SIDE:,}, got {shown(value)}")
 
     def scaled(self, width: int, height: int) -> tuple[int, int]:

@@ -12,7 +12,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from pyro_vae.data.stored import Stored
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, positive
 
 __all__ = ["stream"]
 
@@ -48,9 +48,7 @@ def stream(source: Iterable[Any], images: int, buffer: int = 10_000) -> Stored:
         tensor([[1., 1.],
                 [2., 2.]])
     """
-    for name, value in (("images", images), ("buffer", buffer)):
-        if value < 1:
-            raise InputError(f"{name} of a stream must be a positive integer, got {value}")
+    positive(**{"images of a stream": images, "buffer of a stream": buffer})
     return Stored(_Stream(source, images, buffer))
 
 

@@ -11,7 +11,7 @@ import pyro
 import torch
 from torch import Tensor
 
-from pyro_vae.measures import BLOCK, fixed_noise
+from pyro_vae.measures import BLOCK, evaluation_mode, fixed_noise
 from pyro_vae.measures.scores import block_noise, observed_block
 from pyro_vae.vae import VAE
 
@@ -44,14 +44,9 @@ class Block:
 @contextmanager
 def evaluating(vae: VAE) -> Iterator[None]:
     """Without dropout and gradients; the model is left as it was."""
-    training = vae.training
-    vae.eval()
-    try:
-        # What is scored has been through every check already, or is the model's own.
-        with torch.no_grad(), pyro.validation_enabled(False):
-            yield
-    finally:
-        vae.train(training)
+    # What is scored has been through every check already, or is the model's own.
+    with evaluation_mode(vae), torch.no_grad(), pyro.validation_enabled(False):
+        yield
 
 
 def encoded(vae: VAE, images: Tensor) -> list[Block]:

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data import as_images
-from pyro_vae.errors import InputError
-from pyro_vae.inference.targets import positive, seeded, standing, targets
+from pyro_vae.errors import InputError, positive
+from pyro_vae.inference.targets import seeded, standing, targets
 from pyro_vae.vae import VAE
 
 __all__ = ["aggregate_draws", "mixture_prior"]

@@ -12,8 +12,8 @@ from pyro.infer.autoguide.initialization import init_to_value
 from pyro.infer.mcmc.util import diagnostics
 from torch import Tensor
 
-from pyro_vae.errors import InputError
-from pyro_vae.inference.targets import Target, positive, seeded, standing, targets
+from pyro_vae.errors import InputError, positive
+from pyro_vae.inference.targets import Target, seeded, standing, targets
 from pyro_vae.vae import VAE
 
 __all__ = ["Draws", "hmc"]

@@ -5,8 +5,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from pyro_vae.errors import positive
 from pyro_vae.inference.refining import refine
-from pyro_vae.inference.targets import checked_images, positive, seeded, standing
+from pyro_vae.inference.targets import checked_images, seeded, standing
 from pyro_vae.training.pictures import unit
 from pyro_vae.vae import VAE
 

@@ -18,7 +18,7 @@ from pyro_vae.measures.scores import block_noise, observed_block
 from pyro_vae.training.checks import check_images
 from pyro_vae.vae import VAE
 
-__all__ = ["Target", "checked_images", "positive", "seeded", "standing", "targets"]
+__all__ = ["Target", "checked_images", "seeded", "standing", "targets"]
 
 _SPREAD = 64
 """Draws that the spread of a posterior without a variance in closed form is estimated from."""
@@ -136,17 +136,6 @@ def _checked_mask(mask: Tensor, x: Tensor) -> Tensor:
             f"a mask must have the images' shape {tuple(x.shape)} or one that broadcasts to it; "
             f"got {tuple(mask.shape)}"
         ) from None
-
-
-def positive(**numbers: Any) -> None:
-    """Refuse what is no positive integer.
-
-    Raises:
-        InputError: Naming the first.
-    """
-    for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-            raise InputError(f"{name} must be a positive integer, got {value!r}")
 
 
 @contextmanager

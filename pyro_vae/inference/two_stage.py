@@ -9,8 +9,9 @@ from typing import Any
 from torch import Tensor
 
 from pyro_vae import networks, observations
+from pyro_vae.errors import positive
 from pyro_vae.inference.aggregate import aggregate_draws
-from pyro_vae.inference.targets import positive, seeded, standing
+from pyro_vae.inference.targets import seeded, standing
 from pyro_vae.training import History, fit
 from pyro_vae.vae import VAE
 

@@ -12,6 +12,7 @@ from pyro_vae.measures.forecasts import Forecast, forecast_gaussian, forecast_of
 from pyro_vae.measures.scores import (
     BLOCK,
     bits_per_dim,
+    evaluation_mode,
     fixed_noise,
     held_out_terms,
     local_params,
@@ -33,6 +34,7 @@ __all__ = [
     "best_constant",
     "bits_per_dim",
     "curves_of",
+    "evaluation_mode",
     "fixed_noise",
     "forecast_gaussian",
     "forecast_of",

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data import levels as data_levels
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, positive
 from pyro_vae.measures.curvature import Curvature, curvature_at
 from pyro_vae.measures.scores import fixed_noise
 from pyro_vae.measures.spectra import Covariance, blocks_of
@@ -197,8 +197,7 @@ def forecast_of(vae: VAE, images: Tensor, beta: float = 1.0, limit: int | None =
 def _check(beta: float, latent_dim: int) -> None:
     if not (math.isfinite(beta) and beta >= 0):
         raise InputError(f"beta must be finite and not negative, got {beta}")
-    if not isinstance(latent_dim, int) or latent_dim < 1:
-        raise InputError(f"latent-dim must be a positive integer, got {latent_dim!r}")
+    positive(**{"latent-dim": latent_dim})
 
 
 def _covariance(

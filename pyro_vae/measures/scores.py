@@ -19,6 +19,7 @@ __all__ = [
     "BLOCK",
     "bits_per_dim",
     "block_noise",
+    "evaluation_mode",
     "fixed_noise",
     "held_out_terms",
     "local_params",
@@ -30,6 +31,17 @@ __all__ = [
 
 BLOCK = 250
 """Images per block of fixed noise: scores do not depend on any other batch size."""
+
+
+@contextmanager
+def evaluation_mode(vae: VAE) -> Iterator[None]:
+    """Without dropout; the model is left in the mode that it was in."""
+    training = vae.training
+    vae.eval()
+    try:
+        yield
+    finally:
+        vae.train(training)
 
 
 @contextmanager
@@ -80,17 +92,13 @@ def held_out_terms(vae: VAE, images: Images, seed: int = 0) -> Terms:
     Returns:
         One entry per image, in nats.
     """
-    training = vae.training
-    vae.eval()
-    try:
-        parts = []
+    parts = []
+    with evaluation_mode(vae), local_params():
         for block, start in enumerate(range(0, len(images), BLOCK)):
             batch = images[start : start + BLOCK]
-            with block_noise(block, batch.device, seed), local_params():
+            with block_noise(block, batch.device, seed):
                 parts.append(_block_terms(vae, batch))
-        return Terms.cat(parts)
-    finally:
-        vae.train(training)
+    return Terms.cat(parts)
 
 
 def _block_terms(vae: VAE, batch: Tensor) -> Terms:

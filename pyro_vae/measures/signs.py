@@ -9,7 +9,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from pyro_vae.measures.scores import BLOCK
+from pyro_vae.measures.scores import BLOCK, evaluation_mode
 from pyro_vae.measures.terms import closed_kl
 from pyro_vae.vae import VAE
 
@@ -163,13 +163,11 @@ def dead_units(vae: VAE, images: Tensor) -> float | None:
 
     layers = [module for module in vae.encoder.modules() if isinstance(module, nn.ReLU)]
     hooks = [layer.register_forward_hook(look) for layer in layers]
-    training = vae.training
-    vae.eval()
     try:
-        for part in images.split(BLOCK):
-            vae.encode(part)
+        with evaluation_mode(vae):
+            for part in images.split(BLOCK):
+                vae.encode(part)
     finally:
-        vae.train(training)
         for hook in hooks:
             hook.remove()
     if not alive:
@@ -250,12 +248,8 @@ def worse_than_mean_image(
 @torch.no_grad()
 def _squared_errors(vae: VAE, images: Tensor) -> tuple[float, float]:
     """Of the mean reconstruction and of the mean image, in the observation's unit."""
-    training = vae.training
-    vae.eval()
-    try:
+    with evaluation_mode(vae):
         mean = vae.decode(vae.code(images)).mean
-    finally:
-        vae.train(training)
     x = images
     if images.dtype == torch.uint8:
         x = vae.levels.observe(images, None, vae.obs.interval)
@@ -293,13 +287,9 @@ def kl_note(vae: VAE, images: Tensor) -> str | None:
         vae: The model.
         images: Levels (uint8) or floats, of which the first is encoded.
     """
-    training = vae.training
-    vae.eval()
-    try:
+    with evaluation_mode(vae):
         if closed_kl(vae.encode(images[:1]), vae.prior()) is not None:
             return None
-    finally:
-        vae.train(training)
     return (
         f"the KL of {vae.posterior_spec or 'your posterior'} to {vae.prior_spec or 'your prior'} "
         "has no closed form: figures of it are sampled"

@@ -22,8 +22,8 @@ from pyro_vae.observations import Words
 from pyro_vae.training.devices import device_of
 from pyro_vae.training.history import History
 from pyro_vae.training.loop import fit
+from pyro_vae.training.memory import check_memory
 from pyro_vae.training.progress import Progress
-from pyro_vae.training.runs import check_memory
 from pyro_vae.training.settings import MOST, Settings, check_count
 from pyro_vae.vae import VAE
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import os
 import tempfile
 from collections.abc import Callable, Mapping
@@ -18,7 +17,6 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from pyro_vae import networks, observations, posteriors, priors
-from pyro_vae.data.stored import memory
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads import Head, Param
 from pyro_vae.training.checkpoints import Checkpoints, write_tensors
@@ -27,7 +25,6 @@ from pyro_vae.vae import VAE
 __all__ = [
     "FORMAT",
     "check_free",
-    "check_memory",
     "check_writable",
     "load",
     "model_of",
@@ -276,33 +273,6 @@ def model_of(
     except (RuntimeError, MemoryError, OverflowError) as error:  # of a size that nobody trained
         reason = str(error).splitlines()[0]
         raise InputError(f"{folder / CONFIG} describes no model: {reason}") from None
-
-
-def check_memory(net: networks.Networks, data_shape: tuple[int, ...], latent_dim: int) -> None:
-    """Make sure that memory holds the weights of stock networks; none are made.
-
-    Args:
-        net: Makes the networks.
-        data_shape: (C, H, W) or (D,).
-        latent_dim: Length of z.
-
-    Raises:
-        InputError: If they exceed it, or suit no data of this shape.
-    """
-    least = networks.Sizes(data_shape, 2 * latent_dim, latent_dim, math.prod(data_shape), 0)
-    state = torch.get_rng_state()
-    try:
-        with torch.device("meta"):
-            size = sum(part.nbytes for end in net(least) for part in end.parameters())
-    except (RuntimeError, OverflowError):  # more numbers than can be counted
-        size = 2**63
-    finally:
-        torch.set_rng_state(state)
-    if size > memory():
-        raise InputError(
-            f"the networks' weights take {size / 2**30:,.0f} GiB, more than the memory's "
-            f"{memory() / 2**30:,.0f} GiB: give a smaller hidden, depth or latent-dim"
-        )
 
 
 def put_weights(vae: VAE, weights: Mapping[str, Tensor]) -> None:

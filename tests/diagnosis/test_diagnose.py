@@ -243,6 +243,18 @@ def test_networks_that_replace_a_users_own(digits: pv.data.Data) -> None:
     assert mended.mended
 
 
+def test_prior_and_posterior_stay(digits: pv.data.Data) -> None:
+    vae = pv.VAE(SHAPE, 4, "normal", pv.networks.MLP(hidden=32), prior="mixture:2")
+    history = pv.fit(vae, digits.train[:600], epochs=5, beta=1000)
+    found = pv.diagnose(vae, digits.test[:200], history, {"beta": "1000", "epochs": 5})
+    mended = verify(vae, found, digits.train[:600], digits.test[:200])
+    assert mended.mended
+    assert mended.after.evidence.predicted is None  # there is a forecast for N(0, I) only
+    vae.prior_spec = None
+    with pytest.raises(pv.InputError, match="a prior or a posterior of your own"):
+        verify(vae, found, digits.train[:600])
+
+
 def test_what_cannot_be_verified(digits: pv.data.Data) -> None:
     vae, _, _, found = run(digits, pv.observations.get("normal", scale=0.4), epochs=1)
     healthy = pv.Diagnosis("healthy", (), found.evidence)

@@ -133,12 +133,8 @@ def evidence_of(
         settings: How it was trained: ``beta`` and whatever else is known of ``fit``'s options.
         train: Training images, where ``images`` are held out.
     """
-    training = vae.training
-    vae.eval()
-    try:
+    with measures.evaluation_mode(vae):
         return _measured(vae, images, history or History(), settings, train)
-    finally:
-        vae.train(training)
 
 
 def _measured(

@@ -81,7 +81,7 @@ def verify(
 
     Raises:
         InputError: If there is no cause, no option mends it and no networks are given, or its
-            networks cannot be made anew.
+            networks, prior or posterior cannot be made anew.
 
     Example:
         >>> import pyro_vae as pv
@@ -98,8 +98,6 @@ def verify(
     cause = found.causes[0]
     if not cause.changes and net is None:
         raise InputError(f"no option mends {cause.code}: it takes {cause.mend}")
-    if net is None and vae.net is None:
-        raise InputError("networks of your own cannot be made anew: pass net=")
     train = as_images(images, vae.data_shape)
     changed = Settings.of(**_changed(cause.changes, settings or {}, cause.code, len(train)))
     with measures.fixed_noise(changed.seed, train.device):
@@ -132,10 +130,20 @@ def _rebuilt(
     net: networks.Networks | tuple[nn.Module, nn.Module] | str | None,
 ) -> VAE:
     """The model anew, with the changes that are its own."""
-    if net is None:
-        net = network_of(vae.net or {})
+    if net is None and vae.net is None:
+        raise InputError("networks of your own cannot be made anew: pass net=")
+    prior, posterior = vae.prior_spec, vae.posterior_spec
+    if prior is None or posterior is None:
+        raise InputError("a prior or a posterior of your own cannot be made anew")
     latents = changes.get("latent_dim", vae.latent_dim)
-    return VAE(vae.data_shape, latents, _head(vae.obs, changes), net)
+    return VAE(
+        vae.data_shape,
+        latents,
+        _head(vae.obs, changes),
+        net or network_of(vae.net or {}),
+        prior=prior,
+        posterior=posterior,
+    )
 
 
 def _head(head: Head, changes: Mapping[str, Any]) -> Head:
