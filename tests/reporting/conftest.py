@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -17,6 +18,8 @@ SCRIPT = "<script>alert(1)</script>"
 
 SPEC: dict[str, Any] = {
     "title": "a test",
+    # 6 make the 24 runs of a real sweep: minutes of training, so not each time.
+    "seeds": list(range(int(os.environ.get("PYRO_VAE_REPORT_SEEDS", "1")))),
     "base": {"hidden": 32, "images": 64, "epochs": 2, "batch-size": 16, "latent-dim": 3},
     "grid": {"obs": ["bernoulli", "normal-learned-sigma"], "beta": [1, 16]},
     "cells": [{"name": "fails", "lr": 1e30, "optimizer": "sgd"}],
