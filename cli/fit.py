@@ -160,10 +160,23 @@ def fit(context: click.Context, /, **options: Any) -> None:
             out, history = _fitted(options)
         if ranks.present() > 0:
             return
+    _tell_best(history)
     click.echo(f"run folder: {out}", err=True)
     if asked_json:
         held_out = history.epochs("held-out")
         echo_json({"run": str(out), "held_out": held_out[-1] if held_out else None})
+
+
+def _tell_best(history: History) -> None:
+    """Say so where held-out images were scored better 5 epochs or more before training ended."""
+    key, held_out = history.objective, history.epochs("held-out")
+    if len(held_out) <= 5:
+        return
+    best, last = max(held_out[:-5], key=lambda record: record[key]), held_out[-5:]
+    # Hundredths of a nat are noise.
+    if round(best[key], 1) > round(max(record[key] for record in last), 1):
+        where = f"{best[key]:,.1f} at epoch {best['epoch']}"
+        click.echo(f"best held-out {key}: {where} (--keep-best ends there)", err=True)
 
 
 def _fitted(options: dict[str, Any]) -> tuple[Path, History]:

@@ -1,20 +1,23 @@
-"""What is observed, on its way from 8-bit levels to the observation and to the encoder."""
+"""What is observed: from 8-bit levels to the observation and the encoder, and back to pictures."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
 
 from pyro_vae import observations
 from pyro_vae.data import levels as data_levels
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads import Head
 
-__all__ = ["Observed", "checked_shape", "head_of"]
+__all__ = ["KINDS", "Observed", "checked_shape", "head_of"]
+
+KINDS = ("mean", "sample", "mode", "parameter")
+"""What of p(x|z) a picture may show."""
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,40 @@ class Observed:
         if mask.dtype != torch.bool:
             raise InputError(f"a mask must be boolean, True where observed; got {mask.dtype}")
         return self.checked(mask)
+
+    def picture(self, likelihood: Any, kind: str) -> Tensor:
+        """The picture of p(x|z), on [0, 1] for images.
+
+        Args:
+            likelihood: Of batch_shape (...).
+            kind: One of :data:`KINDS`.
+
+        Returns:
+            Shape (..., *shape).
+
+        Raises:
+            InputError: If there is no such kind, or the observation has no such picture.
+        """
+        if kind not in KINDS:
+            raise unknown("kind of picture", kind, KINDS)
+        if kind == "parameter" and self.head.parameter is None:
+            raise InputError(
+                f"{self.head.title} has no parameter on the data's range to show; "
+                "kind must be mean, sample or mode"
+            )
+        display: dict[str, Callable[[Any], Tensor]] = {
+            "mean": self.head.display,
+            "sample": lambda p: cast(Tensor, p.sample()),
+            "mode": lambda p: cast(Tensor, p.mode),
+            "parameter": self.head.parameter or self.head.display,
+        }
+        try:
+            value = display[kind](likelihood)
+        except NotImplementedError:
+            raise InputError(f"{self.head.title} has no {kind} to show") from None
+        if not torch.isfinite(value).all():
+            raise InputError(f"the {kind} of {self.head.title} is not finite here: show another")
+        return self.levels.shown(value, self.head.interval)
 
 
 def head_of(obs: str | Head | Callable[[Tensor], Any]) -> Head:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any
 
 import pyro
 import torch
@@ -11,15 +11,12 @@ from torch import Tensor, nn
 
 from pyro_vae import networks, posteriors, priors
 from pyro_vae.data import levels as data_levels
-from pyro_vae.errors import InputError, unknown
+from pyro_vae.errors import InputError
 from pyro_vae.heads import Head
 from pyro_vae.latent_model import LatentModel, local_params, masked
-from pyro_vae.observed import Observed, checked_shape, head_of
+from pyro_vae.observed import KINDS, Observed, checked_shape, head_of
 
 __all__ = ["KINDS", "VAE", "local_params"]
-
-KINDS = ("mean", "sample", "mode", "parameter")
-"""What of p(x|z) a picture may show."""
 
 
 class VAE(LatentModel):
@@ -137,7 +134,7 @@ class VAE(LatentModel):
             size = x.shape[-len(self.data_shape) - 1]
         with pyro.plate("data", size, dim=-1):
             z = self._latent(self.prior(), beta)
-            likelihood = masked(self.decode(z, x, **_present(covariates=covariates)), mask)
+            likelihood = masked(self.decode(z, x, **_given(covariates=covariates)), mask)
             drawn: Tensor = pyro.sample("obs", likelihood, obs=x)
         return drawn
 
@@ -154,7 +151,7 @@ class VAE(LatentModel):
             The latents drawn, (..., N, latent_dim).
         """
         self._register_guide()
-        posterior = self.encode(x, **_present(covariates=covariates, mask=mask))
+        posterior = self.encode(x, **_given(covariates=covariates, mask=mask))
         with pyro.plate("data", posterior.batch_shape[-1], dim=-1):
             return self._latent(posterior, beta)
 
@@ -175,7 +172,7 @@ class VAE(LatentModel):
         return self._posterior_of(self.observed.seen(x, mask), covariates)
 
     def _posterior_of(self, seen: Tensor, covariates: Tensor | None = None) -> Any:
-        given = self._given(covariates)
+        given = self._checked_covariates(covariates)
         return self.posterior(
             networks.through(self.encoder, seen, len(self.data_shape), self.arithmetic, given)
         )
@@ -190,7 +187,7 @@ class VAE(LatentModel):
             The mean of q(z|x), or, where a flow has none in closed form, its base's mean pushed
             through the flow: (..., N, latent_dim).
         """
-        return posteriors.code_of(self.encode(x, **_present(covariates=covariates, mask=mask)))
+        return posteriors.code_of(self.encode(x, **_given(covariates=covariates, mask=mask)))
 
     def decode(self, z: Tensor, x: Tensor | None = None, covariates: Tensor | None = None) -> Any:
         """p(x|z).
@@ -203,10 +200,10 @@ class VAE(LatentModel):
         Returns:
             A distribution of batch_shape (...) and event_shape data_shape.
         """
-        given = self._given(covariates)
+        given = self._checked_covariates(covariates)
         return self.likelihood(networks.through(self.decoder, z, 1, self.arithmetic, given), x)
 
-    def _given(self, covariates: Tensor | None) -> Tensor | None:
+    def _checked_covariates(self, covariates: Tensor | None) -> Tensor | None:
         """Covariates of the right number, for a VAE that has any."""
         if covariates is None and not self.covariates:
             return None
@@ -271,7 +268,7 @@ class VAE(LatentModel):
             InputError: If the observation has no such picture.
         """
         code = self.code(x, covariates, mask)
-        return self.picture(self.decode(code, **_present(covariates=covariates)), kind)
+        return self.picture(self.decode(code, **_given(covariates=covariates)), kind)
 
     @torch.no_grad()
     def sample(
@@ -279,7 +276,7 @@ class VAE(LatentModel):
     ) -> Tensor:
         """Pictures of p(x|z) at z drawn from the prior; arguments as for :meth:`reconstruct`."""
         z = self.prior().sample((size,))
-        return self.picture(self.decode(z, **_present(covariates=covariates)), kind)
+        return self.picture(self.decode(z, **_given(covariates=covariates)), kind)
 
     @torch.no_grad()
     def picture(self, likelihood: Any, kind: str = "mean") -> Tensor:
@@ -295,29 +292,10 @@ class VAE(LatentModel):
         Raises:
             InputError: If the observation has no such picture.
         """
-        if kind not in KINDS:
-            raise unknown("kind of picture", kind, KINDS)
-        if kind == "parameter" and self.obs.parameter is None:
-            raise InputError(
-                f"{self.obs.title} has no parameter on the data's range to show; "
-                "kind must be mean, sample or mode"
-            )
-        display: dict[str, Callable[[Any], Tensor]] = {
-            "mean": self.obs.display,
-            "sample": lambda p: cast(Tensor, p.sample()),
-            "mode": lambda p: cast(Tensor, p.mode),
-            "parameter": self.obs.parameter or self.obs.display,
-        }
-        try:
-            value = display[kind](likelihood)
-        except NotImplementedError:
-            raise InputError(f"{self.obs.title} has no {kind} to show") from None
-        if not torch.isfinite(value).all():
-            raise InputError(f"the {kind} of {self.obs.title} is not finite here: show another")
-        return self.levels.shown(value, self.obs.interval)
+        return self.observed.picture(likelihood, kind)
 
 
-def _present(**arguments: Tensor | None) -> dict[str, Tensor]:
+def _given(**arguments: Tensor | None) -> dict[str, Tensor]:
     """Those that were given: who overrides a method need not take the others."""
     return {name: value for name, value in arguments.items() if value is not None}
 

@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 import torch
 from click.testing import Result
+from pyro_vae_cli.fit import _tell_best
 
-from pyro_vae import load, observations
+from pyro_vae import History, load, observations
 
 Run = Callable[..., Result]
 QUICK = ("--epochs", 1, "--hidden", 8, "--latent-dim", 3)
@@ -45,6 +46,30 @@ def test_fit_writes_a_run_and_prints_json(cli: Run, tmp_path: Path) -> None:
     assert Path(said["run"]) == Path("runs/bernoulli-0")
     assert said["held_out"]["objective"] < 0
     assert load(tmp_path / "runs" / "bernoulli-0").obs.title == "bernoulli"
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        (
+            [-3.0, 1234.56, 7.0, 8.0, 1.0, 1.0, 2.0],
+            "best held-out elbo: 1,234.6 at epoch 2 (--keep-best ends there)\n",
+        ),
+        ([-3.0, 7.0, 1234.56, 8.0, 1.0, 1.0, 2.0], ""),
+        ([1.0, 2.0, 3.0, 4.0, 5.0, 6.0], ""),
+        ([-2.61, -2.58, -2.63, -2.63, -2.63, -2.63, -2.63], ""),
+        ([], ""),
+    ],
+)
+def test_the_best_epoch_is_told_where_it_is_long_past(
+    scores: list[float], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"record": "epoch", "split": "held-out", "epoch": epoch, "elbo": score}
+        for epoch, score in enumerate(scores, 1)
+    ]
+    _tell_best(History(kind="density", records=rows))
+    assert capsys.readouterr().err == said
 
 
 def test_the_lines_of_fit_fit_80_columns(trained: Path) -> None:

@@ -107,6 +107,10 @@ class Forecast:
         if self.sigma is not None and self.sigma_collapse is not None:
             text = f"{self.sigma_collapse:.4g} at this β (σ is {self.sigma:.4g})"
             rows.append(("collapse from σ", text))
+        if self.operating_point is not None:
+            rate, distortion = self.operating_point
+            text = f"{rate:.1f} nats per image, squared error {distortion:.5f} per pixel (pPCA)"
+            rows.append(("at this β", text))
         lines = [f"  {label:<18}{text}" for label, text in rows]
         lines += ["", "  nats per image    mean squared error per pixel (pPCA)"]
         shown = self.curve[:: max(1, (len(self.curve) - 1) // 6)]

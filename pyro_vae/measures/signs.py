@@ -276,7 +276,7 @@ def scale_note(vae: VAE, kind: str) -> str | None:
         )
     if vae.obs.family is not dist.Normal:
         return said
-    return f"{said}: the summed squared error with the KL weighted 2σ²β = {2 * value**2:.4g} β"
+    return f"{said}: minimises summed squared error + 2σ² β KL, where 2σ² = {2 * value**2:.4g}"
 
 
 @torch.no_grad()
