@@ -150,7 +150,7 @@ def test_the_operating_point_by_hand() -> None:
     assert forecast.operating_point == pytest.approx((rate, distortion))
     (row,) = [line for line in str(forecast).splitlines() if line.startswith("  at this β")]
     assert row.split(None, 3)[3].startswith(f"{rate:.1f} nats per image")
-    assert f"squared error {distortion:.5f} per pixel" in row
+    assert f"squared error {distortion:.5f} (pPCA)" in row
 
 
 def test_the_curve_is_on_the_unit_range_whatever_the_observations(few: Tensor) -> None:

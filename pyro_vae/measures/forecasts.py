@@ -109,7 +109,7 @@ class Forecast:
             rows.append(("collapse from σ", text))
         if self.operating_point is not None:
             rate, distortion = self.operating_point
-            text = f"{rate:.1f} nats per image, squared error {distortion:.5f} per pixel (pPCA)"
+            text = f"{rate:.1f} nats per image, squared error {distortion:.5f} (pPCA)"
             rows.append(("at this β", text))
         lines = [f"  {label:<18}{text}" for label, text in rows]
         lines += ["", "  nats per image    mean squared error per pixel (pPCA)"]
