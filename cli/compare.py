@@ -133,7 +133,8 @@ def _dry_run(spec: Spec, as_json: bool) -> None:
     click.echo(f"{spec.title}: {counts}, {_counted(cells * seeds, 'run')}")
     width = max(len(cell.name) for cell, _ in forecasts)
     for cell, found in forecasts:
-        said = "no forecast: β is found during training" if found is None else _forecast(found)
+        none = "no forecast: β or the prior is found during training"
+        said = none if found is None else _forecast(found)
         click.echo(f"  {cell.name:<{width}}  {said}")
 
 

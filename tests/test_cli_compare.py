@@ -91,6 +91,17 @@ def test_a_dry_run_counts_in_the_singular(cli: Run, tmp_path: Path) -> None:
     assert said[0] == "one: 1 cell × 1 seed, 1 run"
 
 
+def test_a_dry_run_says_where_there_is_no_forecast(cli: Run, tmp_path: Path) -> None:
+    (tmp_path / "two.toml").write_text(
+        '[base]\nimages = 64\n[[cells]]\nprior = "vamp:3"\n[[cells]]\ntarget-kl = 3\n'
+    )
+    said = cli("compare", tmp_path / "two.toml", "--dry-run").stdout.splitlines()
+    assert len(said) == 3
+    assert all(
+        line.endswith("no forecast: β or the prior is found during training") for line in said[1:]
+    )
+
+
 @pytest.mark.parametrize("words", [("--dry-run",), ("--out", "out")], ids=["dry", "sweep"])
 def test_what_cannot_be_compiled_is_refused_before_the_sweep(
     mistake: Callable[..., str], tmp_path: Path, words: tuple[str, ...]
