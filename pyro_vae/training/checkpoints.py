@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import stat
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -114,11 +115,14 @@ def write_tensors(
     Raises:
         OSError: If it cannot be written, also where safetensors has an error of its own for that.
     """
+    path.touch()  # safetensors makes files that only their owner may read
+    mode = stat.S_IMODE(path.stat().st_mode)
     try:
         save_file(dict(tensors), path, metadata)
     except SafetensorError as error:
         reason = str(error).partition("I/O error: ")[2] or str(error)
         raise OSError(errno.EIO, reason, str(path)) from None
+    path.chmod(mode)
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Callable
 from pathlib import Path
 
@@ -42,6 +44,20 @@ def test_networks_and_changes_come_back(few: Tensor, tmp_path: Path) -> None:
     z = torch.randn(3, 2)
     assert torch.equal(again.decode(z).base_dist.scale, vae.decode(z).base_dist.scale)
     assert torch.equal(again.decode(z).base_dist.loc, vae.decode(z).base_dist.loc)
+
+
+@pytest.mark.skipif(os.name == "nt", reason="Windows has no such modes")
+def test_others_may_read_a_run_as_far_as_the_umask_lets_them(few: Tensor, tmp_path: Path) -> None:
+    """Weights too, which safetensors writes for their owner alone."""
+    vae = VAE((1, 28, 28), 2, "bernoulli", networks.MLP(hidden=8))
+    before = os.umask(0o027)
+    try:
+        fit(vae, few, epochs=2, checkpoint=1, out=tmp_path / "run")
+    finally:
+        os.umask(before)
+    files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    assert {path.name for path in files} >= {"model.safetensors", "config.json"}
+    assert {oct(stat.S_IMODE(path.stat().st_mode)) for path in files} == {"0o640"}
 
 
 def test_parts_of_the_users_own_must_be_brought_along(few: Tensor, tmp_path: Path) -> None:
