@@ -154,10 +154,11 @@ def _overview(done: Sequence[Experiment]) -> list[str]:
     for one in done:
         found = [verdict.verdict for verdict in one.verdicts]
         counts = [str(found.count(kind)) for kind in rows[0][1:4]]
-        minutes = one.machine.get("seconds", _training(one)) / 60
+        seconds = _in_all(one)
+        minutes = "in parts" if seconds is None else f"{seconds / 60:.1f}"
         apart = str(sum(map(_disagrees, one.verdicts)))
         link = f"[{one.spec.title}](#{_anchor(one)}), {one.setting}"
-        rows.append([link, *counts, apart, str(one.runs), f"{minutes:.1f}"])
+        rows.append([link, *counts, apart, str(one.runs), minutes])
     return [*_table(rows), ""] if done else ["No experiment has been run.", ""]
 
 
@@ -251,13 +252,24 @@ def _training(one: Experiment) -> float:
     return sum(row.scores.get("seconds", 0.0) for row in one.rows)
 
 
+def _in_all(one: Experiment) -> float | None:
+    """Seconds from start to end; None where a sweep that was stopped went on another time."""
+    training = _training(one)
+    seconds = float(one.machine.get("seconds", training))
+    return seconds if seconds * one.machine.get("workers", 1) >= training else None
+
+
 def _provenance(one: Experiment) -> str:
     said = f"{one.runs} runs, {_training(one) / 60:.1f} minutes of training"
     where = one.machine
     if where:
+        seconds = _in_all(one)
+        if seconds is None:
+            said += " in several parts"
+        else:
+            said += f", {seconds / 60:.1f} minutes in all with {where['workers']} at a time"
         said += (
-            f", {where['seconds'] / 60:.1f} minutes in all with {where['workers']} at a time, on "
-            f"{where['cores']} cores ({where['processor']}), torch {where['torch']}, "
+            f", on {where['cores']} cores ({where['processor']}), torch {where['torch']}, "
             f"pyro {where['pyro']}, Python {where['python']}"
         )
     return said + ".\n"
