@@ -14,9 +14,9 @@ from pyro_vae.data import levels as data_levels
 from pyro_vae.errors import InputError
 from pyro_vae.heads import Head
 from pyro_vae.latent_model import LatentModel, local_params, masked
-from pyro_vae.observed import KINDS, Observed, checked_shape, head_of
+from pyro_vae.observed import Observed, checked_shape, head_of
 
-__all__ = ["KINDS", "VAE", "local_params"]
+__all__ = ["VAE", "local_params"]
 
 
 class VAE(LatentModel):

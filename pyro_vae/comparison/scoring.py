@@ -12,7 +12,8 @@ from pyro_vae.errors import positive, unknown
 from pyro_vae.evaluation import PARTS, evaluate
 from pyro_vae.evaluation.classifier import classifier_for
 from pyro_vae.evaluation.sample_scores import sample_scores
-from pyro_vae.vae import KINDS, VAE
+from pyro_vae.observed import KINDS
+from pyro_vae.vae import VAE
 
 __all__ = ["Evaluation", "kinds_of", "read_evaluation"]
 

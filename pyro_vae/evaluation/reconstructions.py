@@ -12,7 +12,8 @@ from torch.nn.functional import conv2d
 from pyro_vae.errors import InputError
 from pyro_vae.evaluation.blocks import DRAWN
 from pyro_vae.measures import fixed_noise
-from pyro_vae.vae import KINDS, VAE
+from pyro_vae.observed import KINDS
+from pyro_vae.vae import VAE
 
 __all__ = ["COMPARED", "compare", "describe", "reconstructed", "reconstruction_scores"]
 

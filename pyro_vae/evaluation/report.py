@@ -19,9 +19,10 @@ from pyro_vae.evaluation.pictures import (
     draw_latents,
     draw_traversals,
 )
+from pyro_vae.observed import KINDS
 from pyro_vae.posteriors import code_of
 from pyro_vae.training.runs import replace
-from pyro_vae.vae import KINDS, VAE
+from pyro_vae.vae import VAE
 
 __all__ = ["EVALUATION", "checked_labels", "write_evaluation"]
 

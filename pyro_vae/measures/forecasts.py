@@ -6,7 +6,7 @@ import math
 import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -15,7 +15,7 @@ from pyro_vae.data import levels as data_levels
 from pyro_vae.errors import InputError, positive
 from pyro_vae.measures.curvature import Curvature, curvature_at
 from pyro_vae.measures.scores import fixed_noise
-from pyro_vae.measures.spectra import Covariance, blocks_of
+from pyro_vae.measures.spectra import Covariance, Spectrum, blocks_of
 from pyro_vae.vae import VAE
 
 __all__ = ["Forecast", "forecast_gaussian", "forecast_of"]
@@ -155,7 +155,7 @@ def forecast_gaussian(
     if variance is not None and not (math.isfinite(variance) and variance > 0):
         raise InputError(f"variance must be positive and finite, got {variance}")
     covariance = _covariance(images, data_levels.get("dequantised"), (0.0, 1.0))
-    spectrum = _Spectrum.of(covariance, latent_dim)
+    spectrum = Spectrum.of(covariance, latent_dim)
     if variance is None:
         return _learned(spectrum, beta, latent_dim, 0.0, False)
     return _fixed(spectrum, variance, beta, latent_dim)
@@ -188,7 +188,7 @@ def forecast_of(vae: VAE, images: Tensor, beta: float = 1.0, limit: int | None =
     ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
     unit = float(vae.levels.shown(ends, interval).diff())
     # σ counts in the interval's unit, also where x is a level from 0 to 255.
-    spectrum = _Spectrum.of(covariance, vae.latent_dim, unit * (high - low), high - low)
+    spectrum = Spectrum.of(covariance, vae.latent_dim, unit * (high - low), high - low)
     if found.learned_spread or not bool(found.precision.any()):
         rough = not found.one_learned_spread
         return _learned(spectrum, beta, vae.latent_dim, found.floor, rough)
@@ -228,49 +228,7 @@ def _covariance(
     return Covariance(fixed if random else blocks, math.prod(images.shape[1:]))
 
 
-class _Spectrum(NamedTuple):
-    """Eigenvalues of the data's covariance: the largest, the others' sum, the number of all."""
-
-    top: Tensor
-    rest: float
-    dims: int
-    width: float
-
-    @classmethod
-    def of(
-        cls, covariance: Covariance, number: int, scale: float = 1.0, width: float = 1.0
-    ) -> _Spectrum:
-        """Of data times ``scale``, whose range is then ``width`` wide."""
-        top = covariance.top(number)
-        rest = max(covariance.trace - float(top.sum()), 0.0)
-        return cls(top * scale**2, rest * scale**2, covariance.dims, width)
-
-    def water(self, level: float) -> tuple[float, float]:
-        """Reverse water-filling at one level, over the directions that latents can carry."""
-        rate = 0.5 * (self.top / level).log().clamp_min(0).sum()
-        distortion = (float(self.top.clamp_max(level).sum()) + self.rest) / self.dims
-        return float(rate), distortion / self.width**2
-
-    def curve(self) -> tuple[tuple[float, float], ...]:
-        """From no rate to a thousandth of the largest eigenvalue."""
-        if not float(self.top[0]) > 0:
-            return ((0.0, 0.0),)
-        levels = torch.logspace(0, -3, 25, dtype=torch.float64) * self.top[0]
-        return tuple(self.water(float(level)) for level in levels)
-
-    def own_variance(self, beta: float) -> float:
-        """The σ² of pPCA's errors at the threshold βσ²: their sum is piecewise linear in it."""
-        for kept in range(len(self.top), -1, -1):
-            if self.dims <= beta * kept:
-                continue
-            below = self.rest + float(self.top[kept:].sum())
-            variance = below / (self.dims - beta * kept)
-            if kept == 0 or float(self.top[kept - 1]) > beta * variance:
-                return variance
-        return 0.0
-
-
-def _fixed(spectrum: _Spectrum, variance: float, beta: float, latents: int) -> Forecast:
+def _fixed(spectrum: Spectrum, variance: float, beta: float, latents: int) -> Forecast:
     text = (
         f"The observation is Gaussian with σ = {variance**0.5:.4g}: a direction survives where its "
         f"variance in the data exceeds βσ² = {beta * variance:.4g}"
@@ -279,7 +237,7 @@ def _fixed(spectrum: _Spectrum, variance: float, beta: float, latents: int) -> F
     return _gaussian(spectrum, variance, beta, latents, largest / variance, text, False)
 
 
-def _learned(spectrum: _Spectrum, beta: float, latents: int, floor: float, rough: bool) -> Forecast:
+def _learned(spectrum: Spectrum, beta: float, latents: int, floor: float, rough: bool) -> Forecast:
     variance = max(spectrum.own_variance(beta), floor**2)
     text = (
         f"Its spread is learned and has no fixed threshold: pPCA's own σ with {latents} latents "
@@ -295,7 +253,7 @@ def _learned(spectrum: _Spectrum, beta: float, latents: int, floor: float, rough
 
 
 def _gaussian(
-    spectrum: _Spectrum,
+    spectrum: Spectrum,
     variance: float,
     beta: float,
     latents: int,
@@ -322,7 +280,7 @@ def _gaussian(
 
 
 def _weighted(
-    top: Tensor, spectrum: _Spectrum, found: Curvature, beta: float, latents: int
+    top: Tensor, spectrum: Spectrum, found: Curvature, beta: float, latents: int
 ) -> Forecast:
     own = "own σ²" if found.quadratic else "σ² at the mean image, to second order,"
     text = (

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
-__all__ = ["WIDE", "Covariance", "blocks_of"]
+__all__ = ["WIDE", "Covariance", "Spectrum", "blocks_of"]
 
 WIDE = 2000
 """Numbers per image up to which the whole covariance is kept; beyond, it is only applied."""
@@ -107,3 +108,62 @@ def blocks_of(images: Tensor, observe: Callable[[Tensor], Tensor]) -> Blocks:
     dims = math.prod(images.shape[1:])
     size = max(1, 4_000_000 // dims)
     return lambda: (observe(part).flatten(1) for part in images.split(size))
+
+
+class Spectrum(NamedTuple):
+    """Eigenvalues of the data's covariance: those that latents can carry, and the others.
+
+    Attributes:
+        top: The largest, descending, (L,), float64.
+        rest: The others' sum.
+        dims: Number of all of them, D.
+        width: Of the data's range, in the unit of the eigenvalues' square roots.
+    """
+
+    top: Tensor
+    rest: float
+    dims: int
+    width: float
+
+    @classmethod
+    def of(
+        cls, covariance: Covariance, number: int, scale: float = 1.0, width: float = 1.0
+    ) -> Spectrum:
+        """Of data times ``scale``, whose range is then ``width`` wide."""
+        top = covariance.top(number)
+        rest = max(covariance.trace - float(top.sum()), 0.0)
+        return cls(top * scale**2, rest * scale**2, covariance.dims, width)
+
+    def water(self, level: float) -> tuple[float, float]:
+        """Reverse water-filling over the directions that latents can carry (Cover & Thomas 2006).
+
+        Args:
+            level: The eigenvalue that remains of each, at most.
+
+        Returns:
+            Rate, in nats per image, and distortion, mean squared error per pixel on the unit range.
+        """
+        rate = 0.5 * (self.top / level).log().clamp_min(0).sum()
+        distortion = (float(self.top.clamp_max(level).sum()) + self.rest) / self.dims
+        return float(rate), distortion / self.width**2
+
+    def curve(self) -> tuple[tuple[float, float], ...]:
+        """Rate and distortion, as :meth:`water` gives them, from no rate on.
+
+        The last level is a thousandth of the largest eigenvalue.
+        """
+        if not float(self.top[0]) > 0:
+            return ((0.0, 0.0),)
+        levels = torch.logspace(0, -3, 25, dtype=torch.float64) * self.top[0]
+        return tuple(self.water(float(level)) for level in levels)
+
+    def own_variance(self, beta: float) -> float:
+        """The σ² of pPCA's errors at the threshold βσ²: their sum is piecewise linear in it."""
+        for kept in range(len(self.top), -1, -1):
+            if self.dims <= beta * kept:
+                continue
+            below = self.rest + float(self.top[kept:].sum())
+            variance = below / (self.dims - beta * kept)
+            if kept == 0 or float(self.top[kept - 1]) > beta * variance:
+                return variance
+        return 0.0
