@@ -11,6 +11,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 
 from pyro_vae.comparison import Spec, estimate, read_spec
@@ -241,11 +242,19 @@ def _copy_pictures(one: Experiment, folder: Path) -> Iterator[str]:
         with Image.open(path) as full:
             picture = full.convert("RGB")
         picture.thumbnail((_WIDEST, 10 * _WIDEST))
-        small = picture.quantize(_COLOURS, dither=Image.Dither.NONE)
+        small = _quantised(picture)
         stream = io.BytesIO()
         small.save(stream, "png", optimize=True)
         (folder / name).write_bytes(stream.getvalue())
         yield name
+
+
+def _quantised(picture: Image.Image) -> Image.Image:
+    """In a palette: one fitted to many greys, or one that keeps the few pixels of a line's hue."""
+    ways = ((_COLOURS, Image.Quantize.MEDIANCUT), (256, Image.Quantize.FASTOCTREE))
+    found = [picture.quantize(count, way, dither=Image.Dither.NONE) for count, way in ways]
+    exact = np.asarray(picture, dtype=np.int16)
+    return min(found, key=lambda one: int(np.abs(np.asarray(one.convert("RGB")) - exact).max()))
 
 
 def _training(one: Experiment) -> float:

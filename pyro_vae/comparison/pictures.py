@@ -83,7 +83,8 @@ def _lines(cells: Sequence[Cell], option: str) -> list[Line]:
         shared = [
             f"{axis}={label}"
             for axis, label in first.labels.items()
-            if axis != option and all(cell.labels.get(axis) == label for _, cell in points)
+            # A cell with a name of its own has no labels, and may lie on the line.
+            if axis != option and all(cell.labels.get(axis, label) == label for _, cell in points)
         ]
         name = first.name if not first.labels else ",".join(shared)
         lines.append((name, sorted(points, key=lambda point: point[0])))
