@@ -105,6 +105,11 @@ def _draw_curves(rows: Sequence[Row], spec: Spec, option: str, path: Path) -> No
         values = [value for _, points in lines for value, _ in points]
         if min(values) > 0 and max(values) / min(values) > 5:
             axis.set_xscale("log")
+            ticks = sorted(set(values))
+            # The usual ones overlap where there are few powers of ten.
+            if len(ticks) <= 6 and ticks[-1] < 100 * ticks[0]:
+                axis.set_xticks(ticks, labels=[f"{tick:g}" for tick in ticks])
+                axis.set_xticks([], minor=True)
         axis.set(xlabel=option.replace("_", " "), ylabel=score)
     for axis in axes[len(spec.scores) :]:
         axis.set_visible(False)
