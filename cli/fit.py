@@ -170,6 +170,8 @@ def fit(context: click.Context, /, **options: Any) -> None:
 def _tell_best(history: History) -> None:
     """Say so where held-out images were scored better 5 epochs or more before training ended."""
     key, held_out = history.objective, history.epochs("held-out")
+    # --keep-best looks at none whose β is still on its way.
+    held_out = [record for record in held_out if record["beta"] == held_out[-1]["beta"]]
     if len(held_out) <= 5:
         return
     best, last = max(held_out[:-5], key=lambda record: record[key]), held_out[-5:]

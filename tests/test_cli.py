@@ -65,11 +65,14 @@ def test_the_best_epoch_is_told_where_it_is_long_past(
     scores: list[float], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rows = [
-        {"record": "epoch", "split": "held-out", "epoch": epoch, "elbo": score}
+        {"record": "epoch", "split": "held-out", "epoch": epoch, "beta": 1.0, "elbo": score}
         for epoch, score in enumerate(scores, 1)
     ]
     _tell_best(History(kind="density", records=rows))
     assert capsys.readouterr().err == said
+    rising = [{**row, "beta": row["epoch"] / len(rows)} for row in rows]
+    _tell_best(History(kind="density", records=rising))
+    assert capsys.readouterr().err == ""
 
 
 def test_the_lines_of_fit_fit_80_columns(trained: Path) -> None:

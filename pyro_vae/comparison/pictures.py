@@ -169,7 +169,7 @@ def _draw_rate_distortion(rows: Sequence[Row], spec: Spec, path: Path) -> None:
         label = name or "a run; lines join means over seeds"
         axis.plot(*zip(*means, strict=True), "o-", color=colour, linewidth=1, label=label)
     axis.set(xlabel="rate: KL in nats per image", ylabel="distortion: squared error per pixel")
-    axis.set_ylim(0, 1.05 * axis.dataLim.y1)
+    axis.set_ylim(0, 1.05 * axis.get_ylim()[1])
     _legend(figure, axis, len(lines))
     figure.savefig(path, dpi=110)
 

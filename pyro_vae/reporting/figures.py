@@ -151,7 +151,7 @@ def draw_rate_distortion(runs: Sequence[Found], settings: Settings, path: Path) 
         shape: dict[str, Any] = {"marker": "o", "markersize": 5, "linewidth": 1.2}
         axis.plot(*zip(*means, strict=True), **style, **shape, label=name)
     axis.set(xlabel="rate: KL, nats per image", ylabel="distortion: squared error per pixel")
-    axis.set_ylim(0, 1.05 * axis.dataLim.y1)
+    axis.set_ylim(0, 1.05 * axis.get_ylim()[1])
     _legend(figure, axis)
     figure.savefig(path, dpi=110)
 
