@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae import networks, posteriors, priors
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads import Head
 from pyro_vae.latent_model import LatentModel, masked
 from pyro_vae.observed import Observed, checked_shape, head_of
@@ -115,7 +115,7 @@ class JointVAE(LatentModel):
         """
         self._register("decoder", {"": self.decoder, "heads.": self.likelihoods})
         self._register_prior()
-        x, mask = self._checked(x), mask or {}
+        x, mask = self._checked(x), self._checked(mask, "a mask")
         values = {
             key: part.filled(part.observe(x[key]), mask.get(key))
             for key, part in self.observed.items()
@@ -151,7 +151,7 @@ class JointVAE(LatentModel):
 
     def encode(self, x: Mapping[str, Tensor], mask: Mapping[str, Tensor] | None = None) -> Any:
         """q(z|x), of batch_shape (N,) and event_shape (latent_dim,); arguments as for the model."""
-        x, mask = self._checked(x), mask or {}
+        x, mask = self._checked(x), self._checked(mask, "a mask")
         if not x:
             raise InputError(f"give at least one of {', '.join(self.parts)}")
         size = len(next(iter(x.values())))
@@ -184,10 +184,15 @@ class JointVAE(LatentModel):
     def _built(self) -> dict[str, Any]:
         return dict(self.likelihoods.items())
 
-    def _checked(self, x: Mapping[str, Tensor] | None) -> Mapping[str, Tensor]:
-        unknown = [key for key in x or {} if key not in self.parts]
-        if unknown:
-            raise InputError(f"unknown part {unknown[0]!r}, accepted: {', '.join(self.parts)}")
+    def _checked(self, x: Mapping[str, Tensor] | None, what: str = "data") -> Mapping[str, Tensor]:
+        """Data or masks of parts that there are."""
+        if x is not None and not isinstance(x, Mapping):
+            raise InputError(
+                f"{what} must be a mapping from {', '.join(self.parts)}, got {type(x).__name__}"
+            )
+        for key in x or {}:
+            if key not in self.parts:
+                raise unknown(f"part of {what}", key, self.parts)
         return x or {}
 
 

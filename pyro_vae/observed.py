@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
+from pyro.infer.util import is_validation_enabled
 from torch import Tensor
 
 from pyro_vae import observations
@@ -59,7 +60,7 @@ class Observed:
 
     def seen(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """What the encoder sees: levels at their midpoints; 0 where nothing was observed."""
-        x = self.checked(x)
+        x = self.whole(self.checked(x), mask)
         if x.dtype == torch.uint8:
             x = self.levels.observe(x, None, self.head.interval)
         seen = self.levels.seen(x, self.head.interval)
@@ -76,10 +77,26 @@ class Observed:
             Data of x's shape.
         """
         if mask is None:
-            return x
+            return self.whole(x, mask)
         some = torch.full((), 1, dtype=torch.uint8, device=x.device)
         some = self.levels.observe(some, None, self.head.interval)
         return x.where(self.present(mask), some.to(x))
+
+    def whole(self, x: Tensor, mask: Tensor | None) -> Tensor:
+        """Data without a gap that no mask tells of; looked at under Pyro's validation only.
+
+        Raises:
+            InputError: If there is one.
+        """
+        # A graph has no place for the question, nor have steps after the first the time.
+        if mask is None and x.is_floating_point() and is_validation_enabled():
+            missing = int(x.detach().isnan().sum())
+            if missing:
+                raise InputError(
+                    f"{missing:,} of {x.numel():,} values are NaN: fill them in, or pass mask=, "
+                    "True where a value was observed"
+                )
+        return x
 
     def present(self, mask: Tensor) -> Tensor:
         """A mask of the right shape, True where an entry was observed.

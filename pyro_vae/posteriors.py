@@ -214,7 +214,21 @@ def code_of(q: Any) -> Tensor:
         q: q(z|x), batch_shape (...).
 
     Returns:
-        Its mean, or a flow's :attr:`~pyro_vae.distributions.flow.Flow.centre`, (..., L).
+        Its mean, or, of a distribution pushed through transforms, its base's mean pushed through
+        them, (..., L).
+
+    Raises:
+        NotImplementedError: If it has neither.
     """
-    point: Tensor = q.centre if isinstance(q, Flow) else q.mean
+    point: Tensor
+    if isinstance(q, Flow):
+        return q.centre
+    if isinstance(q, torch.distributions.TransformedDistribution):
+        point = code_of(q.base_dist)
+        for transform in q.transforms:
+            point = transform(point)
+        return point
+    if isinstance(q, torch.distributions.Independent):
+        return code_of(q.base_dist)
+    point = q.mean
     return point

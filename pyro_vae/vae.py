@@ -16,7 +16,7 @@ from pyro_vae.heads import Head
 from pyro_vae.latent_model import LatentModel, local_params, masked
 from pyro_vae.observed import Observed, checked_shape, head_of
 
-__all__ = ["VAE", "local_params"]
+__all__ = ["VAE", "checked_vae", "local_params"]
 
 
 class VAE(LatentModel):
@@ -293,6 +293,23 @@ class VAE(LatentModel):
             InputError: If the observation has no such picture.
         """
         return self.observed.picture(likelihood, kind)
+
+
+def checked_vae(vae: object, what: str) -> None:
+    """Make sure that a model has one observation, which is what a command can do with.
+
+    Args:
+        vae: What was given.
+        what: The command's name.
+
+    Raises:
+        InputError: If it is no :class:`VAE`.
+    """
+    if not isinstance(vae, VAE):
+        raise InputError(
+            f"{what} takes a VAE, of one observation; got {type(vae).__name__}: use its model and "
+            "guide in a Pyro script"
+        )
 
 
 def _given(**arguments: Tensor | None) -> dict[str, Tensor]:

@@ -11,8 +11,8 @@ import pyro
 import torch
 from torch import Tensor
 
-from pyro_vae.measures import BLOCK, evaluation_mode, fixed_noise
-from pyro_vae.measures.scores import block_noise, observed_block
+from pyro_vae.measures import Terms, evaluation_mode, fixed_noise, terms_of
+from pyro_vae.measures.scores import held_out_traces
 from pyro_vae.vae import VAE
 
 __all__ = ["DRAWN", "Block", "encoded", "evaluating", "pieces", "univariate"]
@@ -28,14 +28,16 @@ class Block:
     Attributes:
         images: As given, (n, *data_shape).
         x: As the observation takes them, densities with their noise.
-        posterior: q(z|x), batch_shape (n,).
-        latent: One draw of it, (n, L).
+        posterior: q(z|x), batch_shape (n,); None where several sites make it.
+        latent: One draw of it, (n, L), of several sites in the order of their names.
+        terms: Of the ELBO at that draw.
     """
 
     images: Tensor
     x: Tensor
     posterior: Any
     latent: Tensor
+    terms: Terms
 
     def __len__(self) -> int:
         return len(self.images)
@@ -50,19 +52,29 @@ def evaluating(vae: VAE) -> Iterator[None]:
 
 
 def encoded(vae: VAE, images: Tensor) -> list[Block]:
-    """Blocks of images under the noise of :func:`pyro_vae.measures.held_out_terms`.
+    """Blocks of images, run through model and guide once: their terms are
+    :func:`pyro_vae.measures.held_out_terms`'.
 
     Args:
         vae: The model, in evaluation mode.
         images: Levels (uint8) or floats, (N, *data_shape).
     """
-    blocks = []
-    for number, part in enumerate(images.split(BLOCK)):
-        with block_noise(number, part.device):
-            x, seen = observed_block(vae, part)
-            posterior = vae.encode(seen)
-            blocks.append(Block(part, x, posterior, posterior.rsample()))
-    return blocks
+    return [
+        Block(batch, x, _posterior(traces[1], terms), _latent(traces[1], terms), terms)
+        for batch, x, _, traces in held_out_traces(vae, images)
+        for terms in [terms_of(*traces)]
+    ]
+
+
+def _posterior(guide_trace: Any, terms: Terms) -> Any | None:
+    """q(z|x) where it is one site's; several sites' is no distribution of its own."""
+    first, *more = terms.latents
+    return None if more else guide_trace.nodes[first]["fn"]
+
+
+def _latent(guide_trace: Any, terms: Terms) -> Tensor:
+    values = [guide_trace.nodes[name]["value"] for name in terms.latents]
+    return values[0] if len(values) == 1 else torch.cat(values, -1)
 
 
 def pieces(blocks: list[Block], limit: int | None = None) -> Iterator[tuple[Block, slice]]:

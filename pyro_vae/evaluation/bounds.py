@@ -11,9 +11,11 @@ from torch import Tensor
 from pyro_vae.distributions import log_interval_mass
 from pyro_vae.distributions.discretized import in_float64
 from pyro_vae.errors import InputError, shown
-from pyro_vae.evaluation.blocks import Block, encoded, evaluating, pieces, univariate
-from pyro_vae.evaluation.memory import bytes_of, bytes_per_image
-from pyro_vae.measures import fixed_noise, seed_noise
+from pyro_vae.evaluation.blocks import Block, evaluating, pieces, univariate
+from pyro_vae.evaluation.memory import bytes_of
+from pyro_vae.evaluation.particles import Drawn, Particles
+from pyro_vae.measures import BLOCK, fixed_noise, local_params
+from pyro_vae.measures.scores import block_noise, observed_block
 from pyro_vae.vae import VAE
 
 __all__ = [
@@ -28,6 +30,10 @@ __all__ = [
 _CACHED = 32_000_000
 """Bytes that a pass on a processor makes: larger tensors leave its caches, and free memory goes
 back to the system each time."""
+
+
+_DRAWN = 20
+"""Particles of a block that are drawn together, however many are wanted."""
 
 
 class Bounds(NamedTuple):
@@ -64,8 +70,9 @@ def importance_bound(
     .. math:: \log p(x) \ge E\Big[\log \frac1K \sum_{k=1}^K \frac{p(x|z_k)\,p(z_k)}{q(z_k|x)}\Big],
         \qquad z_k \sim q(z|x)
 
-    Particles are drawn one by one for fixed blocks of images, so that neither the budget nor what
-    else is asked for changes them, and the first of K are those of any smaller K.
+    Weights are those of the programs, of all their sites. Particles are drawn in fixed numbers for
+    fixed blocks of images, so that neither the budget nor what else is asked for changes them, and
+    the first of K are those of any smaller K.
 
     Args:
         vae: The model.
@@ -80,9 +87,9 @@ def importance_bound(
     """
     checked_particles(iwae)
     budget = bytes_of(memory_budget)
-    with evaluating(vae):
-        blocks = encoded(vae, images)
-        each = bytes_per_image(vae, blocks[0].x[:1], blocks[0].latent[:1]) * (2 if mass else 1)
+    with evaluating(vae), local_params():
+        program = Particles(vae, images[:1])
+        each = program.bytes_per_image() * (2 if mass else 1)
         if each > budget:
             raise InputError(
                 f"memory-budget must be at least {each / 1e6:.3g}MB, what one image takes here; "
@@ -93,8 +100,8 @@ def importance_bound(
             # glibc hands memory back to the system at every pass until so large a block was freed.
             torch.empty(31 << 20, dtype=torch.uint8)
         parts = [
-            _block_bounds(vae, block, number, iwae, budget // each, mass)
-            for number, block in enumerate(blocks)
+            _block_bounds(program, part, number, iwae, budget // each, mass)
+            for number, part in enumerate(images.split(BLOCK))
         ]
     masses = [part.mass for part in parts if part.mass is not None]
     observed = torch.cat([part.observed for part in parts])
@@ -102,51 +109,57 @@ def importance_bound(
 
 
 def _block_bounds(
-    vae: VAE, block: Block, number: int, particles: int, at_once: int, mass: bool
+    program: Particles, images: Tensor, number: int, particles: int, at_once: int, mass: bool
 ) -> Bounds:
     """Bounds of a block, ``at_once`` pairs of particle and image at a time."""
-    images = min(len(block), at_once)
-    step = max(1, at_once // images)
-    weights, mass_weights = [], []
-    for first in range(0, particles, step):
-        z = _particles(block, number, range(first, min(first + step, particles)))
-        # Of the prior over the posterior, for all images of the block.
-        ratio = (vae.prior().log_prob(z) - block.posterior.log_prob(z)).double()
-        pairs = [
-            _scored(vae, block, z, start, images, mass) for start in range(0, len(block), images)
-        ]
-        weights.append(ratio + torch.cat([pair[0] for pair in pairs], -1))
-        levels = [pair[1] for pair in pairs if pair[1] is not None]
-        if levels:
-            mass_weights.append(ratio + torch.cat(levels, -1))
+    with block_noise(number, images.device):
+        x, seen = observed_block(program.vae, images)
+    few = min(len(images), at_once)
+    step = max(1, at_once // few)
+    weights: list[Tensor] = []
+    masses: list[Tensor | None] = []
+    for first in range(0, particles, _DRAWN):
+        with fixed_noise((number * 1_000_003 + first // _DRAWN + 1) % 2**32, images.device):
+            # As many as are always drawn, so that the first of them are those of a smaller number.
+            drawn = program.guide(seen, _DRAWN)
+        wanted = min(_DRAWN, particles - first)
+        for start in range(0, wanted, step):
+            some = slice(start, min(start + step, wanted))
+            found = [
+                _weights(program, drawn, images, x, some, slice(row, row + few), mass)
+                for row in range(0, len(images), few)
+            ]
+            weights.append(torch.cat([pair[0] for pair in found], -1))
+            levels = [pair[1] for pair in found if pair[1] is not None]
+            masses.append(torch.cat(levels, -1) if len(levels) == len(found) else None)
+    whole = [value for value in masses if value is not None]
     bounds = [
-        torch.cat(part).logsumexp(0) - math.log(particles) if part else None
-        for part in (weights, mass_weights)
+        (torch.cat(part).logsumexp(0) - math.log(particles)).sum(0)
+        for part in (weights, whole)
+        if len(part) == len(weights)
     ]
-    assert bounds[0] is not None
-    return Bounds(bounds[0], bounds[1])
+    return Bounds(bounds[0], bounds[1] if len(bounds) > 1 else None)
 
 
-def _particles(block: Block, number: int, which: range) -> Tensor:
-    """Particles of a block by their numbers, (len(which), n, L)."""
-    drawn = []
-    with fixed_noise(0, block.x.device):
-        for particle in which:
-            # Only 32 bits of a seed count on a CPU. Block numbers stay those of no other noise.
-            seed_noise((number * 1_000_003 + particle + 1) % 2**32, block.x.device)
-            drawn.append(block.posterior.rsample())
-    return torch.stack(drawn)
-
-
-def _scored(
-    vae: VAE, block: Block, z: Tensor, start: int, images: int, mass: bool
+def _weights(
+    program: Particles,
+    drawn: Drawn,
+    images: Tensor,
+    x: Tensor,
+    some: slice,
+    rows: slice,
+    mass: bool,
 ) -> tuple[Tensor, Tensor | None]:
-    """Of some images log p(x|z), float64 (particles, images), and the log-mass of their levels."""
-    rows = slice(start, start + images)
-    x = block.x[rows]
-    p = vae.decode(z[:, rows], x)
-    levels = log_level_mass(vae, p, block.images[rows]) if mass else None
-    return p.log_prob(x).double(), None if levels is None else levels.double()
+    """Log-weights of some particles and images, (particles, rest, images), and with masses."""
+    trace, log_p = program.model(drawn, some, rows, x[rows])
+    ratio = program.arranged(sum(log_p.values()) - program.log_q(drawn, some, rows))
+    observed = [name for name in log_p if name not in drawn.values]
+    if not mass or len(observed) > 1:
+        return ratio, None
+    levels = log_level_mass(program.vae, trace.nodes[observed[0]]["fn"], images[rows])
+    if levels is None:
+        return ratio, None
+    return ratio, ratio + program.arranged(levels.double() - log_p[observed[0]])
 
 
 def masses_of(vae: VAE, blocks: list[Block]) -> Tensor | None:

@@ -10,10 +10,13 @@ from torch import Tensor
 
 from pyro_vae.evaluation.blocks import Block
 
-__all__ = ["PAIRED", "latent_scores", "log_aggregate"]
+__all__ = ["LATENT_SCORES", "PAIRED", "latent_scores", "log_aggregate"]
 
 PAIRED = 2000
 """Images whose posteriors are compared with each other, the first ones."""
+
+LATENT_SCORES = ("mutual_information", "mutual_information_ceiling", "marginal_kl", "encoder_sigma")
+"""What :func:`latent_scores` gives."""
 
 _PAIRS = 200_000  # pairs of latent and posterior at a time
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -12,9 +13,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from pyro_vae.errors import InputError
-from pyro_vae.vae import VAE
 
-__all__ = ["bytes_of", "bytes_per_image"]
+__all__ = ["bytes_made", "bytes_of"]
 
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 
@@ -59,16 +59,11 @@ def _storage(tensor: Tensor) -> int:
     return int(tensor.untyped_storage().data_ptr())
 
 
-def bytes_per_image(vae: VAE, x: Tensor, latent: Tensor) -> int:
-    """Bytes that decoding one latent and scoring one image by it make: an upper bound.
+def bytes_made(run: Callable[[], object]) -> int:
+    """Bytes of all that a function makes: an upper bound of what it takes.
 
-    Everything that is made counts, as if nothing were freed before the end.
-
-    Args:
-        vae: The model.
-        x: One image as the observation takes it, (1, *data_shape).
-        latent: Its latent, (1, L).
+    Everything counts, as if nothing were freed before the end.
     """
     with torch.no_grad(), _Tally() as tally:
-        vae.decode(latent, x).log_prob(x)
-    return max(1, int(tally.bytes))
+        run()
+    return int(tally.bytes)

@@ -21,11 +21,11 @@ from pyro_vae.evaluation.bounds import (
     standard_error,
 )
 from pyro_vae.evaluation.calibration import calibration_scores
-from pyro_vae.evaluation.latents import latent_scores
+from pyro_vae.evaluation.latents import LATENT_SCORES, latent_scores
 from pyro_vae.evaluation.memory import bytes_of
 from pyro_vae.evaluation.reconstructions import reconstructed, reconstruction_scores
 from pyro_vae.training.pictures import unit
-from pyro_vae.vae import VAE
+from pyro_vae.vae import VAE, checked_vae
 
 __all__ = ["PARTS", "evaluate"]
 
@@ -67,7 +67,8 @@ def evaluate(
         ``mass_bits_per_dim``. Then the parts: ``ppca``; ``mutual_information`` and the others of
         :func:`~pyro_vae.evaluation.latents.latent_scores`; ``reconstructions`` by kind;
         ``calibration``. For a loss ``elbo`` and the bits are None and ``objective`` stands in
-        their place.
+        their place. Of programs with several observed or latent sites, what would need them to be
+        one is None.
 
     Raises:
         InputError: If the images are empty, not finite, or of another shape than the model's, K is
@@ -79,6 +80,7 @@ def evaluate(
         >>> scores["kind"], scores["uniform_bits_per_dim"], scores["iwae"]
         ('mass', 8.0, None)
     """
+    checked_vae(vae, "evaluate")
     if iwae is not None:
         checked_particles(iwae)
     bytes_of(memory_budget)
@@ -87,21 +89,26 @@ def evaluate(
     tensor = as_images(images, vae.data_shape)
     fitted = tensor if train is None else as_images(train, vae.data_shape)
     kind = vae.obs.kind_on(tensor)
-    collapsed = measures.best_constant(vae, tensor).reconstruction
     with evaluating(vae):
-        terms = measures.held_out_terms(vae, tensor)
         blocks = encoded(vae, tensor)
+        terms = measures.Terms.cat(block.terms for block in blocks)
         target = unit(vae, tensor).float()
         mean = reconstructed(vae, tensor, "mean")
         scores = measures.scores_of(terms, kind)
         objective = scores[measures.scores.objective_key(kind)]
+        # What is made of the head alone says nothing of a program with further observations, and
+        # what is made of q(z|x) nothing of one whose latents are drawn at several sites.
+        one = len(terms.observed) == 1 and blocks[0].posterior is not None
+        collapsed = None
+        if len(terms.observed) == 1:
+            collapsed = measures.best_constant(vae, tensor).reconstruction
         scores = {
             "kind": kind,
             **scores,
             "elbo_standard_error": standard_error(terms.reconstruction - terms.kl),
             "frozen": _frozen(vae, tensor),
             "collapsed": collapsed,
-            "beats_collapsed": objective > collapsed,
+            "beats_collapsed": None if collapsed is None else objective > collapsed,
             **_bits_scores(vae, blocks, tensor, kind, scores, collapsed),
             **_picture_scores(mean, target),
             "images": len(tensor),
@@ -110,13 +117,16 @@ def evaluate(
         if iwae is not None and kind != "loss":
             scores["iwae"] = _iwae(vae, tensor, kind, scores, iwae, memory_budget)
         if "ppca" in parts:
-            scores["ppca"] = _ppca(vae, tensor, kind, fitted, train is not None)
+            units = terms.mean.shape[1]
+            scores["ppca"] = None
+            if collapsed is not None:
+                scores["ppca"] = _ppca(vae, tensor, kind, fitted, train is not None, units)
         if "latents" in parts:
-            scores.update(latent_scores(blocks, terms.kl))
+            scores.update(latent_scores(blocks, terms.kl) if one else dict.fromkeys(LATENT_SCORES))
         if "reconstructions" in parts:
             scores["reconstructions"] = reconstruction_scores(vae, tensor, target, mean)
         if "calibration" in parts:
-            describes = kind != "loss" or _residual(vae)
+            describes = one and (kind != "loss" or _residual(vae))
             scores["calibration"] = calibration_scores(vae, blocks) if describes else None
     return scores
 
@@ -151,9 +161,11 @@ def _bits_scores(
     images: Tensor,
     kind: str,
     scores: dict[str, Any],
-    collapsed: float,
+    collapsed: float | None,
 ) -> dict[str, Any]:
     why = _no_bits(vae, images, kind)
+    if collapsed is None:
+        why = "several observations, whose nats have no one unit"
     bits: dict[str, Any] = {
         "bits_per_dim": None,
         "collapsed_bits_per_dim": None,
@@ -164,9 +176,10 @@ def _bits_scores(
     if why is not None:
         return bits
     bits["bits_per_dim"] = _bits(vae, scores["elbo"], kind)
+    assert collapsed is not None
     bits["collapsed_bits_per_dim"] = _bits(vae, collapsed, kind)
     bits["uniform_bits_per_dim"] = uniform_bits(vae.obs.levels, kind)
-    if kind == "density":
+    if kind == "density" and blocks[0].posterior is not None:
         masses = masses_of(vae, blocks)
         if masses is not None:
             bits["mass_bits_per_dim"] = _bits(vae, float(masses.mean()) - scores["kl"], "mass")
@@ -189,15 +202,15 @@ def _iwae(
         "bits_per_dim": _bits(vae, bound, kind) if valid else None,
         "bits_per_dim_standard_error": error / (dims * math.log(2)) if valid and error else None,
         "mass_bits_per_dim": mass,
-        "beats_collapsed": bound > scores["collapsed"],
+        "beats_collapsed": None if scores["collapsed"] is None else bound > scores["collapsed"],
     }
 
 
-def _ppca(vae: VAE, images: Tensor, kind: str, fitted: Tensor, held_out: bool) -> Any:
+def _ppca(vae: VAE, images: Tensor, kind: str, fitted: Tensor, held_out: bool, latents: int) -> Any:
     """Probabilistic PCA with as many latents, in the ELBO's unit and in bits."""
     if kind == "loss":
         return None
-    fit = fit_ppca(ppca_rows(vae, fitted[:FITTED], kind), vae.latent_dim)
+    fit = fit_ppca(ppca_rows(vae, fitted[:FITTED], kind), latents)
     if fit is None:
         return None
     value = float(fit.log_prob(ppca_rows(vae, images, kind)).mean())

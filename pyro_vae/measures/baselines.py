@@ -54,6 +54,7 @@ def predict_half(vae: VAE, images: Tensor, limit: int = 500, steps: int = 120) -
     return _fit(vae, images, limit, steps, everything=False)
 
 
+@torch.enable_grad()
 def _fit(vae: VAE, images: Tensor, limit: int, steps: int, everything: bool) -> Constant:
     head = copy.deepcopy(vae.likelihood).requires_grad_(True)
     head.offset = None

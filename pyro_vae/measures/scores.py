@@ -22,6 +22,7 @@ __all__ = [
     "evaluation_mode",
     "fixed_noise",
     "held_out_terms",
+    "held_out_traces",
     "local_params",
     "objective_key",
     "observed_block",
@@ -92,20 +93,33 @@ def held_out_terms(vae: VAE, images: Images, seed: int = 0) -> Terms:
     Returns:
         One entry per image, in nats.
     """
-    parts = []
-    with evaluation_mode(vae), local_params():
-        for block, start in enumerate(range(0, len(images), BLOCK)):
-            batch = images[start : start + BLOCK]
-            with block_noise(block, batch.device, seed):
-                parts.append(_block_terms(vae, batch))
-    return Terms.cat(parts)
+    with evaluation_mode(vae):
+        return Terms.cat(terms_of(*traces) for *_, traces in held_out_traces(vae, images, seed))
 
 
-def _block_terms(vae: VAE, batch: Tensor) -> Terms:
-    x, seen = observed_block(vae, batch)
-    guide_trace = poutine.trace(vae.guide).get_trace(seen)
-    model_trace = poutine.trace(poutine.replay(vae.model, trace=guide_trace)).get_trace(x)
-    return terms_of(model_trace, guide_trace)
+@torch.no_grad()
+def held_out_traces(
+    vae: VAE, images: Images, seed: int = 0
+) -> Iterator[tuple[Tensor, Tensor, Tensor, tuple[Any, Any]]]:
+    """Model and guide, run on every block of images under its noise.
+
+    Args:
+        vae: The model, in evaluation mode.
+        images: Levels (uint8) or floats, (N, *data_shape).
+        seed: Which fixed noise.
+
+    Yields:
+        The images, x as the observation takes them, what the encoder was given, and the traces of
+        model and guide.
+    """
+    for block, start in enumerate(range(0, len(images), BLOCK)):
+        batch = images[start : start + BLOCK]
+        with block_noise(block, batch.device, seed), local_params():
+            x, seen = observed_block(vae, batch)
+            guide_trace = poutine.trace(vae.guide).get_trace(seen)
+            replayed = poutine.replay(vae.model, trace=guide_trace)
+            traces = poutine.trace(replayed).get_trace(x), guide_trace
+        yield batch, x, seen, traces
 
 
 def observed_block(vae: VAE, batch: Tensor) -> tuple[Tensor, Tensor]:
@@ -140,18 +154,30 @@ def scores_of(terms: Terms, kind: str) -> dict[str, Any]:
 
     Returns:
         ``elbo``, ``objective``, ``reconstruction``, ``kl``, ``kl_per_latent`` (a list),
-        ``active_units``.
+        ``active_units``; ``sites``: by name, ``reconstruction`` of an observed one; ``kl``,
+        ``units`` (how many of ``kl_per_latent`` are its own, in the order of ``sites``) and
+        ``active_units`` of a latent one.
     """
     reconstruction, kl = float(terms.reconstruction.mean()), float(terms.kl.mean())
     scores: dict[str, Any] = {"elbo": None, "objective": None}
     scores[objective_key(kind)] = reconstruction - kl
     per_latent = terms.kl_per_latent
+    sites: dict[str, Any] = {
+        name: {"reconstruction": float(value.mean())} for name, value in terms.observed.items()
+    }
+    for name, site in terms.latents.items():
+        sites[name] = {
+            "kl": float(site.kl.mean()),
+            "units": site.code.shape[1],
+            "active_units": int(active_units(site.code)),
+        }
     return {
         **scores,
         "reconstruction": reconstruction,
         "kl": kl,
         "kl_per_latent": None if per_latent is None else per_latent.mean(0).tolist(),
         "active_units": int(active_units(terms.mean)),
+        "sites": sites,
     }
 
 

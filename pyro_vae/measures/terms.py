@@ -1,9 +1,11 @@
-"""The terms of the ELBO, read off the traces of a model and its guide."""
+"""The terms of the ELBO, read off the traces of a model and its guide, site by site."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import reduce
 from typing import Any
 
 import torch
@@ -11,13 +13,17 @@ from pyro.distributions import Independent
 from torch import Tensor
 from torch.distributions import kl_divergence
 
+from pyro_vae.errors import InputError
+from pyro_vae.objectives import terms as sites
 from pyro_vae.posteriors import code_of
 
 __all__ = [
     "ACTIVE",
+    "LatentTerms",
     "Terms",
     "active_of_moments",
     "active_units",
+    "by_name",
     "closed_kl",
     "terms_of",
 ]
@@ -27,20 +33,55 @@ ACTIVE = 0.01
 
 
 @dataclass(frozen=True)
+class LatentTerms:
+    """Terms of one latent site per image, in nats, without gradients.
+
+    Attributes:
+        kl: log q(z|·) − log p(z|·) averaged over q, (N,): in closed form where that is right and
+            known, else at the drawn z; averaged over an objective's particles.
+        kl_per_unit: The same per unit, (N, U), or None where it does not split.
+        code: Mean of q(z|·), or what :func:`~pyro_vae.posteriors.code_of` takes for it, (N, U).
+    """
+
+    kl: Tensor
+    kl_per_unit: Tensor | None
+    code: Tensor
+
+
+@dataclass(frozen=True)
 class Terms:
     """Terms of the ELBO per image at β = 1, in nats, without gradients.
 
     Attributes:
-        reconstruction: log p(x|z) at the drawn z, averaged over particles, (N,).
-        kl: KL(q(z|x) ‖ p(z)), (N,); sampled where there is no closed form.
-        kl_per_latent: The same per unit, (N, L), or None where it does not split.
-        mean: Mean of q(z|x), or what :func:`~pyro_vae.posteriors.code_of` takes for it, (N, L).
+        observed: log p(x|·) of each observed site at the drawn latents, averaged over particles,
+            (N,).
+        latents: Of each latent site, in the order of their names.
     """
 
-    reconstruction: Tensor
-    kl: Tensor
-    kl_per_latent: Tensor | None
-    mean: Tensor
+    observed: dict[str, Tensor]
+    latents: dict[str, LatentTerms]
+
+    @property
+    def reconstruction(self) -> Tensor:
+        """Log p(x|z), summed over observed sites, (N,)."""
+        return reduce(torch.add, self.observed.values())
+
+    @property
+    def kl(self) -> Tensor:
+        """KL(q(z|x) ‖ p(z)), summed over latent sites, (N,)."""
+        return reduce(torch.add, (site.kl for site in self.latents.values()))
+
+    @property
+    def kl_per_latent(self) -> Tensor | None:
+        """The KL of each unit of all latent sites, (N, L), or None where one does not split."""
+        each = [site.kl_per_unit for site in self.latents.values()]
+        there = [value for value in each if value is not None]
+        return torch.cat(there, 1) if len(there) == len(each) else None
+
+    @property
+    def mean(self) -> Tensor:
+        """The code of all latent sites, (N, L)."""
+        return torch.cat([site.code for site in self.latents.values()], 1)
 
     @classmethod
     def cat(cls, parts: Iterable[Terms]) -> Terms:
@@ -52,73 +93,143 @@ class Terms:
         parts = list(parts)
         if not parts:
             raise ValueError("no terms to join")
-        per_latent = [part.kl_per_latent for part in parts if part.kl_per_latent is not None]
-        return cls(
-            torch.cat([part.reconstruction for part in parts]),
-            torch.cat([part.kl for part in parts]),
-            torch.cat(per_latent) if per_latent else None,
-            torch.cat([part.mean for part in parts]),
-        )
+        observed = {n: torch.cat([part.observed[n] for part in parts]) for n in parts[0].observed}
+        latents = {}
+        for name in parts[0].latents:
+            of = [part.latents[name] for part in parts]
+            each = [site.kl_per_unit for site in of if site.kl_per_unit is not None]
+            latents[name] = LatentTerms(
+                torch.cat([site.kl for site in of]),
+                torch.cat(each) if len(each) == len(of) else None,
+                torch.cat([site.code for site in of]),
+            )
+        return cls(observed, latents)
+
+
+def by_name(name: str) -> list[str | int]:
+    """A key that sorts names of sites, the numbers in them as numbers."""
+    return [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", name)]
 
 
 @torch.no_grad()
 def terms_of(model_trace: Any, guide_trace: Any) -> Terms:
-    """The terms at the sites ``obs`` and ``latent``, from traces whose log-probs are computed.
+    """The terms at every latent and observed site of two traces.
+
+    What a handler masks is not scored; scales (β, a subsampled plate's) are left out, and so is the
+    mask False, which is a β of 0.
 
     Args:
         model_trace: Trace of the model, replayed against the guide's.
         guide_trace: Trace of the guide.
+
+    Raises:
+        InputError: If a site cannot be scored; it names the site.
     """
-    observed, prior = model_trace.nodes["obs"], model_trace.nodes["latent"]
-    latent = guide_trace.nodes["latent"]
-    reconstruction = _log_prob(observed)
-    per_latent = _kl_per_latent(latent["fn"], prior["fn"])
-    kl = _kl(latent, prior) if per_latent is None else per_latent.sum(-1)
-    mean = code_of(latent["fn"])
+    try:
+        sites.check_sites(model_trace, guide_trace)
+        data = sites.data_dim(model_trace, guide_trace)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    observed, auxiliary = sites.other_sites(model_trace, guide_trace)
+    if auxiliary:
+        raise InputError(
+            f"site {auxiliary[0]['name']!r} of the guide is auxiliary: its density has no "
+            "counterpart in the model, so that no KL can be told"
+        )
+    if not observed:
+        raise InputError("the model has no observed site")
+    nested = sites.nested_sites(model_trace, guide_trace)
+    latents = {
+        name: _latent_terms(name, model, guide, data, name in nested)
+        for name, model, guide in sites.latent_sites(model_trace, guide_trace)
+    }
+    if not latents:
+        raise InputError("the model has no latent site")
     return Terms(
-        _over_particles(reconstruction, 1),
-        _over_particles(kl, 1),
-        None if per_latent is None else _over_particles(per_latent, 2),
-        _over_particles(mean, 2),
+        {site["name"]: _per_image(_log_prob(site), site, data) for site in observed},
+        {name: latents[name] for name in sorted(latents, key=by_name)},
+    )
+
+
+def _latent_terms(name: str, model: Any, guide: Any, data: int, nested: bool) -> LatentTerms:
+    q, p = guide["fn"], model["fn"]
+    split = _split(q, p, guide["value"], nested)
+    if split is not None:
+        units = _masked(split, guide, q.event_dim)
+        kl = units.flatten(units.dim() - q.event_dim).sum(-1) if q.event_dim else units
+    else:
+        closed = closed_kl(q, p) if nested else None
+        kl = _log_prob(guide) - _log_prob(model) if closed is None else _masked(closed, guide, 0)
+    try:
+        code = code_of(q).expand(q.batch_shape + q.event_shape)
+    except NotImplementedError:
+        raise InputError(
+            f"site {name!r} of the guide ({type(q).__name__}) has no mean, so that it cannot be "
+            "told whether its units are active"
+        ) from None
+    return LatentTerms(
+        _per_image(kl, guide, data),
+        None if split is None else _per_unit(units, guide, data, q.event_dim),
+        _per_unit(code, guide, data, q.event_dim),
     )
 
 
 def _log_prob(site: Any) -> Tensor:
     if "unscaled_log_prob" not in site:
         site["unscaled_log_prob"] = site["fn"].log_prob(site["value"])
-    value: Tensor = site["unscaled_log_prob"]
-    return value
+    return _masked(site["unscaled_log_prob"], site, 0)
 
 
-def _over_particles(value: Tensor, dims: int) -> Tensor:
-    # Without particles nothing new is made here: the traces' own tensors still have a graph.
-    lead, value = value.dim() - dims, value.detach()
-    return value.mean(tuple(range(lead))) if lead else value
+def _masked(value: Tensor, site: Any, event_dim: int) -> Tensor:
+    """Zero where a handler says that a site's element does not count."""
+    mask = site["mask"]
+    if not isinstance(mask, Tensor):
+        return value
+    return value.where(mask.reshape(mask.shape + (1,) * event_dim), value.new_zeros(()))
+
+
+def _per_image(value: Tensor, site: Any, data: int) -> Tensor:
+    """A figure of a site's batch as one of each image: summed over all plates but the data's."""
+    # Without particles or plates nothing new is made: the traces' own tensors still have a graph.
+    value = sites.over_particles(value.detach(), site)
+    others = [dim for dim in range(-value.dim(), 0) if dim != data]
+    return value.sum(others) if others else value
+
+
+def _per_unit(value: Tensor, site: Any, data: int, event_dim: int) -> Tensor:
+    """As :func:`_per_image`, with the elements of all other plates and of the event in a row."""
+    value = value.detach()
+    value = value.flatten(value.dim() - event_dim) if event_dim else value.unsqueeze(-1)
+    return sites.over_particles(value, site, 1).movedim(data - 1, 0).flatten(1)
 
 
 def closed_kl(q: Any, p: Any) -> Tensor | None:
-    """KL(q ‖ p) in nats, q's batch_shape; None where there is no closed form."""
+    """KL(q ‖ p) in nats, of their batch shape; None where there is no closed form."""
     try:
         value: Tensor = kl_divergence(q, p)
     except NotImplementedError:
         return None
-    return value.expand(q.batch_shape)
+    return value.expand(torch.broadcast_shapes(q.batch_shape, p.batch_shape))
 
 
-def _kl(latent: Any, prior: Any) -> Tensor:
-    closed = closed_kl(latent["fn"], prior["fn"])
-    return _log_prob(latent) - _log_prob(prior) if closed is None else closed
+def _split(q: Any, p: Any, z: Tensor, nested: bool) -> Tensor | None:
+    """The KL of each element of the event, batch_shape + event_shape, where both are independent.
 
-
-def _kl_per_latent(q: Any, p: Any) -> Tensor | None:
-    if not (isinstance(q, Independent) and isinstance(p, Independent)):
+    At the drawn z where there is no closed form, or it would not be the right one.
+    """
+    q, p, shape = _elements(q), _elements(p), q.batch_shape + q.event_shape
+    if q is None or p is None:
         return None
-    if q.reinterpreted_batch_ndims != 1 or p.reinterpreted_batch_ndims != 1:
-        return None
-    try:
-        return kl_divergence(q.base_dist, p.base_dist)
-    except NotImplementedError:
-        return None
+    closed = closed_kl(q, p) if nested else None
+    value: Tensor = q.log_prob(z) - p.log_prob(z) if closed is None else closed
+    return value.expand(torch.broadcast_shapes(value.shape, shape))
+
+
+def _elements(distribution: Any) -> Any | None:
+    """A distribution of single numbers, batch_shape + event_shape; None where it is not of such."""
+    while isinstance(distribution, Independent):
+        distribution = distribution.base_dist
+    return distribution if distribution.event_shape == () else None
 
 
 def active_units(mean: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from pyro.distributions.util import scale_and_mask
@@ -11,7 +12,7 @@ from torch import Tensor
 from torch.distributions import Independent, kl_divergence
 
 from .base import Objective, number
-from .terms import Site, Trace, latent_sites, other_sites, shared_plates, weight
+from .terms import Site, Trace, latent_sites, nested_sites, other_sites, shared_plates, weight
 
 __all__ = ["CapacityELBO", "FreeBitsELBO", "MeanFieldELBO"]
 
@@ -21,9 +22,10 @@ class MeanFieldELBO(Objective):
 
     .. math:: -E_{q(z|x)}[\log p(x|z)] + \mathrm{KL}(q(z|x)\,\|\,p(z))
 
-    A site whose pair of distributions has no KL registered with torch or Pyro is sampled. As
-    Pyro's ``TraceMeanField_ELBO`` it is right where, for every latent site, the model's parents do
-    not include descendants in the guide (one latent site always fits).
+    A site whose pair of distributions has no KL registered with torch or Pyro is sampled, and so is
+    one of which the model's density may depend on what the guide draws after it
+    (:func:`~pyro_vae.objectives.terms.nested_sites`), where Pyro's ``TraceMeanField_ELBO`` would
+    be biased. One latent site, and several drawn in one order by model and guide, always fit.
 
     Args:
         num_particles: K.
@@ -54,14 +56,13 @@ class MeanFieldELBO(Objective):
     def surrogate(self, model_trace: Trace, guide_trace: Trace) -> Tensor:
         """The negative ELBO, averaged over particles, summed over the data."""
         loss = _without_kl(model_trace, guide_trace)
+        nested = nested_sites(model_trace, guide_trace)
         for name, model_site, guide_site in latent_sites(model_trace, guide_trace):
             _check_scales(name, model_site, guide_site)
-            try:
-                kl = kl_divergence(guide_site["fn"], model_site["fn"])
-            except NotImplementedError:
+            kl = _closed(guide_site["fn"], model_site["fn"]) if name in nested else None
+            if kl is None:
                 loss = loss + guide_site["log_prob"].sum() - model_site["log_prob"].sum()
             else:
-                kl = kl.expand(guide_site["fn"].batch_shape)
                 loss = loss + scale_and_mask(kl, guide_site["scale"], guide_site["mask"]).sum()
         average: Tensor = loss / self.num_particles
         return average
@@ -104,8 +105,9 @@ class FreeBitsELBO(Objective):
         """The loss, averaged over particles, summed over the data."""
         _refuse_auxiliary(self, model_trace, guide_trace)
         loss = _without_kl(model_trace, guide_trace)
+        nested = nested_sites(model_trace, guide_trace)
         for name, model_site, guide_site in latent_sites(model_trace, guide_trace):
-            kl, weights = _weighted_units(name, model_site, guide_site)
+            kl, weights = _weighted_units(name, model_site, guide_site, name in nested)
             batch = list(range(len(guide_site["fn"].batch_shape)))
             # N · max(mean, λ) = max(sum, N λ), which has no division where all is masked.
             used = (weights * kl).sum(batch) if batch else weights * kl
@@ -165,7 +167,8 @@ class CapacityELBO(Objective):
         """The loss, averaged over particles, summed over the data."""
         _refuse_auxiliary(self, model_trace, guide_trace)
         sites = list(latent_sites(model_trace, guide_trace))
-        terms = [_weighted_units(*site) for site in sites]
+        nested = nested_sites(model_trace, guide_trace)
+        terms = [_weighted_units(*site, site[0] in nested) for site in sites]
         plates = shared_plates(model_trace, guide_trace) if sites else set()
         elements = self.num_particles
         elements *= math.prod(sites[0][2]["fn"].batch_shape[dim] for _, dim in plates)
@@ -184,10 +187,22 @@ def _without_kl(model_trace: Trace, guide_trace: Trace) -> Tensor:
     return loss
 
 
-def _weighted_units(name: str, model_site: Site, guide_site: Site) -> tuple[Tensor, Tensor]:
+def _closed(q: Any, p: Any) -> Tensor | None:
+    """KL(q ‖ p) of q's batch shape; None where there is no closed form."""
+    try:
+        value: Tensor = kl_divergence(q, p)
+    except NotImplementedError:
+        return None
+    return value.expand(q.batch_shape)
+
+
+def _weighted_units(
+    name: str, model_site: Site, guide_site: Site, nested: bool
+) -> tuple[Tensor, Tensor]:
     """KL of each unit, shape (*batch, *units), and the site's weights, (*batch, 1, ...).
 
-    Without a closed form the site is one unit, at the drawn values.
+    Without a closed form, or where it would not be right, the site is one unit, at the drawn
+    values.
     """
     _check_scales(name, model_site, guide_site)
     q, p = guide_site["fn"], model_site["fn"]
@@ -199,12 +214,10 @@ def _weighted_units(name: str, model_site: Site, guide_site: Site) -> tuple[Tens
         and q.reinterpreted_batch_ndims == p.reinterpreted_batch_ndims
     ):
         q, p = q.base_dist, p.base_dist
-    try:
-        kl = kl_divergence(q, p)
-    except NotImplementedError:
+    kl = _closed(q, p) if nested else None
+    if kl is None:
         drawn = guide_site["value"]
         return guide_site["fn"].log_prob(drawn) - model_site["fn"].log_prob(drawn), weights
-    kl = kl.expand(q.batch_shape)
     return kl, weights.reshape(weights.shape + (1,) * (kl.dim() - weights.dim()))
 
 

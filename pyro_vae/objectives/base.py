@@ -77,13 +77,25 @@ class Objective(ELBO):  # type: ignore[misc]
             size K, with K = 1 there is no such dim.
         """
         if self.num_particles > 1:
-            if self.max_plate_nesting == math.inf:
-                self._guess_max_plate_nesting(model, guide, args, kwargs)
+            self.prepare(model, guide, *args, **kwargs)
             model = self._vectorized_num_particles(model)
             guide = self._vectorized_num_particles(guide)
         model_trace, guide_trace = self._get_trace(model, guide, args, kwargs)
         check_sites(model_trace, guide_trace)
         return model_trace, guide_trace
+
+    @property
+    def prepared(self) -> bool:
+        """Whether it knows how many dims the program's plates take, or need not know."""
+        return bool(self.num_particles == 1 or self.max_plate_nesting != math.inf)
+
+    def prepare(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> None:
+        """Find out, where that matters and is not known, how many dims the program's plates take.
+
+        The program is run once more then, without using up noise; arguments as for :meth:`traces`.
+        """
+        if not self.prepared:
+            self._guess_max_plate_nesting(model, guide, args, kwargs)
 
     def differentiable_loss(
         self, model: Program, guide: Program, *args: Any, **kwargs: Any

@@ -8,16 +8,22 @@ from typing import Any
 
 import torch
 from pyro.distributions.util import scale_and_mask
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 __all__ = [
+    "PARTICLES",
     "Plates",
     "Site",
     "Trace",
     "check_sites",
+    "data_dim",
     "latent_sites",
+    "log_densities",
     "log_weights",
+    "nested_sites",
     "other_sites",
+    "over_particles",
     "shared_plates",
     "subsampling",
     "weight",
@@ -30,7 +36,8 @@ Site = dict[str, Any]
 Plates = set[tuple[str, int]]
 """Names and dims of plates."""
 
-_PARTICLES = "num_particles_vectorized"  # the name that Pyro's own ELBOs give this plate
+PARTICLES = "num_particles_vectorized"
+"""The name that Pyro's own ELBOs give the plate of their particles."""
 
 
 def check_sites(model_trace: Trace, guide_trace: Trace) -> None:
@@ -76,6 +83,55 @@ def other_sites(model_trace: Trace, guide_trace: Trace) -> tuple[list[Site], lis
     observed = [site for name, site in _samples(model_trace) if name not in latent]
     auxiliary = [site for name, site in _samples(guide_trace) if name not in latent]
     return observed, auxiliary
+
+
+def nested_sites(model_trace: Trace, guide_trace: Trace) -> set[str]:
+    """Latent sites whose KL, given the sites before them, has the ELBO's expectation.
+
+    A KL in closed form integrates over a site while it holds what the model's density of it depends
+    on. That is right unless the guide draws one of those in dependence on this very site: where all
+    that the model has before a site comes before it in the guide, too, it cannot.
+    """
+    order = [name for name, *_ in latent_sites(model_trace, guide_trace)]
+    guided = [name for name, _ in _samples(guide_trace) if name in order]
+    return {
+        name for i, name in enumerate(order) if set(order[:i]) <= set(guided[: guided.index(name)])
+    }
+
+
+def data_dim(model_trace: Trace, guide_trace: Trace) -> int:
+    """The dim of the data's plate: the rightmost plate that every site is in.
+
+    Raises:
+        ValueError: If there is none; it names a site that is in no plate of the others.
+    """
+    if shared := shared_plates(model_trace, guide_trace):
+        return max(dim for _, dim in shared)
+    sites = _scored(model_trace, guide_trace)
+    seen = [plate for site in sites for plate in _plates(site)]
+    if not seen:
+        raise ValueError("no site is in a plate: images are told apart by that of the data")
+    common = max(seen, key=seen.count)
+    outside = next(site["name"] for site in sites if common not in _plates(site))
+    raise ValueError(
+        f"site {outside!r} is outside the plate {common[0]!r}, so that it cannot be scored for "
+        "each image"
+    )
+
+
+def over_particles(value: Tensor, site: Site, event_dim: int = 0) -> Tensor:
+    """A figure of a site's batch, averaged over an objective's particles where it has any.
+
+    Args:
+        value: Of the site's batch shape, and ``event_dim`` dims more.
+        site: A sample site.
+        event_dim: Dims of the figure right of the batch's.
+
+    Returns:
+        The same with size 1 in the particles' dim.
+    """
+    dims = [f.dim - event_dim for f in site["cond_indep_stack"] if f.name == PARTICLES]
+    return value.mean(dims, keepdim=True) if dims else value
 
 
 def weight(site: Site, *, without: float = 1.0) -> Tensor:
@@ -129,8 +185,8 @@ def log_weights(model_trace: Trace, guide_trace: Trace) -> tuple[Tensor, Tensor,
     """
     plates = shared_plates(model_trace, guide_trace)
     sites = _scored(model_trace, guide_trace)
-    log_p, log_q = _total(_scored(model_trace), plates), _total(_scored(guide_trace), plates)
-    if not any(frame.name == _PARTICLES for site in sites for frame in site["cond_indep_stack"]):
+    log_p, log_q = _total(model_trace, plates), _total(guide_trace, plates)
+    if not any(frame.name == PARTICLES for site in sites for frame in site["cond_indep_stack"]):
         log_p, log_q = log_p.unsqueeze(0), log_q.unsqueeze(0)
     log_p, log_q = torch.broadcast_tensors(log_p, log_q)
     return log_p, log_q, subsampling(sites[0], plates)
@@ -138,8 +194,10 @@ def log_weights(model_trace: Trace, guide_trace: Trace) -> tuple[Tensor, Tensor,
 
 def _samples(trace: Trace) -> Iterator[tuple[str, Site]]:
     for name, site in trace.nodes.items():
-        # Deterministic sites are samples to Pyro, though they score nothing.
-        if site["type"] == "sample" and not site["infer"].get("_deterministic"):
+        # Deterministic sites and the choice of a plate's rows are samples to Pyro, though they
+        # score nothing.
+        scores = site["type"] == "sample" and not site["infer"].get("_deterministic")
+        if scores and not site_is_subsample(site):
             yield name, site
 
 
@@ -149,20 +207,33 @@ def _scored(*traces: Trace) -> list[Site]:
 
 def _plates(site: Site) -> Plates:
     frames = (frame for frame in site["cond_indep_stack"] if frame.vectorized)
-    return {(frame.name, frame.dim) for frame in frames if frame.name != _PARTICLES}
+    return {(frame.name, frame.dim) for frame in frames if frame.name != PARTICLES}
 
 
-def _total(sites: list[Site], plates: Plates) -> Tensor:
-    """The sites' log-densities, summed over all dims but the particles' and the given plates'."""
-    terms = []
-    for site in sites:
+def log_densities(trace: Trace, plates: Plates) -> dict[str, Tensor]:
+    """Each site's log-density, summed over all dims but the particles' and the given plates'.
+
+    Args:
+        trace: Of a model or a guide, its log-probabilities computed.
+        plates: As of :func:`shared_plates`.
+
+    Returns:
+        By the site's name, in the trace's order; summed dims have size 1.
+    """
+    found = {}
+    for name, site in _samples(trace):
         kept = {dim for _, dim in plates}
-        kept |= {f.dim for f in site["cond_indep_stack"] if f.name == _PARTICLES}
+        kept |= {f.dim for f in site["cond_indep_stack"] if f.name == PARTICLES}
         log_prob: Tensor = site["log_prob"]
         summed = [dim for dim in range(-log_prob.dim(), 0) if dim not in kept]
         if summed:
             log_prob = log_prob.sum(summed, keepdim=True)
-        terms.append(log_prob / subsampling(site, plates))
+        found[name] = log_prob / subsampling(site, plates)
+    return found
+
+
+def _total(trace: Trace, plates: Plates) -> Tensor:
+    terms = log_densities(trace, plates).values()
     return reduce(torch.add, terms) if terms else torch.zeros(())
 
 

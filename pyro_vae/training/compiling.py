@@ -71,6 +71,7 @@ class Compiled:
         if key not in self._graphs:
             if len(self._graphs) == _SHAPES:
                 raise capture.NotCapturedError(f"batches have more than {_SHAPES} shapes")
+            self._program.prepare(batch, beta)
             inputs = (batch, beta, share)
             self._graphs[key] = capture.Graph(
                 self._pass, inputs, self._parameters, self._backend, norm=True

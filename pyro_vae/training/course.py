@@ -16,7 +16,7 @@ from pyro_vae.data import Images, batches, order
 from pyro_vae.errors import TrainingError
 from pyro_vae.training import faults, ranks
 from pyro_vae.training.history import History
-from pyro_vae.training.rows import Rows
+from pyro_vae.training.rows import Layout, Rows, layout_of_one_site
 from pyro_vae.training.state import NotFiniteError, State
 
 __all__ = ["Course"]
@@ -41,6 +41,7 @@ class Course:
         self.left_out: list[str] = []
         # Of the epoch so far: (images, row, seconds) of each step.
         self._rows: list[tuple[int, Tensor, float]] = []
+        self._layout: Layout = {}
         self._noise: list[Tensor] | None = None
         self._checked = False
 
@@ -93,6 +94,7 @@ class Course:
             self._leave_out(batch, index, error)
             return
         self._rows.append((len(index), row, time.perf_counter() - began))
+        self._layout = state.program.layout
 
     def _leave_out(self, batch: Tensor, index: Tensor, error: Exception) -> None:
         """Say what is wrong with a batch, and go on without it if the settings say so."""
@@ -116,7 +118,7 @@ class Course:
         if not self._rows:
             raise TrainingError(f"no batch of epoch {self.epoch} gave a finite gradient")
         sizes, rows, seconds = zip(*self._rows, strict=True)
-        steps, first = Rows(rows, sizes, state.vae.latent_dim), state.step - len(rows)
+        steps, first = Rows(rows, sizes, self._layout), state.step - len(rows)
         where = {"split": "training", "epoch": self.epoch}
         records = [
             {"record": "step", **where, "step": first + i, **record, "images_per_second": n / took}
@@ -146,6 +148,7 @@ class Course:
             "sizes": [size for size, _, _ in self._rows],
             "seconds": [seconds for _, _, seconds in self._rows],
             "rows": [row for _, row, _ in self._rows],
+            "layout": dict(self._layout),
             "noise": self._noise,
             "history": self.history.state_dict(),
         }
@@ -159,6 +162,9 @@ class Course:
         self.left_out, self._noise = list(saved["left_out"]), saved["noise"]
         rows = [row.to(device) for row in saved["rows"]]
         self._rows = list(zip(saved["sizes"], rows, saved["seconds"], strict=True))
+        self._layout = dict(saved.get("layout", {}))
+        if rows and not self._layout:
+            self._layout = layout_of_one_site(self.state.vae.latent_dim, len(rows[0]))
 
 
 def _noise(device: torch.device) -> list[Tensor]:

@@ -56,5 +56,7 @@ def figures(record: dict[str, Any]) -> Iterator[tuple[str, float]]:
             continue
         if isinstance(value, list):
             yield from ((f"{name}/{i}", element) for i, element in enumerate(value))
+        elif isinstance(value, dict):
+            yield from ((f"{name}/{key}", each) for key, each in figures(value))
         else:
             yield name, value

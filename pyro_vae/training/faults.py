@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from pyro_vae.errors import TrainingError
 from pyro_vae.links import Interval
+from pyro_vae.objectives.terms import latent_sites, other_sites
 
 if TYPE_CHECKING:
     from pyro_vae.training.state import State
@@ -90,7 +91,7 @@ def explain(state: State, batch: Tensor, index: Tensor) -> Explanation | None:
     found = _first(state, x, index, seen, traces)
     if found is None:
         return None
-    ranges, saturated = _parameters(state, traces[0].nodes["obs"]["fn"])
+    ranges, saturated = _parameters(state, traces)
     return _explanation(state, index, *found, ranges, saturated)
 
 
@@ -158,18 +159,17 @@ def _first(
         return f"the data of image {numbers[0]} are not finite", "leave out or mend these images"
     if seen.layers:
         return f"the output of {seen.layers[0]} is not finite", "lower --lr, or --clip 1"
-    model, guide = traces
-    for name, site in (("latent", guide.nodes["latent"]), ("obs", model.nodes["obs"])):
+    for name, title, site in _sites(state, traces):
         for parameter, value in _values(site["fn"]).items():
             if not _finite(value):
                 return (
-                    f"{parameter} of the site {name} ({_title(state, name)}) is not finite",
+                    f"{parameter} of the site {name} ({title}) is not finite",
                     "give it another link or a higher floor, or lower --lr",
                 )
         log_prob = site["fn"].log_prob(site["value"])
         if not _finite(log_prob):
             return (
-                f"the log-probability of the site {name} ({_title(state, name)}) is not finite",
+                f"the log-probability of the site {name} ({title}) is not finite",
                 "lower --lr, or give its parameters a higher floor",
             )
     return _first_gradient(state, traces)
@@ -185,8 +185,14 @@ def _first_gradient(state: State, traces: tuple[Any, Any]) -> tuple[str, str] | 
     return None
 
 
-def _title(state: State, site: str) -> str:
-    return state.vae.obs.title if site == "obs" else "the posterior"
+def _sites(state: State, traces: tuple[Any, Any]) -> Iterator[tuple[str, str, Any]]:
+    """Name, title and site of each latent of the guide, and then of each observation."""
+    for name, _, guide in latent_sites(*traces):
+        yield name, "the posterior", guide
+    observed, _ = other_sites(*traces)
+    for site in observed:
+        title = state.vae.obs.title if len(observed) == 1 else type(site["fn"]).__name__
+        yield site["name"], title, site
 
 
 def _values(distribution: Any) -> Mapping[str, Tensor]:
@@ -198,15 +204,18 @@ def _values(distribution: Any) -> Mapping[str, Tensor]:
 
 
 def _parameters(
-    state: State, distribution: Any
+    state: State, traces: tuple[Any, Any]
 ) -> tuple[dict[str, tuple[float, float]], dict[str, float]]:
     ranges, saturated = {}, {}
-    for name, value in _values(distribution).items():
-        value = value.detach()
-        ranges[name] = (float(value.min()), float(value.max()))
-        link = state.vae.likelihood.links.get(name)
-        if isinstance(link, Interval):
-            saturated[name] = link.saturated(value)
+    observed, _ = other_sites(*traces)
+    for site in observed:
+        lead = f"{site['name']}." if len(observed) > 1 else ""
+        for name, value in _values(site["fn"]).items():
+            value = value.detach()
+            ranges[lead + name] = (float(value.min()), float(value.max()))
+            link = state.vae.likelihood.links.get(name)
+            if isinstance(link, Interval) and not lead:
+                saturated[name] = link.saturated(value)
     return ranges, saturated
 
 

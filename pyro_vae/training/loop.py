@@ -26,7 +26,7 @@ from pyro_vae.training.keeper import Keeper
 from pyro_vae.training.progress import Progress, Silent, Stopped
 from pyro_vae.training.settings import Settings
 from pyro_vae.training.state import State
-from pyro_vae.vae import VAE
+from pyro_vae.vae import VAE, checked_vae
 
 __all__ = ["fit"]
 
@@ -94,6 +94,7 @@ def fit(
         >>> len(history.steps), history.epochs()[0]["beta"]
         (2, 1.0)
     """
+    checked_vae(vae, "fit")
     settings = Settings.of(
         epochs=epochs, batch_size=batch_size, lr=lr, beta=beta, seed=seed, **options
     )
@@ -110,6 +111,7 @@ def fit(
     for part in (some, held_out):
         if part is not None:
             check_images(vae, looked_at(part))
+    measures.held_out_terms(vae, some[:2])  # names a site of a program that cannot be scored
     folder = None if out is None else runs.check_free(out, overwrite or resume)
     progress = progress or Silent()
     history = History(kind=vae.obs.kind_on(some))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from pyro_vae import objectives
-from pyro_vae.training.rows import sums_of
+from pyro_vae.training.rows import Layout, packed, sums_of
 from pyro_vae.training.settings import PRECISIONS
 from pyro_vae.vae import VAE
 
@@ -15,18 +16,37 @@ __all__ = ["Program"]
 
 
 class Program(nn.Module):
-    """The pass of a step as a module: (x, β) → the objective's loss and what is recorded of it."""
+    """The pass of a step as a module: (x, β) → the objective's loss and what is recorded of it.
+
+    Attributes:
+        layout: Of what is recorded, known once there has been a pass.
+    """
 
     def __init__(self, vae: VAE, objective: objectives.Objective, precision: str) -> None:
         super().__init__()
         self.vae, self.objective = vae, objective
         self.arithmetic = PRECISIONS[precision]
+        self.layout: Layout = {}
 
     def forward(self, x: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
         """The loss of a batch, and the sums of :func:`~pyro_vae.training.rows.sums_of`."""
         traces = self.traces(x, beta)
         loss = self.objective.surrogate(*traces)
-        return loss, sums_of(loss, *traces)
+        row, self.layout = packed(sums_of(loss, *traces))
+        return loss, row
+
+    def prepare(self, batch: Tensor, beta: Tensor) -> None:
+        """Find out what an objective of particles must know of the program, without noise.
+
+        Args:
+            batch: Levels (uint8) or floats, (N, *data_shape).
+            beta: β, 0-dim.
+        """
+        if self.objective.prepared:
+            return
+        with torch.random.fork_rng([batch.device] if batch.device.type == "cuda" else []):
+            x = self.vae.observe(batch)
+        self.objective.prepare(self.vae.model, self.vae.guide, x, beta=beta)
 
     def traces(self, x: Tensor, beta: Tensor) -> tuple[Any, Any]:
         """The model's and the guide's trace."""

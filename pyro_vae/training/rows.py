@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
@@ -10,10 +10,18 @@ from torch import Tensor
 
 from pyro_vae import measures
 
-__all__ = ["Rows", "sums_of"]
+__all__ = ["Layout", "Rows", "layout_of_one_site", "packed", "sums_of", "total"]
+
+_STEP = ("beta", "gradient_norm", "learning_rate")
+"""What a row ends with."""
+
+Layout = dict[str, int]
+"""What a row holds in its order, and how many numbers of each. Sums over images are called
+``loss``, ``reconstruction/SITE``, ``kl/SITE``, ``mean/SITE`` and ``square/SITE`` (of the posterior
+means, per unit) and, where the KL splits, ``kl_per_unit/SITE``."""
 
 
-def sums_of(loss: Tensor, model_trace: Any, guide_trace: Any) -> Tensor:
+def sums_of(loss: Tensor, model_trace: Any, guide_trace: Any) -> dict[str, Tensor]:
     """Sums over a step's images, without gradients.
 
     Args:
@@ -22,32 +30,67 @@ def sums_of(loss: Tensor, model_trace: Any, guide_trace: Any) -> Tensor:
         guide_trace: The guide's trace.
 
     Returns:
-        Loss, reconstruction, KL; each latent's posterior mean and its square; each latent's KL
-        where it splits: (3 + 2 L,) or (3 + 3 L,).
+        By the names of :data:`Layout`, each 0-dim or (U,).
     """
     terms = measures.terms_of(model_trace, guide_trace)
-    each, mean = terms.kl_per_latent, terms.mean
-    scalars = torch.stack([loss.detach(), terms.reconstruction.sum(), terms.kl.sum()])
-    per_latent = [] if each is None else [each.sum(0)]
-    return torch.cat([scalars, mean.sum(0), mean.square().sum(0), *per_latent])
+    latents = terms.latents.items()
+    each = [(name, site.kl_per_unit) for name, site in latents]
+    return {
+        "loss": loss.detach(),
+        **{f"reconstruction/{name}": value.sum() for name, value in terms.observed.items()},
+        **{f"kl/{name}": site.kl.sum() for name, site in latents},
+        **{f"mean/{name}": site.code.sum(0) for name, site in latents},
+        **{f"square/{name}": site.code.square().sum(0) for name, site in latents},
+        **{f"kl_per_unit/{name}": value.sum(0) for name, value in each if value is not None},
+    }
+
+
+def packed(sums: Mapping[str, Tensor]) -> tuple[Tensor, Layout]:
+    """One row of sums, in their order, and its layout."""
+    layout = {name: value.numel() for name, value in sums.items()}
+    return torch.cat([value.reshape(-1) for value in sums.values()]), layout
+
+
+def layout_of_one_site(latents: int, width: int) -> Layout:
+    """The layout of rows in checkpoints from before layouts were kept in them.
+
+    Args:
+        latents: Units of the one latent site.
+        width: Numbers in a row, with the step's own.
+    """
+    layout = {"loss": 1, "reconstruction/obs": 1, "kl/latent": 1}
+    layout |= {"mean/latent": latents, "square/latent": latents}
+    if width > sum(layout.values()) + len(_STEP):
+        layout["kl_per_unit/latent"] = latents
+    return layout
+
+
+def total(layout: Layout, row: Tensor, figure: str) -> Tensor:
+    """A figure's sum over sites; ``row`` is (..., numbers), the result (...)."""
+    return torch.stack(list(_sites(layout, row, figure).values())).sum(0).squeeze(-1)
+
+
+def _sites(layout: Layout, row: Tensor, figure: str) -> dict[str, Tensor]:
+    """A figure of each site that has it, by the site's name."""
+    parts = row[..., : sum(layout.values())].split(list(layout.values()), -1)
+    values = zip(layout, parts, strict=True)
+    named = ((name.partition("/"), value) for name, value in values)
+    return {site: value for (name, _, site), value in named if name == figure}
 
 
 class Rows:
     """The rows of some steps: for each its sums, β, the gradient's norm and the learning rate.
 
     Args:
-        rows: One of each step, (3 + 2 L + 3,) or (3 + 3 L + 3,).
+        rows: One of each step, as long as the layout and three.
         sizes: Each step's images.
-        latent_dim: L.
+        layout: Of the sums.
     """
 
-    def __init__(self, rows: Sequence[Tensor], sizes: Sequence[int], latent_dim: int) -> None:
-        table, latents = torch.stack(list(rows)).cpu(), latent_dim
-        self.sizes = torch.tensor(sizes)
-        sums, self.settings = table[:, :-3], table[:, -3:]
-        per_image = sums / self.sizes[:, None]
-        self.scalars, self.per_latent = per_image[:, :3], per_image[:, 3 + 2 * latents :]
-        self.moments = sums[:, 3 : 3 + 2 * latents].unflatten(1, (2, latents))
+    def __init__(self, rows: Sequence[Tensor], sizes: Sequence[int], layout: Layout) -> None:
+        table = torch.stack(list(rows)).cpu()
+        self.layout, self.sizes = layout, torch.tensor(sizes)
+        self.sums, self.settings = table[:, : -len(_STEP)], table[:, -len(_STEP) :]
 
     def records(self, objective: str) -> list[dict[str, Any]]:
         """A record for each step.
@@ -55,51 +98,63 @@ class Rows:
         Args:
             objective: The name of reconstruction − kl.
         """
-        active = measures.active_of_moments(self.moments, self.sizes[:, None, None])
-        figures = zip(
-            self.scalars.tolist(),
-            self.settings.tolist(),
-            self.per_latent.tolist(),
-            active.tolist(),
-            strict=True,
-        )
-        return [_record(objective, *figure) for figure in figures]
+        return self._records(objective, self.sums, self.sizes, self.settings.tolist())
 
     def mean(self, objective: str) -> dict[str, Any]:
         """The steps' averages, each with the weight of its images, and the last step's β."""
-        n = int(self.sizes.sum())
-        weights = (self.sizes / n).to(self.scalars)
-        active = measures.active_of_moments(self.moments.sum(0), n)
-        settings = [*self.settings[-1].tolist()]
+        settings = self.settings[-1].tolist()
+        weights = (self.sizes / self.sizes.sum()).to(self.settings)
         settings[1] = float(weights @ self.settings[:, 1])
-        return _record(
-            objective,
-            (weights @ self.scalars).tolist(),
-            settings,
-            (weights @ self.per_latent).tolist(),
-            int(active),
-        )
+        sums, sizes = self.sums.sum(0, keepdim=True), self.sizes.sum(0, keepdim=True)
+        return self._records(objective, sums, sizes, [settings])[0]
 
-
-def _record(
-    objective: str,
-    scalars: Sequence[float],
-    settings: Sequence[float],
-    per_latent: Sequence[float],
-    active: int,
-) -> dict[str, Any]:
-    loss, reconstruction, kl = scalars
-    beta, norm, lr = settings
-    return {
-        "loss": loss,
-        "beta": beta,
-        "elbo": None,
-        "objective": None,
-        objective: reconstruction - kl,
-        "reconstruction": reconstruction,
-        "kl": kl,
-        "kl_per_latent": list(per_latent) or None,
-        "active_units": active,
-        "gradient_norm": norm,
-        "learning_rate": lr,
-    }
+    def _records(
+        self, objective: str, sums: Tensor, sizes: Tensor, settings: Sequence[Sequence[float]]
+    ) -> list[dict[str, Any]]:
+        """The records of steps, or of groups of them."""
+        layout, per_image = self.layout, sums / sizes[:, None]
+        figures = {
+            figure: _sites(layout, per_image, figure)
+            for figure in ("reconstruction", "kl", "kl_per_unit", "mean", "square")
+        }
+        scalars = {
+            figure: {name: value[:, 0].tolist() for name, value in figures[figure].items()}
+            for figure in ("reconstruction", "kl")
+        }
+        active = {
+            name: measures.active_of_moments(
+                torch.stack([mean, figures["square"][name]], -2), 1
+            ).tolist()
+            for name, mean in figures["mean"].items()
+        }
+        each = list(figures["kl_per_unit"].values())
+        whole = len(each) == len(active)
+        per_latent = torch.cat(each, -1).tolist() if whole else [None] * len(sums)
+        units = {name: mean.shape[-1] for name, mean in figures["mean"].items()}
+        records = []
+        for i, (beta, norm, lr) in enumerate(settings):
+            reconstruction = {name: value[i] for name, value in scalars["reconstruction"].items()}
+            kl = {name: value[i] for name, value in scalars["kl"].items()}
+            nats = {"reconstruction": sum(reconstruction.values()), "kl": sum(kl.values())}
+            records.append(
+                {
+                    "loss": float(per_image[i, 0]),
+                    "beta": beta,
+                    "elbo": None,
+                    "objective": None,
+                    objective: nats["reconstruction"] - nats["kl"],
+                    **nats,
+                    "kl_per_latent": per_latent[i],
+                    "active_units": sum(value[i] for value in active.values()),
+                    "sites": {
+                        **{name: {"reconstruction": v} for name, v in reconstruction.items()},
+                        **{
+                            name: {"kl": v, "units": units[name], "active_units": active[name][i]}
+                            for name, v in kl.items()
+                        },
+                    },
+                    "gradient_norm": norm,
+                    "learning_rate": lr,
+                }
+            )
+        return records

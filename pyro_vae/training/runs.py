@@ -20,7 +20,7 @@ from pyro_vae import networks, observations, posteriors, priors
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads import Head, Param
 from pyro_vae.training.checkpoints import Checkpoints, write_tensors
-from pyro_vae.vae import VAE
+from pyro_vae.vae import VAE, checked_vae
 
 __all__ = [
     "FORMAT",
@@ -108,6 +108,7 @@ def save(vae: VAE, out: str | Path, **settings: Any) -> Path:
     Returns:
         The folder.
     """
+    checked_vae(vae, "save")
     return write(vae, Path(out), configuration(vae, **settings))
 
 

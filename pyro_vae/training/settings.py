@@ -177,8 +177,7 @@ class Settings:
 
     def objective(self) -> objectives.Objective:
         """The ELBO object."""
-        # 1: the plate of a VAE's model and guide, so that Pyro need not run them to find out.
-        return _parsed("elbo", lambda: objectives.parse(self.elbo, max_plate_nesting=1))
+        return _parsed("elbo", lambda: objectives.parse(self.elbo))
 
     def controller(self) -> controllers.Controller | None:
         """What adapts β to a target, or None."""

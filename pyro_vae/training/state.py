@@ -20,6 +20,7 @@ from pyro_vae.training import optimisers, ranks, runs
 from pyro_vae.training.compiling import compiled
 from pyro_vae.training.history import History
 from pyro_vae.training.program import Program
+from pyro_vae.training.rows import total
 from pyro_vae.training.settings import PRECISIONS, Settings
 from pyro_vae.vae import VAE
 
@@ -112,7 +113,9 @@ class State:
         row = torch.cat([sums, torch.stack([beta, norm, lr])])
         self._update()
         if self.controller is not None:
-            self.controller.update(kl=sums[2] / images, reconstruction=sums[1] / images)
+            layout = self.program.layout
+            kl, reconstruction = (total(layout, sums, key) for key in ("kl", "reconstruction"))
+            self.controller.update(kl=kl / images, reconstruction=reconstruction / images)
         return row
 
     def _backward(self, batch: Tensor, beta: Tensor, images: int) -> tuple[Tensor, Tensor]:

@@ -16,7 +16,7 @@ from pyro_vae import VAE, Head, InputError, Param, evaluate, measures, networks,
 from pyro_vae.evaluation import importance_bound
 from pyro_vae.evaluation.blocks import encoded
 from pyro_vae.evaluation.bounds import log_level_mass
-from pyro_vae.evaluation.memory import bytes_of, bytes_per_image
+from pyro_vae.evaluation.memory import bytes_made, bytes_of
 
 from ..zoo import CASES
 from .models import Linear, constant_vae
@@ -58,7 +58,8 @@ def test_it_equals_an_independent_computation(k: int) -> None:
     vae = MODEL.vae(SHAPE, widen=1.5, cls=Recording)
     assert isinstance(vae, Recording)
     found = importance_bound(vae, x, k).observed.numpy()
-    z = torch.cat(vae.decoded[1:]).double().numpy()  # after the one that tells what an image takes
+    # After those that tell which sites there are, and what one image and two take.
+    z = torch.cat(vae.decoded[3:]).double().numpy()
     assert z.shape == (k, 40, 2)
     data = x.double().numpy()
     weights = (
@@ -86,7 +87,8 @@ def test_it_grows_with_k_towards_the_evidence() -> None:
 def test_the_memory_budget_changes_nothing(name: str, few: Tensor) -> None:
     torch.manual_seed(0)
     vae = VAE((1, 28, 28), 3, CASES[name](), networks.MLP(hidden=8)).eval()
-    each = bytes_per_image(vae, vae.observe(few[:1]), torch.zeros(1, 3))
+    x = vae.observe(few[:1])
+    each = bytes_made(lambda: vae.decode(torch.zeros(1, 3), x).log_prob(x))
     images = few[:260] if name == "normal-per-image" else few[:20]
     # One pair of particle and image at a time would take minutes: seven, then everything.
     small = importance_bound(vae, images, 5, 7 * each).observed

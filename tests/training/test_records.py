@@ -22,7 +22,7 @@ FIGURES = {
     *("loss", "beta", "elbo", "objective", "reconstruction", "kl", "kl_per_latent"),
     *("active_units", "gradient_norm", "learning_rate", "images_per_second"),
 }
-NAMES = FIGURES | {"record", "split", "step", "epoch"}
+NAMES = FIGURES | {"record", "split", "step", "epoch", "sites"}
 
 
 @pytest.fixture(scope="module", params=["normal-learned-sigma", "bernoulli"])

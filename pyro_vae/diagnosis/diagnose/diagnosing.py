@@ -18,7 +18,7 @@ from pyro_vae.evaluation.blocks import encoded, evaluating
 from pyro_vae.evaluation.calibration import CALIBRATED, calibration_scores
 from pyro_vae.measures.signs import collapsed_words
 from pyro_vae.training import History
-from pyro_vae.vae import VAE
+from pyro_vae.vae import VAE, checked_vae
 
 __all__ = ["Diagnosis", "diagnose"]
 
@@ -120,6 +120,7 @@ def diagnose(
         >>> found.verdict, found.causes[0].code
         ('collapsed', 'beta-too-large')
     """
+    checked_vae(vae, "diagnose")
     tensor = as_images(images, vae.data_shape)[:_LIMIT]
     seen = None if train is None else as_images(train, vae.data_shape)[:_LIMIT]
     evidence = evidence_of(vae, tensor, history, settings or {}, seen)
