@@ -3,6 +3,7 @@ r"""Bounds on log p(x): the importance-weighted one, and exact masses of levels 
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
@@ -13,7 +14,7 @@ from pyro_vae.distributions.discretized import in_float64
 from pyro_vae.errors import InputError, shown
 from pyro_vae.evaluation.blocks import Block, evaluating, pieces, univariate
 from pyro_vae.evaluation.memory import bytes_of
-from pyro_vae.evaluation.particles import Drawn, Particles
+from pyro_vae.evaluation.particles import Arguments, Particles, rows_of
 from pyro_vae.measures import BLOCK, fixed_noise, local_params
 from pyro_vae.measures.scores import block_noise, observed_block
 from pyro_vae.vae import VAE
@@ -23,6 +24,8 @@ __all__ = [
     "checked_particles",
     "importance_bound",
     "log_level_mass",
+    "log_mean",
+    "log_weights",
     "masses_of",
     "standard_error",
 ]
@@ -88,7 +91,9 @@ def importance_bound(
     checked_particles(iwae)
     budget = bytes_of(memory_budget)
     with evaluating(vae), local_params():
-        program = Particles(vae, images[:1])
+        with block_noise(0, images.device):
+            x, seen = observed_block(vae, images[:1])
+        program = Particles(vae.model, vae.guide, (x,), (seen,), 1)
         each = program.bytes_per_image() * (2 if mass else 1)
         if each > budget:
             raise InputError(
@@ -100,7 +105,7 @@ def importance_bound(
             # glibc hands memory back to the system at every pass until so large a block was freed.
             torch.empty(31 << 20, dtype=torch.uint8)
         parts = [
-            _block_bounds(program, part, number, iwae, budget // each, mass)
+            _block_bounds(vae, program, part, number, iwae, budget // each, mass)
             for number, part in enumerate(images.split(BLOCK))
         ]
     masses = [part.mass for part in parts if part.mass is not None]
@@ -109,57 +114,91 @@ def importance_bound(
 
 
 def _block_bounds(
-    program: Particles, images: Tensor, number: int, particles: int, at_once: int, mass: bool
+    vae: VAE,
+    program: Particles,
+    images: Tensor,
+    number: int,
+    particles: int,
+    at_once: int,
+    mass: bool,
 ) -> Bounds:
     """Bounds of a block, ``at_once`` pairs of particle and image at a time."""
     with block_noise(number, images.device):
-        x, seen = observed_block(program.vae, images)
-    few = min(len(images), at_once)
+        x, seen = observed_block(vae, images)
+
+    def weights(trace: Any, log_p: dict[str, Tensor], rows: slice) -> Tensor | None:
+        """Log-mass less log-density of the observed levels."""
+        (observed,) = (name for name in log_p if name not in program.terms.latents)
+        levels = log_level_mass(vae, trace.nodes[observed]["fn"], images[rows])
+        return None if levels is None else levels.double() - log_p[observed]
+
+    further = weights if mass and len(program.terms.observed) == 1 else None
+    noise = (number * 1_000_003) % 2**32
+    found, masses = log_weights(program, (x,), (seen,), particles, at_once, noise, further)
+    return Bounds(log_mean(found), None if masses is None else log_mean(masses))
+
+
+def log_mean(weights: Tensor) -> Tensor:
+    """The bound of each image from log-weights (K, rest, N): summed over the rest."""
+    return (weights.logsumexp(0) - math.log(len(weights))).sum(0)
+
+
+Further = Callable[[Any, dict[str, Tensor], slice], "Tensor | None"]
+"""(the model's trace, its log-densities, images) → what to add to the log-weights."""
+
+
+def log_weights(
+    program: Particles,
+    given: Arguments,
+    seen: Arguments,
+    particles: int,
+    at_once: int,
+    noise: int,
+    further: Further | None = None,
+) -> tuple[Tensor, Tensor | None]:
+    """Log-weights log p(x, z) − log q(z|x) of particles and images.
+
+    Args:
+        program: The model and the guide.
+        given: The model's arguments for all images, ``program``'s first among them.
+        seen: The guide's.
+        particles: K.
+        at_once: Pairs of particle and image that the model is run for at a time.
+        noise: Where the numbers of the particles' noise begin.
+        further: What to add for a second set of weights, or None.
+
+    Returns:
+        Float64 (K, rest, N), and the second set, or None where there is none.
+    """
+    count = len(next(value for value in seen if isinstance(value, Tensor)))
+    few = min(count, at_once)
     step = max(1, at_once // few)
     weights: list[Tensor] = []
-    masses: list[Tensor | None] = []
+    others: list[Tensor] | None = None if further is None else []
     for first in range(0, particles, _DRAWN):
-        with fixed_noise((number * 1_000_003 + first // _DRAWN + 1) % 2**32, images.device):
+        with fixed_noise(noise + first // _DRAWN + 1, _device(seen)):
             # As many as are always drawn, so that the first of them are those of a smaller number.
             drawn = program.guide(seen, _DRAWN)
         wanted = min(_DRAWN, particles - first)
         for start in range(0, wanted, step):
             some = slice(start, min(start + step, wanted))
-            found = [
-                _weights(program, drawn, images, x, some, slice(row, row + few), mass)
-                for row in range(0, len(images), few)
-            ]
-            weights.append(torch.cat([pair[0] for pair in found], -1))
-            levels = [pair[1] for pair in found if pair[1] is not None]
-            masses.append(torch.cat(levels, -1) if len(levels) == len(found) else None)
-    whole = [value for value in masses if value is not None]
-    bounds = [
-        (torch.cat(part).logsumexp(0) - math.log(particles)).sum(0)
-        for part in (weights, whole)
-        if len(part) == len(weights)
-    ]
-    return Bounds(bounds[0], bounds[1] if len(bounds) > 1 else None)
+            parts, more = [], []
+            for row in range(0, count, few):
+                rows = slice(row, row + few)
+                trace, log_p = program.model(drawn, some, rows, rows_of(given, count, rows))
+                parts.append(sum(log_p.values()) - program.log_q(drawn, some, rows))
+                if further is not None and others is not None:
+                    added = further(trace, log_p, rows)
+                    others = None if added is None else others
+                    more += [] if added is None else [parts[-1] + added]
+            weights.append(torch.cat([program.arranged(part) for part in parts], -1))
+            if others is not None:
+                others.append(torch.cat([program.arranged(part) for part in more], -1))
+    return torch.cat(weights), torch.cat(others) if others else None
 
 
-def _weights(
-    program: Particles,
-    drawn: Drawn,
-    images: Tensor,
-    x: Tensor,
-    some: slice,
-    rows: slice,
-    mass: bool,
-) -> tuple[Tensor, Tensor | None]:
-    """Log-weights of some particles and images, (particles, rest, images), and with masses."""
-    trace, log_p = program.model(drawn, some, rows, x[rows])
-    ratio = program.arranged(sum(log_p.values()) - program.log_q(drawn, some, rows))
-    observed = [name for name in log_p if name not in drawn.values]
-    if not mass or len(observed) > 1:
-        return ratio, None
-    levels = log_level_mass(program.vae, trace.nodes[observed[0]]["fn"], images[rows])
-    if levels is None:
-        return ratio, None
-    return ratio, ratio + program.arranged(levels.double() - log_p[observed[0]])
+def _device(arguments: Arguments) -> torch.device:
+    return next(value.device for value in arguments if isinstance(value, Tensor))
 
 
 def masses_of(vae: VAE, blocks: list[Block]) -> Tensor | None:

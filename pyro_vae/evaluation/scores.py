@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ from pyro_vae.evaluation.bounds import (
 from pyro_vae.evaluation.calibration import calibration_scores
 from pyro_vae.evaluation.latents import LATENT_SCORES, latent_scores
 from pyro_vae.evaluation.memory import bytes_of
+from pyro_vae.evaluation.programs import evaluate_programs
 from pyro_vae.evaluation.reconstructions import reconstructed, reconstruction_scores
 from pyro_vae.training.pictures import unit
 from pyro_vae.vae import VAE, checked_vae
@@ -34,7 +35,7 @@ PARTS = ("ppca", "latents", "reconstructions", "calibration")
 
 
 def evaluate(
-    vae: VAE,
+    vae: VAE | tuple[Callable[..., Any], Callable[..., Any]],
     images: Any,
     *,
     train: Any = None,
@@ -45,8 +46,10 @@ def evaluate(
     """Scores of a VAE beside their baselines, the same from call to call.
 
     Args:
-        vae: The model.
-        images: uint8 levels or floats, (N, *data_shape).
+        vae: The model; or a pair (model, guide) of any Pyro programs, whose scores are those of
+            :func:`~pyro_vae.evaluation.programs.evaluate_programs`.
+        images: uint8 levels or floats, (N, *data_shape); of a pair, what both are called with, a
+            tensor or a tuple of arguments that begins with one.
         train: The training images, which probabilistic PCA is then fitted to.
         iwae: K, to add the importance-weighted bound with K particles.
         memory_budget: What decoding these may take: bytes, or such as ``"512MB"``.
@@ -80,6 +83,8 @@ def evaluate(
         >>> scores["kind"], scores["uniform_bits_per_dim"], scores["iwae"]
         ('mass', 8.0, None)
     """
+    if isinstance(vae, tuple):
+        return evaluate_programs(*vae, images, iwae=iwae, memory_budget=memory_budget)
     checked_vae(vae, "evaluate")
     if iwae is not None:
         checked_particles(iwae)

@@ -112,7 +112,7 @@ def by_name(name: str) -> list[str | int]:
 
 
 @torch.no_grad()
-def terms_of(model_trace: Any, guide_trace: Any) -> Terms:
+def terms_of(model_trace: Any, guide_trace: Any, closed: bool = True) -> Terms:
     """The terms at every latent and observed site of two traces.
 
     What a handler masks is not scored; scales (β, a subsampled plate's) are left out, and so is the
@@ -121,6 +121,7 @@ def terms_of(model_trace: Any, guide_trace: Any) -> Terms:
     Args:
         model_trace: Trace of the model, replayed against the guide's.
         guide_trace: Trace of the guide.
+        closed: Whether a KL may be taken in closed form, else at the drawn z.
 
     Raises:
         InputError: If a site cannot be scored; it names the site.
@@ -138,7 +139,7 @@ def terms_of(model_trace: Any, guide_trace: Any) -> Terms:
         )
     if not observed:
         raise InputError("the model has no observed site")
-    nested = sites.nested_sites(model_trace, guide_trace)
+    nested = sites.nested_sites(model_trace, guide_trace) if closed else set()
     latents = {
         name: _latent_terms(name, model, guide, data, name in nested)
         for name, model, guide in sites.latent_sites(model_trace, guide_trace)

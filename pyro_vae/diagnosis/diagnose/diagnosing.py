@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, overload
 
 from torch import Tensor
 
 from pyro_vae.data import as_images
 from pyro_vae.diagnosis.diagnose.causes import Cause, causes_of
 from pyro_vae.diagnosis.diagnose.evidence import Evidence, evidence_of
+from pyro_vae.diagnosis.diagnose.programs import ProgramDiagnosis, diagnose_programs
 from pyro_vae.diagnosis.diagnose.situations import Situation, overfitted_words
 from pyro_vae.errors import InputError
 from pyro_vae.evaluation.blocks import encoded, evaluating
@@ -87,20 +88,37 @@ class Diagnosis:
         }
 
 
+@overload
 def diagnose(
     vae: VAE,
     images: Any,
     history: History | None = None,
     settings: Mapping[str, Any] | None = None,
     train: Any = None,
-) -> Diagnosis:
+) -> Diagnosis: ...
+
+
+@overload
+def diagnose(
+    vae: tuple[Callable[..., Any], Callable[..., Any]], images: Any
+) -> ProgramDiagnosis: ...
+
+
+def diagnose(
+    vae: VAE | tuple[Callable[..., Any], Callable[..., Any]],
+    images: Any,
+    history: History | None = None,
+    settings: Mapping[str, Any] | None = None,
+    train: Any = None,
+) -> Diagnosis | ProgramDiagnosis:
     """Why a VAE gives what it gives, and what mends it.
 
     It works on any :class:`~pyro_vae.vae.VAE`, one built around a user's own encoder and decoder
     included; without a history it leaves out what only the course of training can tell.
 
     Args:
-        vae: The model.
+        vae: The model; or a pair (model, guide) of any Pyro programs, as for
+            :func:`~pyro_vae.diagnosis.diagnose.programs.diagnose_programs`.
         images: Held-out images if there are any, else training images: uint8 levels or floats,
             (N, *data_shape); the first 1,000 are looked at.
         history: What :func:`~pyro_vae.fit` returned, or what a run folder's metrics hold.
@@ -120,6 +138,8 @@ def diagnose(
         >>> found.verdict, found.causes[0].code
         ('collapsed', 'beta-too-large')
     """
+    if isinstance(vae, tuple):
+        return diagnose_programs(*vae, images)
     checked_vae(vae, "diagnose")
     tensor = as_images(images, vae.data_shape)[:_LIMIT]
     seen = None if train is None else as_images(train, vae.data_shape)[:_LIMIT]
