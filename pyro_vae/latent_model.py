@@ -73,6 +73,7 @@ class LatentModel(nn.Module):
     Attributes:
         posterior: Module raw → q(z|x).
         latent_prior: Module whose forward returns p(z).
+        prior_is_standard: Whether p(z) is N(0, I).
     """
 
     encoder: nn.Module
@@ -90,6 +91,7 @@ class LatentModel(nn.Module):
         self.latent_dim = latent_dim
         self.name = name or _unique("vae")
         _taken.add(self.name)
+        self.prior_is_standard = priors.is_standard(prior)
         self.prior_spec, self.posterior_spec = priors.spec(prior), posteriors.spec(posterior)
         self.posterior: Any = posteriors.make(posterior, latent_dim)
         self.latent_prior: Any = priors.make(prior, latent_dim, data_shape)

@@ -88,7 +88,7 @@ class InverseAutoregressive:
 
     def __call__(self, latent_dim: int) -> nn.Module:
         """The module for latents of this length, at least 2."""
-        _check("iaf", latent_dim)
+        _check("posterior iaf", latent_dim)
         # Each step sees the units in the other order than the one before it.
         orders = [torch.arange(latent_dim), torch.arange(latent_dim).flip(0)]
         width = max(self.hidden, latent_dim)
@@ -124,7 +124,7 @@ class Coupling:
 
     def __call__(self, latent_dim: int) -> nn.Module:
         """The module for latents of this length, at least 2."""
-        _check("coupling", latent_dim)
+        _check("posterior coupling", latent_dim)
         half = latent_dim // 2
         sizes = [latent_dim - half] * 2
         return _Flows(
@@ -178,9 +178,9 @@ class _Flows(nn.Module):
         return Flow(self.base(raw), chain)
 
 
-def _check(name: str, latent_dim: int) -> None:
+def _check(what: str, latent_dim: int) -> None:
     if latent_dim < 2:
-        raise InputError(f"posterior {name} needs latent-dim of at least 2, got {latent_dim}")
+        raise InputError(f"{what} needs latent-dim of at least 2, got {latent_dim}")
 
 
 def make(posterior: str | Posterior, latent_dim: int) -> nn.Module:

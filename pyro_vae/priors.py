@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pyro.distributions as dist
 import torch
@@ -23,6 +23,7 @@ __all__ = [
     "Prior",
     "StandardNormal",
     "VampPrior",
+    "is_standard",
     "make",
     "spec",
 ]
@@ -34,7 +35,8 @@ Prior = Callable[[int, tuple[int, ...]], nn.Module]
 """(latent_dim, data_shape) → a module whose forward takes ``Encode`` and returns p(z), of
 batch_shape () and event_shape (latent_dim,). ``uses_encoder = True`` on it says that it calls what
 it is given, which maps what the encoder sees of K images to their q(z|x). If it has a method
-``start``, ``VAE.estimate`` calls it with what the encoder sees of training images."""
+``start``, ``VAE.estimate`` calls it with what the encoder sees of training images.
+``is_standard = True`` on the function says that p(z) is N(0, I), which forecasts are of."""
 
 _FLOOR = 1e-4
 
@@ -47,6 +49,8 @@ class StandardNormal:
         >>> StandardNormal()(3, (8,))(None).mean
         tensor([0., 0., 0.])
     """
+
+    is_standard: ClassVar[bool] = True
 
     def __call__(self, latent_dim: int, data_shape: tuple[int, ...]) -> nn.Module:
         """The module; it has nothing to learn."""
@@ -239,6 +243,19 @@ def make(prior: str | Prior, latent_dim: int, data_shape: tuple[int, ...]) -> nn
             "prior must be a name, or a function of (latent_dim, data_shape) that makes a module"
         )
     return made
+
+
+def is_standard(prior: str | Prior) -> bool:
+    """Whether a prior says that it is N(0, I).
+
+    Raises:
+        InputError: If its name is unknown.
+
+    Example:
+        >>> is_standard("standard-normal"), is_standard("vamp:50")
+        (True, False)
+    """
+    return bool(getattr(specs.read("prior", prior, PRIORS), "is_standard", False))
 
 
 def spec(prior: object) -> str | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import math
 from collections.abc import Callable
@@ -269,6 +270,23 @@ def test_there_is_no_forecast_for_another_prior(few: Tensor) -> None:
     (_, standard), (_, vamp) = forecast_cells(spec)
     assert standard is not None
     assert vamp is None
+
+
+def own_standard(latent_dim: int, data_shape: tuple[int, ...]) -> nn.Module:
+    return priors.StandardNormal()(latent_dim, data_shape)
+
+
+def test_a_prior_of_ones_own_may_say_that_it_is_the_standard_normal(few: Tensor) -> None:
+    torch.manual_seed(0)
+    net = networks.MLP(hidden=4)
+    known = measures.forecast_of(VAE((1, 28, 28), 2, "bernoulli", net), few)
+    with pytest.raises(InputError, match="not of one of your own"):
+        measures.forecast_of(VAE((1, 28, 28), 2, "bernoulli", net, prior=own_standard), few)
+    saying = functools.partial(own_standard)
+    saying.is_standard = True  # type: ignore[attr-defined]
+    vae = VAE((1, 28, 28), 2, "bernoulli", net, prior=saying)
+    assert measures.forecast_of(vae, few) == known
+    assert any("forecast" in note for note in fit(vae, few, epochs=1).notes)
 
 
 class Encoding(nn.Module):

@@ -128,7 +128,7 @@ def forecast_cells(spec: Spec) -> list[tuple[Cell, Forecast | None]]:
     found: list[tuple[Cell, Forecast | None]] = []
     for cell in spec.cells:
         recipe, settings = cell.recipe, cell.recipe.settings
-        if not settings.forecastable or priors.spec(recipe.prior) != "standard-normal":
+        if not (settings.forecastable and priors.is_standard(recipe.prior)):
             found.append((cell, None))
             continue
         data, beta = recipe.load(), settings.schedule().end

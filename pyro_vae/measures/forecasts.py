@@ -178,8 +178,9 @@ def forecast_of(vae: VAE, images: Tensor, beta: float = 1.0, limit: int | None =
         InputError: If β is negative or not finite, or the prior is not the standard normal.
     """
     _check(beta, vae.latent_dim)
-    if vae.prior_spec != "standard-normal":
-        raise InputError(f"the forecast is of a standard normal prior, not of {vae.prior_spec}")
+    if not vae.prior_is_standard:
+        other = vae.prior_spec or "one of your own"
+        raise InputError(f"the forecast is of a standard normal prior, not of {other}")
     if limit is not None and len(images) > limit:
         images = images[torch.linspace(0, len(images) - 1, limit).long().to(images.device)]
     low, high = interval = vae.obs.interval

@@ -208,7 +208,7 @@ def _prepare(vae: VAE, train: Tensor, settings: Settings, history: History) -> s
 
 def _forecast(vae: VAE, train: Tensor, settings: Settings, history: History) -> str | None:
     """Note how many latents should survive, and return a warning where none does."""
-    if not settings.forecastable or vae.prior_spec != "standard-normal":
+    if not (settings.forecastable and vae.prior_is_standard):
         return None  # it is of how far latents may be from that prior, at a β known beforehand
     forecast = measures.forecast_of(vae, train, settings.schedule().end, limit=5000)
     history.notes.append(forecast.note())

@@ -13,14 +13,26 @@ _KL_SCALE: dict[Parametrisation, str] = {
     "variance": "{s}.log()",
     "std": "2 * {s}.log()",
 }
-_ELEMENTWISE = {
-    CROSS_ENTROPY: 'F.binary_cross_entropy({x_hat}, {x}, reduction="none")',
-    LOGITS: 'F.binary_cross_entropy_with_logits({x_hat}, {x}, reduction="none")',
-    "continuous Bernoulli": "-ContinuousBernoulli(probs={x_hat}).log_prob({x})",
-    "continuous Bernoulli with logits": "-ContinuousBernoulli(logits={x_hat}).log_prob({x})",
-    "Poisson": 'F.poisson_nll_loss({x_hat}, {x}, log_input=False, full=True, reduction="none")',
-    "Poisson with log rate": 'F.poisson_nll_loss({x_hat}, {x}, full=True, reduction="none")',
+_FUNCTIONAL = "from torch.nn import functional as F"
+_CONTINUOUS = "from torch.distributions import ContinuousBernoulli"
+_TERMS = {
+    CROSS_ENTROPY: ('F.binary_cross_entropy({x_hat}, {x}, reduction="none")', _FUNCTIONAL),
+    LOGITS: ('F.binary_cross_entropy_with_logits({x_hat}, {x}, reduction="none")', _FUNCTIONAL),
+    "continuous Bernoulli": ("-ContinuousBernoulli(probs={x_hat}).log_prob({x})", _CONTINUOUS),
+    "continuous Bernoulli with logits": (
+        "-ContinuousBernoulli(logits={x_hat}).log_prob({x})",
+        _CONTINUOUS,
+    ),
+    "Poisson": (
+        'F.poisson_nll_loss({x_hat}, {x}, log_input=False, full=True, reduction="none")',
+        _FUNCTIONAL,
+    ),
+    "Poisson with log rate": (
+        'F.poisson_nll_loss({x_hat}, {x}, full=True, reduction="none")',
+        _FUNCTIONAL,
+    ),
 }
+"""Of a kind of term: its source, and the import that it needs."""
 
 
 def corrected_source(
@@ -69,16 +81,12 @@ def corrected_source(
 def _term(
     kind: str, x: str, x_hat: str, spread: float, threshold: float | None
 ) -> tuple[list[str], str, list[str]]:
-    functional = ["from torch.nn import functional as F"]
-    if kind in _ELEMENTWISE:
-        imports = (
-            ["from torch.distributions import ContinuousBernoulli"]
-            if kind.startswith("continuous") else functional
-        )  # fmt: skip
-        return [], _ELEMENTWISE[kind].format(x=x, x_hat=x_hat), imports
+    if kind in _TERMS:
+        source, needed = _TERMS[kind]
+        return [], source.format(x=x, x_hat=x_hat), [needed]
     if kind == HUBER and threshold is not None:
         call = f'F.huber_loss({x_hat}, {x}, reduction="none", delta={threshold:.4g})'
-        return [f"    pixel_variance = {spread**2:.6g}"], f"{call} / pixel_variance", functional
+        return [f"    pixel_variance = {spread**2:.6g}"], f"{call} / pixel_variance", [_FUNCTIONAL]
     if kind in (ABSOLUTE, LAPLACE):
         setup = [f"    pixel_b = {spread:.6g}  # best: your reconstructions' mean absolute error"]
         return setup, f"({x_hat} - {x}).abs() / pixel_b + math.log(2 * pixel_b)", ["import math"]
