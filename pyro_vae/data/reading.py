@@ -108,14 +108,18 @@ def _by_processes(images: Any, parts: Sequence[Tensor], workers: int) -> Iterato
         generator=torch.Generator(),  # else it draws from the one that training draws from
     )
     found = iter(loader)
-    while True:
-        try:
-            batch = next(found)
-        except StopIteration:
-            return
-        except RuntimeError as error:
-            reason = " ".join(str(error).split())
-            raise TrainingError(f"a process that reads images died: {reason}") from None
-        if isinstance(batch, Exception):
-            raise batch
-        yield batch
+    try:
+        while True:
+            try:
+                batch = next(found)
+            except StopIteration:
+                return
+            except RuntimeError as error:
+                reason = " ".join(str(error).split())
+                batch = TrainingError(f"a process that reads images died: {reason}")
+            if isinstance(batch, Exception):
+                raise batch
+            yield batch
+    finally:
+        # Its processes end with it, and what is raised keeps all that this frame holds.
+        del found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import multiprocessing
 import os
 import pickle
 import signal
@@ -114,6 +116,28 @@ def test_a_process_that_dies_is_told_in_a_line() -> None:
     with pytest.raises(TrainingError, match="a process that reads images died") as caught:
         list(batches(Stored(Fatal()), [torch.arange(2)], 1))
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
+@pytest.mark.usefixtures("on_disk")
+@pytest.mark.parametrize("kind", ["dies", "has no file"])
+def test_an_error_ends_the_processes_while_it_is_held(tmp_path: Path, kind: str) -> None:
+    """Left to the collector of garbage, their queues are closed in any order, by any thread."""
+    images: Any = Stored(Fatal())
+    if kind == "has no file":
+        folder(tmp_path, 30)
+        images = data.load(str(tmp_path)).train
+        for path in tmp_path.iterdir():
+            path.unlink()
+    running = len(multiprocessing.active_children())
+    gc.disable()
+    try:
+        with pytest.raises((InputError, TrainingError)) as caught:
+            list(batches(images, [torch.arange(2)] * 9, 2))
+        assert len(multiprocessing.active_children()) == running
+    finally:
+        gc.enable()
+    assert caught.value.__traceback__ is not None
 
 
 class Counted(IterableDataset[Any]):
