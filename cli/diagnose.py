@@ -50,12 +50,13 @@ def diagnose(
     """
     import pyro_vae as pv
     from pyro_vae.diagnosis import verify
+    from pyro_vae.measures import few_words
 
     vae = load_run(run, obs)
     config = pv.training.read_config(run)
     images, described = load_data(data, data_root, download, config)
     settings = config.get("fit") or {}
-    held_out = images.test if len(images.test) else None
+    held_out = images.held_out if len(images.held_out) else None
     shown = images.train if held_out is None else held_out
     history = _history(run, config.get("kind", "density"), settings)
     train = None if held_out is None else images.train
@@ -70,9 +71,11 @@ def diagnose(
             click.echo(reason, err=True)
     if as_json:
         rest = {"verification": verified.to_dict()} if verified else {}
-        echo_json(_plain({"data": described["name"], **found.to_dict(), **rest}))
+        of = {"data": described["name"], "changed": described["changed"]}
+        echo_json(_plain({**of, **found.to_dict(), **rest}))
         return
-    for line in _lines(found, "training" if held_out is None else "held-out"):
+    judged = held_out is not None and few_words(len(held_out)) is None
+    for line in _lines(found, "held-out" if judged else "training"):
         click.echo(line)
     if verified is not None:
         for line in _verified(verified):

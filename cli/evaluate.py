@@ -93,7 +93,8 @@ def evaluate(
         raise pv.InputError(f"--labels needs labels, {described['name']} has none")
     if samples is not None:
         check_samples(vae, images, samples, kind)
-    scores: dict[str, Any] = {"data": described["name"], "samples": None}
+    scores: dict[str, Any] = {"data": described["name"], "changed": described["changed"]}
+    scores["samples"] = None
     scores |= pv.evaluate(
         vae, images.test, train=images.train, iwae=iwae, memory_budget=memory_budget
     )
@@ -108,6 +109,8 @@ def evaluate(
         echo_json(scores)
         return
     click.echo(f"{vae.obs.title}, a {scores['kind']} on these {scores['images']} images")
+    if scores["few"] is not None:
+        click.echo(scores["few"])
     for line in _lines(scores):
         click.echo(line)
 

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +22,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from pyro_vae.data import Data
     from pyro_vae.training import History
 
 __all__ = ["fit"]
@@ -150,25 +155,33 @@ def fit(context: click.Context, /, **options: Any) -> None:
 
     Figures are per image and in nats: elbo = reconstruction − kl at β = 1; higher is better.
     """
+    from pyro_vae.data.told import told
     from pyro_vae.training import ranks
 
     asked_json, resume = options.pop("as_json"), options.pop("resume")
     with ranks.group():
         if resume is not None:
-            out, history = resume, _resumed(context, resume, options)
+            out, history, data = resume, *_resumed(context, resume, options)
         else:
-            out, history = _fitted(options)
+            out, history, data = _fitted(options)
         if ranks.present() > 0:
             return
-    _tell_best(history)
+    _tell_best(history, len(data.held_out))
     click.echo(f"run folder: {out}", err=True)
     if asked_json:
         held_out = history.epochs("held-out")
-        echo_json({"run": str(out), "held_out": held_out[-1] if held_out else None})
+        last = held_out[-1] if held_out else None
+        echo_json({"run": str(out), "data": told(data), "held_out": last})
 
 
-def _tell_best(history: History) -> None:
+def _tell_best(history: History, images: int) -> None:
     """Say so where held-out images were scored better 5 epochs or more before training ended."""
+    from pyro_vae.measures import few_words
+
+    few = few_words(images)
+    if few is not None:
+        click.echo(few, err=True)
+        return
     key, held_out = history.objective, history.epochs("held-out")
     # --keep-best looks at none whose β is still on its way.
     held_out = [record for record in held_out if record["beta"] == held_out[-1]["beta"]]
@@ -181,7 +194,34 @@ def _tell_best(history: History) -> None:
         click.echo(f"best held-out {key}: {where} (--keep-best ends there)", err=True)
 
 
-def _fitted(options: dict[str, Any]) -> tuple[Path, History]:
+@contextmanager
+def _told(name: str) -> Iterator[Callable[[Data], None]]:
+    """Say what was read before whatever was logged while it was read."""
+    from pyro_vae.data.told import told_words
+    from pyro_vae.training import ranks
+
+    held = MemoryHandler(10**6, flushLevel=10**6)
+    log, lines = logging.getLogger("pyro_vae"), list[str]()
+
+    def tell(data: Data) -> None:
+        lines.append(told_words(data, name))
+
+    log.addHandler(held)
+    try:
+        yield tell
+    finally:
+        log.removeHandler(held)
+        if ranks.present() == 0:
+            # What was passed over is in the first line.
+            rest = [record.getMessage() for record in held.buffer]
+            for line in (
+                *lines,
+                *(line for line in rest if "passed over" not in line or not lines),
+            ):
+                click.echo(line, err=True)
+
+
+def _fitted(options: dict[str, Any]) -> tuple[Path, History, Data]:
     from pyro_vae.training import Recipe
     from pyro_vae.training.runs import check_free
 
@@ -193,15 +233,17 @@ def _fitted(options: dict[str, Any]) -> tuple[Path, History]:
     recipe = Recipe.of(**options)
     out = out or Path("runs") / f"{recipe.title}-{recipe.settings.seed}"
     check_free(out, overwrite)
+    with _told(recipe.data) as tell:
+        tell(recipe.load())
     with Watcher(out) as watcher:
-        return out, recipe.run(out, overwrite, watcher).history
+        return out, *recipe.run(out, overwrite, watcher)[1:]
 
 
 _FREE = ("keep_checkpoints", "workers")
 _WITH_RESUME = ("resume", "device", "data", "data_root", "obs", "as_json", *_FREE)
 
 
-def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> History:
+def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> tuple[History, Data]:
     from pyro_vae import fit as train
     from pyro_vae import observations
     from pyro_vae.errors import InputError
@@ -231,15 +273,19 @@ def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> Hist
     own = ":" in options["obs"]
     vae = model_of(config, run, observations.resolve(options["obs"]) if own else None)
     vae.to(device_of(options["device"]))
-    data, _ = load_data(options["data"], options["data_root"], False, config)
+    described = config.get("data") or {}
+    with _told(options["data"] or str(described.get("name"))) as tell:
+        data, _ = load_data(options["data"], options["data_root"], False, config)
+        tell(data)
     with Watcher(run) as watcher:
-        return train(
+        history = train(
             vae,
             data.train,
-            data.test,
+            data.held_out,
             out=run,
             resume=True,
             progress=watcher,
             data=config.get("data"),
             **{**config["fit"], **{name: options[name] for name in _FREE if name in given}},
         )
+        return history, data

@@ -192,12 +192,14 @@ def load_data(
 ) -> tuple[Data, dict[str, Any]]:
     """The data set that was asked for, or the one that a run was trained on.
 
-    Image files come to the size that was asked for, else to that of the run's.
+    Image files come to the size that was asked for, else to that of the run's. What a run held out
+    stays held out, and a line on stderr says where its data have changed since.
 
     Returns:
         The data, and how to find them again.
     """
     from pyro_vae.data import first, load, stock
+    from pyro_vae.data.kept import as_kept
     from pyro_vae.errors import InputError
 
     described = (config or {}).get("data") or {}
@@ -208,8 +210,19 @@ def load_data(
     root = root or (Path(described["root"]) if described.get("root") else None)
     if stock.is_image_files(name):
         resize, crop = resize or described.get("resize"), crop or described.get("crop")
-    found = first(load(name, root, download, resize, crop), count)
-    return found, {"name": name, "root": str(root) if root else None}
+    found, changed = load(name, root, download, resize, crop), None
+    if config is not None:
+        same = name == described.get("name")
+        found, changed = as_kept(found, config, name, same)
+        if same and stock.is_path(name) and "images" not in config:
+            changed = (
+                f"the run is of a version that did not keep which images of {name} were held out: "
+                "if they have changed since, those scored may be ones that it was trained on"
+            )
+    if changed is not None:
+        click.echo(changed, err=True)
+    rest = {"name": name, "root": str(root) if root else None, "changed": changed}
+    return first(found, count), rest
 
 
 def absolute(name: str | None) -> str | None:

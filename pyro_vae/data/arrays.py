@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
-from typing import Any, NamedTuple, overload
+from dataclasses import dataclass
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -13,18 +15,27 @@ from torch.utils.data import Dataset, IterableDataset
 from pyro_vae.data.stored import LOOKED_AT, Images, Stored, limit
 from pyro_vae.errors import InputError
 
-__all__ = ["Data", "as_images", "as_source", "first", "split"]
+__all__ = ["Data", "as_images", "as_source", "channels_first", "first", "split", "unmasked"]
+
+_LOG = logging.getLogger("pyro_vae")
+
+_CHANNELS = (1, 3, 4)
+_SIDE = 8  # pixels at least of an image whose channels are taken to come last
 
 
-class Data(NamedTuple):
-    """A data set.
+@dataclass(frozen=True)
+class Data:
+    """A data set; it unpacks as ``train, train_labels, test, test_labels = data``.
 
     Attributes:
         train: Training images, uint8 (N, C, H, W); of a user's file also floats, or (N, D). What
             does not fit in memory is a :class:`~pyro_vae.data.stored.Stored`.
         train_labels: Their classes, int64 (N,), or None.
-        test: Held-out images.
+        test: Held-out images, which figures are of.
         test_labels: Their classes, or None.
+        validation: Held-out images of their own for choices in training, where the data set has
+            three parts; else None.
+        passed_over: What of a folder or file was not read, in a few words.
     """
 
     # Images. Who has asked for data that fit should not have to tell the type checker.
@@ -32,6 +43,16 @@ class Data(NamedTuple):
     train_labels: Tensor | None
     test: Any
     test_labels: Tensor | None
+    validation: Any = None
+    passed_over: str = ""
+
+    @property
+    def held_out(self) -> Any:
+        """Images that choices in training are made by: the validation part, else the test one."""
+        return self.test if self.validation is None else self.validation
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter((self.train, self.train_labels, self.test, self.test_labels))
 
 
 def as_images(images: Any, data_shape: tuple[int, ...] | None = None) -> Tensor:
@@ -109,8 +130,70 @@ def _check_shape(shape: tuple[int, ...], data_shape: tuple[int, ...] | None) -> 
         raise InputError(f"images must have shape {wanted}, got {shape}")
     if 0 in shape:
         raise InputError(f"there are no images: the array has shape {shape}")
+    last = _channels_last(shape)
+    cure = f": channels come first, as in images.{last}" if last else ""
     if known and shape[1:] != data_shape:
-        raise InputError(f"images must have shape {wanted}, got {shape}")
+        raise InputError(f"images must have shape {wanted}, got {shape}{cure}")
+    if last and shape[-1] > 1:
+        raise InputError(
+            f"images of shape {shape} would be of {shape[1]} channels of {shape[2]}x{shape[3]} "
+            f"pixels{cure}"
+        )
+
+
+def _channels_last(shape: tuple[int, ...]) -> str | None:
+    """What brings the channels to where they belong, if they seem to come last."""
+    if len(shape) != 4 or shape[-1] not in _CHANNELS or min(shape[1:3]) < _SIDE:
+        return None
+    return "transpose(0, 3, 1, 2)"
+
+
+def channels_first(array: Any) -> Any:
+    """An array (N, H, W, C) as (N, C, H, W), and a line logged; any other as it is.
+
+    It is for files, whose arrays nobody can give another shape in passing. Those of 8 pixels or
+    more each way whose last dimension is 1, 3 or 4 are taken for images with channels last.
+
+    Args:
+        array: Of any shape, in memory or mapped into it.
+    """
+    if _channels_last(array.shape) is None:
+        return array
+    n, height, width, channels = array.shape
+    _LOG.warning(
+        f"({n}, {height}, {width}, {channels}) is taken for {n} images of {height}x{width} pixels "
+        f"with {channels} channels, which come last"
+    )
+    return array.transpose(0, 3, 1, 2)
+
+
+def unmasked(values: Any, what: str = "images") -> Any:
+    """The values themselves.
+
+    Args:
+        values: What a user gave.
+        what: What they are.
+
+    Raises:
+        InputError: If a mask hides some of them, which would be dropped.
+    """
+    parts = values if isinstance(values, list | tuple) else (values,)
+    hidden = sum(_hidden(part) for part in parts)
+    if hidden:
+        raise InputError(
+            f"{what} are masked, {hidden} values of them hidden: give all values "
+            "(array.filled(VALUE)), leave those rows out, or train a JointVAE, which takes mask="
+        )
+    return values
+
+
+def _hidden(part: Any) -> int:
+    """Values that a mask of numpy's or torch's hides."""
+    if isinstance(part, np.ma.MaskedArray):
+        return int(np.ma.getmaskarray(part).sum())
+    if isinstance(part, Tensor) and hasattr(part, "get_mask"):
+        return int((~part.get_mask()).sum())
+    return 0
 
 
 def _check_finite(images: Tensor) -> None:
@@ -124,10 +207,11 @@ def _check_finite(images: Tensor) -> None:
 
 
 def _as_tensor(images: Any) -> Tensor:
+    unmasked(images)
     if isinstance(images, Dataset):
         images = _read_whole(images)
     if not isinstance(images, Tensor):
-        array = np.asarray(images)
+        array = _as_array(images)
         _check_numbers(array.dtype)
         if not array.dtype.isnative or array.dtype.itemsize > 8:  # which torch does not know
             array = array.astype(f"{array.dtype.kind}{min(8, array.dtype.itemsize)}")
@@ -138,12 +222,21 @@ def _as_tensor(images: Any) -> Tensor:
     return tensor if tensor.dtype == torch.uint8 else tensor.to(torch.float32)
 
 
+def _as_array(images: Any) -> np.ndarray[Any, Any]:
+    try:
+        return np.asarray(images)
+    except ValueError:  # rows of different lengths
+        raise InputError(
+            "images must be one array of numbers; these are not of one shape"
+        ) from None
+
+
 def _read_whole(data_set: Dataset[Any]) -> Tensor:
     """The images of a data set until it ends, as long as they fit in memory."""
     found: list[Tensor] = []
     room = limit()
     for number, item in enumerate(_items(data_set)):
-        image = item[0] if isinstance(item, tuple | list) else item
+        image = unmasked(item[0] if isinstance(item, tuple | list) else item)
         try:
             image = torch.as_tensor(image)
         except (TypeError, ValueError, RuntimeError):
@@ -191,11 +284,13 @@ def first(data: Data, count: int | None) -> Data:
     """
     if count is None:
         return data
-    parts: list[Any] = [None if part is None else _first(part, count) for part in data]
-    return Data(*parts)
+    train, labels, test, test_labels, validation = (
+        None if part is None else _first(part, count) for part in (*data, data.validation)
+    )
+    return Data(train, labels, test, test_labels, validation, data.passed_over)
 
 
-def _first(part: Images, count: int) -> Images:
+def _first(part: Images, count: int) -> Any:
     if isinstance(part, Tensor):
         return part[:count]
     return part.subset(torch.arange(len(part))[:count])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import zipfile
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -11,23 +14,35 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_vae.data.arrays import Data, as_images, as_source, split
+from pyro_vae.data.arrays import Data, as_images, as_source, channels_first, split
 from pyro_vae.data.braces import expand, is_shards
 from pyro_vae.data.stored import Images, limit
 from pyro_vae.errors import InputError
 
-__all__ = ["HELD_OUT", "SUFFIXES", "digest", "parts", "read"]
+__all__ = ["HELD_OUT", "SUFFIXES", "digest", "of_parts", "part_names", "parts", "read"]
+
+_LOG = logging.getLogger("pyro_vae")
 
 SUFFIXES = (".npy", ".npz")
 HELD_OUT = 0.1
 """Share of the images that is held out where nobody says which ones are."""
 
+_NAMES = {
+    "train": ("train", "training"),
+    "validation": ("validation", "valid", "val", "dev"),
+    "test": ("test", "testing"),
+}
+"""What people call the parts of a data set."""
+
 
 def read(path: str | Path) -> Data:
     """Arrays of a file: uint8 levels, counts or floats, (N, C, H, W), (N, H, W) or (N, D).
 
-    A .npz may hold ``train`` and ``test``, and ``train_labels`` and ``test_labels`` beside them;
-    or one array, or ``images`` and ``labels``. Of one array a tenth is held out, always the same.
+    A .npz may hold ``train`` and ``test`` (or ``val``, or both: see :class:`Data`), and
+    ``train_labels`` and ``test_labels`` beside them; or one array, or ``images`` and ``labels``. Of
+    one array a tenth is held out, always the same. Of images with channels last, (N, H, W, 3), the
+    channels are brought to the front; a line logged by ``pyro_vae`` says so, and names arrays that
+    are passed over.
     A .npy file of more than a quarter of the machine's memory stays on disk, memory-mapped.
 
     Args:
@@ -38,19 +53,65 @@ def read(path: str | Path) -> Data:
             have no shape of images or vectors.
     """
     try:
-        return _data(_arrays(Path(path)))
+        return _data(_arrays(Path(path)), Path(path))
     except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+        said = str(error)
+        raise InputError(said if said.startswith(f"{path}") else f"{path}: {said}") from None
 
 
-def _data(arrays: dict[str, Any]) -> Data:
-    if {"train", "test"} <= arrays.keys():
-        train = as_images(arrays["train"])
-        test = as_images(arrays["test"], tuple(train.shape[1:]))
-        train_labels = _labels(arrays.get("train_labels"), train)
-        return Data(train, train_labels, test, _labels(arrays.get("test_labels"), test))
-    images = as_source(arrays["images"])
-    return parts(images, _labels(arrays.get("labels"), images))
+def _data(arrays: dict[str, Any], path: Path) -> Data:
+    parts_there = part_names(arrays, path)
+    if len(parts_there) > 1 and "train" in parts_there:
+        found: dict[str, Any] = {}
+        labels: dict[str, Any] = {}
+        for part, name in parts_there.items():
+            shape = tuple(found["train"].shape[1:]) if found else None
+            found[part] = as_images(channels_first(arrays.pop(name)), shape)
+            labels[part] = _labels(arrays.pop(f"{name}_labels", None), found[part])
+        data = of_parts(found, labels)
+    else:
+        images = as_source(channels_first(arrays.pop("images")))
+        data = parts(images, _labels(arrays.pop("labels", None), images))
+    over = f"arrays {', '.join(sorted(arrays))}" if arrays else ""
+    if over:
+        _LOG.warning(f"{path}: passed over: {over}")
+    return replace(data, passed_over=over)
+
+
+def part_names(names: Iterable[str], where: str | Path) -> dict[str, str]:
+    """Which of some names are those of parts: train, validation and test, in this order.
+
+    Args:
+        names: Of folders or arrays.
+        where: What holds them.
+
+    Raises:
+        InputError: If two of them name one part.
+
+    Example:
+        >>> part_names(["val", "Train", "cats"], "here")
+        {'train': 'Train', 'validation': 'val'}
+    """
+    there: dict[str, str] = {}
+    for part, known in _NAMES.items():
+        found = [name for name in names if name.lower() in known]
+        if len(found) > 1:
+            raise InputError(f"{where} holds {found[0]} and {found[1]}: which is the {part} part?")
+        if found:
+            there[part] = found[0]
+    return there
+
+
+def of_parts(images: Mapping[str, Images], labels: Mapping[str, Tensor | None]) -> Data:
+    """A data set that says which images are held out.
+
+    Args:
+        images: Those of ``train`` and of ``test`` or ``validation``, or of both.
+        labels: Their classes.
+    """
+    figures = "test" if "test" in images else "validation"
+    data = Data(images["train"], labels["train"], images[figures], labels[figures])
+    return replace(data, validation=images["validation"]) if len(images) > 2 else data
 
 
 def parts(images: Images, labels: Tensor | None) -> Data:
@@ -123,7 +184,8 @@ def _arrays(path: Path) -> dict[str, Any]:
         raise InputError(f"not a readable {path.suffix} file: {reason}") from None
     if len(arrays) == 1:
         return {"images": next(iter(arrays.values()))}
-    if not ({"train", "test"} <= arrays.keys() or "images" in arrays):
+    there = part_names(arrays, path)
+    if not ("images" in arrays or (len(there) > 1 and "train" in there)):
         raise InputError(
             f"it holds {', '.join(sorted(arrays)) or 'nothing'}: it must hold one array, "
             "images and labels, or train and test"

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,13 +15,14 @@ from torch import Tensor
 
 from pyro_vae.data import files
 from pyro_vae.data.arrays import Data
+from pyro_vae.data.found import Search
 from pyro_vae.data.pictures import SUFFIXES, Fit
 from pyro_vae.data.survey import images_of
 from pyro_vae.errors import InputError
 
 __all__ = ["read"]
 
-_PARTS = ("train", "test")
+_LOG = logging.getLogger("pyro_vae")
 
 
 class _Found(NamedTuple):
@@ -30,13 +35,16 @@ class _Found(NamedTuple):
 def read(path: str | Path, resize: int | None = None, crop: int | None = None) -> Data:
     """Images of a folder: ``CLASS/*.png`` with labels, or ``*.png`` without.
 
-    Folders ``train`` and ``test`` in it, if both exist, hold the two parts, in either form; else a
-    tenth is held out, always the same. Classes are numbered in the order of their names; below a
-    class folders may be nested. Names that begin with a dot and other files are passed over.
+    Folders ``train`` and ``test`` in it hold two parts, in either form; ``val`` (or ``valid``,
+    ``validation``, ``dev``) is a third one, or stands in for ``test``. Else a tenth is held out,
+    always the same. Classes are numbered in the order of their names; below a class folders may be
+    nested. Names that begin with a dot and files of other endings are passed over, as is what links
+    lead to a second time; a line logged by ``pyro_vae`` says so.
 
-    Grey images have one channel; where any image of the folder has colour, all have three. Palettes
-    are resolved, 16-bit channels keep their upper 8 bits, and alpha is dropped; a line logged by
-    ``pyro_vae`` says so. What exceeds a quarter of the machine's memory stays on disk and is
+    Grey images have one channel; where any image of the folder has colour, all have three. Images
+    are turned as their EXIF orientation says. Palettes are resolved, of 16-bit channels the upper 8
+    of the bits in use are kept, alpha is dropped, and of several pages or frames the first alone is
+    read; a line says so. What exceeds a quarter of the machine's memory stays on disk and is
     decoded batch by batch.
 
     Args:
@@ -49,63 +57,104 @@ def read(path: str | Path, resize: int | None = None, crop: int | None = None) -
             differ in size; it names the file.
     """
     folder, fit = Path(path), Fit(resize, crop)
-    if all((folder / part).is_dir() for part in _PARTS):
-        train, test = (_find(folder / part) for part in _PARTS)
-        classes = _classes(folder, train, test)
-        images, held_out = images_of([train.files, test.files], fit)
-        return Data(images, _labels(train, classes), held_out, _labels(test, classes))
-    found = _find(folder)
-    (images,) = images_of([found.files], fit)
-    try:
-        return files.parts(images, _labels(found, sorted(set(found.classes or ()))))
-    except InputError as error:
-        raise InputError(f"{folder}: {error} (or give folders train and test)") from None
+    parts = _parts(folder)
+    search = Search(folder, list(parts.values()) or [folder])
+    if parts:
+        _beside(folder, parts, search)
+    found = {part: _found(there, search) for part, there in (parts or {"all": folder}).items()}
+    sources = dict(zip(found, images_of([one.files for one in found.values()], fit), strict=True))
+    if len(found) > 1:
+        classes = _classes(parts, found)
+        labels = {part: _labels(one, classes) for part, one in found.items()}
+        data = files.of_parts(sources, labels)
+    else:
+        ((part, one),) = found.items()
+        try:
+            data = files.parts(sources[part], _labels(one, sorted(set(one.classes or ()))))
+        except InputError as error:
+            raise InputError(f"{folder}: {error} (or give folders train and test)") from None
+    if search.words:
+        _LOG.warning(f"{folder}: passed over: {search.words}")
+    return replace(data, passed_over=search.words)
 
 
-def _find(folder: Path) -> _Found:
+def _parts(folder: Path) -> dict[str, Path]:
+    """The folders of the parts; none where all images of the folder are one."""
+    names = [entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."]
+    parts = files.part_names(names, folder)
+    if "train" not in parts and parts and len(parts) == len(names):
+        given = " and ".join(sorted(parts.values()))
+        raise InputError(
+            f"{folder} holds {given} and no train: give train beside it, or {folder / min(names)} "
+            "for all images"
+        )
+    # Without another part, train beside other folders is a class of its own.
+    if "train" not in parts or (len(parts) == 1 and len(names) > 1):
+        return {}
+    return {part: folder / name for part, name in parts.items()}
+
+
+def _beside(folder: Path, parts: Mapping[str, Path], search: Search) -> None:
+    """Take note of what lies beside the folders of the parts."""
+    for entry in os.scandir(folder):
+        if entry.name[0] != "." and Path(entry.path) not in parts.values():
+            search.passed_over[f"folder {entry.name}" if entry.is_dir() else "loose files"] += 1
+
+
+def _found(folder: Path, search: Search) -> _Found:
     """The image files of a folder, in the order of their names."""
-    classes = sorted(
-        entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."
-    )
-    flat = [folder / entry.name for entry in os.scandir(folder) if _is_image(Path(entry.path))]
-    nested = {name: _below(folder / name) for name in classes}
-    nested = {name: found for name, found in nested.items() if found or not flat}
-    if flat and nested:
+    paths = search.of(folder)
+    below = [path.relative_to(folder).parts for path in paths]
+    _check_parts_below(folder, below)
+    flat = [path for path, names in zip(paths, below, strict=True) if len(names) == 1]
+    classes = [names[0] for names in below if len(names) > 1]
+    if flat and classes:
         raise InputError(
             f"{folder} holds images ({min(flat).name}) beside folders of images "
-            f"({min(nested)}): give either"
+            f"({min(classes)}): give either"
         )
-    for name, found in nested.items():
-        if not found:
-            raise InputError(f"{folder / name} holds no images ({', '.join(SUFFIXES)})")
-    paths = sorted(flat) or [path for name in classes for path in nested[name]]
+    suffixes = ", ".join(SUFFIXES)
+    for entry in os.scandir(folder):
+        empty = entry.is_dir(follow_symlinks=False) and entry.name not in classes
+        if empty and not flat and entry.name[0] != ".":
+            raise InputError(f"{folder / entry.name} holds no images ({suffixes})")
     if len(paths) < 2:
-        said = f"only one image, {paths[0].name}" if paths else f"no images ({', '.join(SUFFIXES)})"
-        raise InputError(f"{folder} holds {said}")
-    names = [name for name in classes for _ in nested.get(name, ())]
-    return _Found(paths, names or None)
+        said = f"only one image, {paths[0].name}" if paths else f"no images ({suffixes})"
+        over = f"; passed over: {search.words}" if search.words else ""
+        raise InputError(f"{folder} holds {said}{over}")
+    return _Found(paths, classes or None)
 
 
-def _below(folder: Path) -> list[Path]:
-    found = []
-    for parent, folders, names in os.walk(folder, followlinks=True):
-        folders[:] = [name for name in folders if name[0] != "."]
-        found += [Path(parent, name) for name in names if _is_image(Path(parent, name))]
-    return sorted(found)
+def _check_parts_below(folder: Path, below: Iterable[Sequence[str]]) -> None:
+    """Refuse parts that lie deeper than the folder: they would become one class."""
+    children: defaultdict[tuple[str, ...], set[str]] = defaultdict(set)
+    for names in below:
+        for depth in range(1, len(names) - 1):
+            children[tuple(names[:depth])].add(names[depth])
+    for above, inside in sorted(children.items()):
+        deeper = folder.joinpath(*above)
+        parts = files.part_names(sorted(inside), deeper)
+        if "train" in parts and len(parts) > 1:
+            train, other = parts["train"], next(parts[part] for part in parts if part != "train")
+            raise InputError(
+                f"{deeper} holds parts, {train} and {other}: give {deeper} itself, or folders "
+                f"{train}/{above[-1]} and {other}/{above[-1]}"
+            )
 
 
-def _is_image(path: Path) -> bool:
-    return path.suffix.lower() in SUFFIXES and path.name[0] != "." and path.is_file()
-
-
-def _classes(folder: Path, train: _Found, test: _Found) -> list[str]:
+def _classes(parts: Mapping[str, Path], found: Mapping[str, _Found]) -> list[str]:
     """The classes' names, which training images define."""
-    if (train.classes is None) != (test.classes is None):
-        raise InputError(f"{folder}: only one of train and test holds a folder for each class")
+    train = found["train"]
     classes = sorted(set(train.classes or ()))
-    unknown = sorted(set(test.classes or ()) - set(classes))
-    if unknown:
-        raise InputError(f"{folder / 'test' / unknown[0]} is a class that train does not hold")
+    for part, one in found.items():
+        if (train.classes is None) != (one.classes is None):
+            raise InputError(
+                f"{parts[part].parent}: only one of {parts['train'].name} and {parts[part].name} "
+                "holds a folder for each class"
+            )
+        unknown = sorted(set(one.classes or ()) - set(classes))
+        if unknown:
+            raise InputError(f"{parts[part] / unknown[0]} is a class that train does not hold")
     return classes
 
 

@@ -21,6 +21,17 @@ SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".
 
 _GREY = ("1", "L", "LA", "La")
 _WITH_ALPHA = ("LA", "La", "RGBA", "RGBa", "PA")
+_ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+_LYING = (5, 6, 7, 8)
 _READERS = min(8, os.cpu_count() or 1)
 _AT_A_TIME = 1024
 _LONGEST_SIDE = 2**31 - 1  # what Pillow counts pixels in
@@ -46,6 +57,10 @@ class Seen:
         colour: Whether it is not grey.
         alpha: Whether it has an alpha channel.
         deep: Whether it has 16 bits per channel.
+        top: The largest of its levels where it has 16 bits and Pillow keeps them, else None. The
+            image is decoded for it.
+        kept: The largest of its upper bytes where Pillow keeps nothing else of 16 bits, else None.
+        frames: How many pages or frames it has.
     """
 
     width: int
@@ -53,6 +68,9 @@ class Seen:
     colour: bool
     alpha: bool
     deep: bool
+    top: int | None = None
+    kept: int | None = None
+    frames: int = 1
 
 
 @dataclass(frozen=True)
@@ -117,12 +135,15 @@ class Pictures:
         files: The files, which must fit the shape.
         shape: (C, H, W), one or three channels.
         fit: How they come to that size.
+        shift: Lower bits of grey levels of 16 that are dropped.
     """
 
     dtype = np.dtype(np.uint8)
 
-    def __init__(self, files: Sequence[File], shape: tuple[int, int, int], fit: Fit) -> None:
-        self.files, self.fit = files, fit
+    def __init__(
+        self, files: Sequence[File], shape: tuple[int, int, int], fit: Fit, shift: int = 8
+    ) -> None:
+        self.files, self.fit, self.shift = files, fit, shift
         self.shape = (len(files), *shape)
 
     def __getitem__(self, rows: Any) -> np.ndarray[Any, Any]:
@@ -135,7 +156,8 @@ class Pictures:
     def _levels(self, path: File) -> np.ndarray[Any, Any]:
         channels, height, width = self.shape[1:]
         with _opened(path) as image:
-            fitted = self.fit.apply(_eight_bits(image, channels))
+            upright = _upright(image)
+            fitted = self.fit.apply(_eight_bits(upright, channels, self.shift))
         if fitted.size != (width, height):
             raise InputError(f"{path} has changed: it was {width}x{height} pixels")
         return np.asarray(fitted).reshape(height, width, channels).transpose(2, 0, 1)
@@ -150,7 +172,7 @@ def each(function: Callable[[S], T], files: Sequence[S]) -> Iterator[T]:
 
 
 def look(path: File) -> Seen:
-    """What a file's header says; the image is not decoded.
+    """What a file's header says; only images of 16 bits are decoded, for their range.
 
     Raises:
         InputError: If it is no image, has more pixels than Pillow's limit, or has levels that
@@ -169,7 +191,12 @@ def look(path: File) -> Seen:
         colour = not (deep and mode.startswith("I")) and mode not in _GREY
         if mode in ("P", "PA"):
             colour = not _is_grey_palette(image)
-        return Seen(image.width, image.height, colour, alpha, deep)
+        width, height = _upright_size(image)
+        frames = int(getattr(image, "n_frames", 1))
+        largest = int(np.asarray(image).max()) if deep else None
+        whole = mode.startswith("I")
+        top, kept = (largest, None) if whole else (None, largest)
+        return Seen(width, height, colour, alpha, deep, top, kept, frames)
 
 
 @contextmanager
@@ -200,15 +227,41 @@ def _is_deep(image: Image.Image) -> bool:
     return image.mode.startswith("I;16") or (png and (image.mode == "I" or ";16" in raw))
 
 
+def _orientation(image: Image.Image) -> int:
+    """How a camera was held, 1 to 8 as EXIF counts, of what Pillow does not turn by itself."""
+    if image.format == "TIFF":
+        return 1
+    try:
+        # Not that of PNG, which decodes the image in search of it.
+        return int(Image.Image.getexif(image).get(_ORIENTATION, 1))
+    except Exception:  # damaged, which does not concern the pixels
+        return 1
+
+
+def _upright_size(image: Image.Image) -> tuple[int, int]:
+    if image.format == "TIFF":
+        if Image.Image.getexif(image).get(_ORIENTATION, 1) != 1:
+            image.load()  # turns it
+        return image.size
+    width, height = image.size
+    return (height, width) if _orientation(image) in _LYING else (width, height)
+
+
+def _upright(image: Image.Image) -> Image.Image:
+    """The image as it is to be seen, whichever way the camera was held."""
+    turn = _TURNS.get(_orientation(image))
+    return image if turn is None else image.transpose(turn)
+
+
 def _is_grey_palette(image: Image.Image) -> bool:
     palette = np.array(image.getpalette("RGB") or [0, 0, 0]).reshape(-1, 3)
     return bool((palette == palette[:, :1]).all())
 
 
-def _eight_bits(image: Image.Image, channels: int) -> Image.Image:
+def _eight_bits(image: Image.Image, channels: int, shift: int) -> Image.Image:
     if image.mode.startswith("I"):
-        # The upper byte, as Pillow does with three channels of 16 bits.
-        image = Image.fromarray((np.asarray(image).astype(np.int64) >> 8).astype(np.uint8))
+        levels = np.asarray(image).astype(np.int64) >> shift
+        image = Image.fromarray(levels.clip(0, 255).astype(np.uint8))
     if image.mode == "P" and "transparency" in image.info:
         image = image.convert("RGBA")
     return image.convert("L" if channels == 1 else "RGB")

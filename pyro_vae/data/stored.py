@@ -143,6 +143,12 @@ class Stored:
         index = index if self._index is None else self._index[index]
         return Stored(self._rows, index, self.device)
 
+    def beside(self, others: Stored) -> Stored:
+        """These images and some others of the same rows; of other rows, these alone."""
+        if self._rows is not others._rows or self._index is None or others._index is None:
+            return self
+        return Stored(self._rows, torch.cat([self._index, others._index]), self.device)
+
     @property
     def decoded(self) -> bool:
         """Whether reading them is more work than copying memory."""

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
+from pyro_vae.data.arrays import unmasked
 from pyro_vae.data.stored import Stored
 from pyro_vae.errors import InputError, positive
 
@@ -116,7 +117,7 @@ class _Stream:
     def _iterate(self) -> Iterator[np.ndarray[Any, Any]]:
         batched = isinstance(self.source, DataLoader) and self.source.batch_size is not None
         for number, item in enumerate(self.source):
-            found = item[0] if isinstance(item, tuple | list) else item
+            found = unmasked(item[0] if isinstance(item, tuple | list) else item)
             try:
                 array = np.asarray(found)
             except (TypeError, ValueError, RuntimeError):

@@ -18,11 +18,6 @@ __all__ = ["images_of"]
 
 _LOG = logging.getLogger("pyro_vae")
 
-_LOST = {
-    "alpha": "an alpha channel, which is dropped: hidden colours show",
-    "deep": "16 bits per channel, of which the upper 8 are kept: 65535 becomes 255",
-}
-
 
 def images_of(parts: Sequence[Sequence[File]], fit: Fit) -> list[Images]:
     """The images of several lists of files, all of one shape.
@@ -51,7 +46,7 @@ def images_of(parts: Sequence[Sequence[File]], fit: Fit) -> list[Images]:
             f"images would be {_times((width, height))} pixels, which is over Pillow's limit of "
             f"{most:,}: give a smaller --resize"
         )
-    stored = [Stored(Pictures(part, shape, fit)) for part in parts]
+    stored = [Stored(Pictures(part, shape, fit, survey.shift)) for part in parts]
     fits = sum(part.nbytes for part in stored) <= limit()
     images: list[Images] = [part[:] if fits else part for part in stored]
     for note in survey.notes():
@@ -77,13 +72,24 @@ class _Survey:
     colour: bool = False
     sizes: dict[tuple[int, int], _Count] = field(default_factory=dict)
     lost: dict[str, _Count] = field(default_factory=dict)
+    top: int = 0
+    kept: int = 0
+    frames: int = 0
 
     def add(self, file: File, seen: Seen) -> None:
         """Take note of a file."""
         self._count(self.sizes, self.fit.size(file, seen), file)
-        for name in _LOST:
-            if getattr(seen, name):
-                self._count(self.lost, name, file)
+        lost = {
+            "alpha": seen.alpha,
+            "top": seen.top is not None,
+            "kept": seen.kept is not None,
+            "frames": seen.frames > 1,
+        }
+        for name in (name for name, is_so in lost.items() if is_so):
+            self._count(self.lost, name, file)
+        self.top = max(self.top, seen.top or 0)
+        self.kept = max(self.kept, seen.kept or 0)
+        self.frames += seen.frames
         self.colour |= seen.colour
         self.files += 1
 
@@ -110,10 +116,29 @@ class _Survey:
 
     def notes(self) -> Iterator[str]:
         """What is lost of the files, in a line each."""
-        for name, what in _LOST.items():
+        white = 2 ** (self.shift + 8) - 1
+        words = {
+            "alpha": "an alpha channel, which is dropped: hidden colours show",
+            "top": f"16 bits, in which nothing exceeds {self.top}: {white} becomes 255",
+            "kept": "16 bits per channel, of which the upper 8 are kept: 65535 becomes 255"
+            + ("" if self.kept > 127 else f", and nothing exceeds {self.kept}; pass them as .npy"),
+            "frames": f"several pages or frames, of which the first alone is read: {self.files} of "
+            f"{self.frames} in all",
+        }
+        for name, what in words.items():
             if name in self.lost:
                 count = self.lost[name]
                 yield f"{count.files} of {self.files} images, {count.first} first, have {what}"
+
+    @property
+    def shift(self) -> int:
+        """Lower bits of 16 that are dropped: 12 bits in 16 keep 8 of the 12.
+
+        Depths are even, as those of cameras and scanners are, so that one more image that is
+        somewhat lighter leaves the others as they are.
+        """
+        bits = self.top.bit_length()
+        return max(0, bits + bits % 2 - 8)
 
 
 def _times(size: tuple[int, int]) -> str:

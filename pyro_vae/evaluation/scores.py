@@ -50,13 +50,16 @@ def evaluate(
             :func:`~pyro_vae.evaluation.programs.evaluate_programs`.
         images: uint8 levels or floats, (N, *data_shape); of a pair, what both are called with, a
             tensor or a tuple of arguments that begins with one.
-        train: The training images, which probabilistic PCA is then fitted to.
+        train: The training images, which the baselines are then taken from: the best constant
+            prediction, the mean image and probabilistic PCA. Without them they are taken from
+            ``images``, which few of those describe too well.
         iwae: K, to add the importance-weighted bound with K particles.
         memory_budget: What decoding these may take: bytes, or such as ``"512MB"``.
         parts: Which of :data:`PARTS` to add.
 
     Returns:
-        ``kind`` (what the observation is on these images); ``elbo``, its ``elbo_standard_error``
+        ``kind`` (what the observation is on these images); ``few``, a line where they are too
+        few to judge by, else None; ``baselines_from``, in words; ``elbo``, its ``elbo_standard_error``
         over images, ``reconstruction``, ``kl`` and ``collapsed`` (the best constant prediction's
         ELBO) in nats per image; ``beats_collapsed``; ``kl_per_latent`` in nats; ``active_units``;
         ``bits_per_dim`` and ``collapsed_bits_per_dim``, ``mass_bits_per_dim`` (of a density by the
@@ -106,16 +109,18 @@ def evaluate(
         one = len(terms.observed) == 1 and blocks[0].posterior is not None
         collapsed = None
         if len(terms.observed) == 1:
-            collapsed = measures.best_constant(vae, tensor).reconstruction
+            collapsed = _collapsed(vae, tensor, None if train is None else fitted)
         scores = {
             "kind": kind,
+            "few": measures.few_words(len(tensor)),
+            "baselines_from": "these images" if train is None else "the training images",
             **scores,
             "elbo_standard_error": standard_error(terms.reconstruction - terms.kl),
             "frozen": _frozen(vae, tensor),
             "collapsed": collapsed,
             "beats_collapsed": None if collapsed is None else objective > collapsed,
             **_bits_scores(vae, blocks, tensor, kind, scores, collapsed),
-            **_picture_scores(mean, target),
+            **_picture_scores(mean, target, _mean_image(vae, fitted)),
             "images": len(tensor),
             "iwae": None,
         }
@@ -134,6 +139,18 @@ def evaluate(
             describes = one and (kind != "loss" or _residual(vae))
             scores["calibration"] = calibration_scores(vae, blocks) if describes else None
     return scores
+
+
+def _collapsed(vae: VAE, images: Tensor, train: Tensor | None) -> float:
+    """What a collapsed model reaches: the best constant prediction, of training images if known."""
+    if train is None:
+        return measures.best_constant(vae, images).reconstruction
+    return measures.constant_score(vae, measures.best_constant(vae, train), images)
+
+
+def _mean_image(vae: VAE, images: Tensor) -> Tensor:
+    sums = [unit(vae, part).double().sum(0) for part in images.split(FITTED)]
+    return (torch.stack(sums).sum(0) / len(images)).float()
 
 
 def _bits(vae: VAE, elbo: float, kind: str) -> float:
@@ -237,11 +254,11 @@ def _frozen(vae: VAE, images: Tensor) -> dict[str, Any] | None:
     return {"name": "normal, frozen σ", "elbo": scores["elbo"], "bits_per_dim": bits}
 
 
-def _picture_scores(shown: Tensor, target: Tensor) -> dict[str, float]:
+def _picture_scores(shown: Tensor, target: Tensor, mean_image: Tensor) -> dict[str, float]:
     varies = target.std(0, correction=0) > 0.05
     spread = shown.std(0, correction=0)[varies]
     return {
         "mse": float((shown - target).square().mean()),
-        "mse_mean_image": float((target - target.mean(0)).square().mean()),
+        "mse_mean_image": float((target - mean_image).square().mean()),
         "spread": float(spread.mean()) if spread.numel() else 0.0,
     }

@@ -3,6 +3,7 @@
 from pyro_vae.measures.baselines import (
     Constant,
     best_constant,
+    constant_score,
     freeze_residuals,
     predict_half,
     start_at,
@@ -19,7 +20,13 @@ from pyro_vae.measures.scores import (
     scores_of,
     seed_noise,
 )
-from pyro_vae.measures.signs import kl_note, overfitting, scale_note, worse_than_mean_image
+from pyro_vae.measures.signs import (
+    few_words,
+    kl_note,
+    overfitting,
+    scale_note,
+    worse_than_mean_image,
+)
 from pyro_vae.measures.terms import ACTIVE, Terms, active_of_moments, active_units, terms_of
 
 __all__ = [
@@ -33,8 +40,10 @@ __all__ = [
     "active_units",
     "best_constant",
     "bits_per_dim",
+    "constant_score",
     "curves_of",
     "evaluation_mode",
+    "few_words",
     "fixed_noise",
     "forecast_gaussian",
     "forecast_of",

@@ -10,10 +10,17 @@ import torch
 from torch import Tensor
 
 from pyro_vae.heads import BuiltHead
-from pyro_vae.measures.scores import BLOCK, fixed_noise
+from pyro_vae.measures.scores import BLOCK, block_noise, fixed_noise, observed_block
 from pyro_vae.vae import VAE
 
-__all__ = ["Constant", "best_constant", "freeze_residuals", "predict_half", "start_at"]
+__all__ = [
+    "Constant",
+    "best_constant",
+    "constant_score",
+    "freeze_residuals",
+    "predict_half",
+    "start_at",
+]
 
 
 class Constant(NamedTuple):
@@ -52,6 +59,27 @@ def predict_half(vae: VAE, images: Tensor, limit: int = 500, steps: int = 120) -
     Arguments are as for :func:`best_constant`.
     """
     return _fit(vae, images, limit, steps, everything=False)
+
+
+@torch.no_grad()
+def constant_score(vae: VAE, constant: Constant, images: Tensor) -> float:
+    """What a constant prediction that was found on other images reaches on these.
+
+    Args:
+        vae: The model; only its observation is used.
+        constant: The prediction.
+        images: Levels (uint8) or floats, (N, *data_shape).
+
+    Returns:
+        Mean of log p(x) under it, nats per image, under the noise that the model is scored with.
+    """
+    total = 0.0
+    for block, part in enumerate(images.split(BLOCK)):
+        with block_noise(block, part.device):
+            x, _ = observed_block(vae, part)
+        likelihood = constant.head(constant.raw.expand(len(part), -1), x)
+        total += float(likelihood.log_prob(x).double().sum())
+    return total / len(images)
 
 
 @torch.enable_grad()

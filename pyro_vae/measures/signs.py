@@ -16,6 +16,7 @@ from pyro_vae.vae import VAE
 __all__ = [
     "DEAD",
     "FALLEN",
+    "FEW",
     "FIRST",
     "IGNORED_MEND",
     "KL_PEAK",
@@ -27,6 +28,7 @@ __all__ = [
     "exploded",
     "exploded_words",
     "fallen_words",
+    "few_words",
     "kl_note",
     "lower_rate",
     "overfitting",
@@ -48,6 +50,9 @@ SILENT = 0.01
 
 FALLEN = 0.15
 """Share of what the held-out score had gained; a healthy default run comes to a tenth."""
+
+FEW = 10
+"""Held-out images below which they are too few to judge a model by."""
 
 IGNORED_MEND = "a decoder that uses z, another --seed, or --beta linear:0,1,epochs=10"
 
@@ -72,6 +77,14 @@ def exploded_words(peak: float | None, dead: float | None, finite: bool = True) 
     if not finite:
         said.append("weights or losses are not finite")
     return "; ".join(said)
+
+
+def few_words(images: int) -> str | None:
+    """That so many held-out images are too few to judge by; None if they are enough, or none."""
+    if not 0 < images < FEW:
+        return None
+    number = "1 held-out image is" if images == 1 else f"{images} held-out images are"
+    return f"{number} too few to judge by: give {FEW} or more"
 
 
 def lower_rate(lr: float) -> float:

@@ -12,12 +12,14 @@ from torch import Tensor
 
 from pyro_vae import data
 from pyro_vae.data import Data, as_images, first
+from pyro_vae.data.kept import as_kept
 from pyro_vae.diagnosis import Diagnosis, diagnose
 from pyro_vae.errors import InputError
 from pyro_vae.evaluation import EVALUATION, evaluate
 from pyro_vae.evaluation.blocks import encoded, evaluating
 from pyro_vae.evaluation.calibration import BINS, calibration_scores
 from pyro_vae.evaluation.reconstructions import reconstructed
+from pyro_vae.measures import few_words
 from pyro_vae.posteriors import code_of
 from pyro_vae.reporting.runs import Found, number, table
 from pyro_vae.training import load
@@ -94,12 +96,13 @@ class Shelf:
     def __init__(self) -> None:
         self._known: dict[tuple[Any, ...], Data | str] = {}
 
-    def get(self, described: Mapping[str, Any]) -> Data:
-        """The data that a run was trained on.
+    def get(self, run: Found) -> Data:
+        """The data that a run was trained on; a remark says where they have changed since.
 
         Raises:
             InputError: If they are not at hand.
         """
+        described = table(run.config.get("data"))
         name, root, resize, crop = key = tuple(
             described.get(part) for part in ("name", "root", "resize", "crop")
         )
@@ -113,7 +116,10 @@ class Shelf:
         known = self._known[key]
         if isinstance(known, str):
             raise InputError(known)
-        return first(known, described.get("images"))
+        found, changed = as_kept(known, run.config, name, same=True)
+        if changed is not None:
+            run.remarks.append(changed)
+        return first(found, described.get("images"))
 
 
 def look(run: Found, shelf: Shelf) -> Looks | None:
@@ -132,17 +138,20 @@ def look(run: Found, shelf: Shelf) -> Looks | None:
         run.remarks.append("trained on arrays from a script: no pictures, no diagnosis")
         return looks
     try:
-        found = shelf.get(described)
+        found = shelf.get(run)
         looks.split = "held-out" if len(found.test) else "training"
         source = found.test if len(found.test) else found.train
         images = as_images(source[:SCORED], vae.data_shape)
-        train = as_images(found.train[:DIAGNOSED], vae.data_shape)
+        train = as_images(found.train[:SCORED], vae.data_shape)
     except Exception as error:
         run.remarks.append(f"no pictures, no diagnosis: {_said(error)}")
         return looks
     held_out = looks.split == "held-out"
     if not run.scores:
-        run.scores = _try(run, "scores", lambda: _scored(vae, images, described)) or {}
+        run.scores = _try(run, "scores", lambda: _scored(vae, images, train, described)) or {}
+    few = few_words(int(number(run.scores, "images") or 0))
+    if few is not None:
+        run.remarks.append(few)
     with evaluating(vae):
         if vae.levels.eight_bit:
             looks.inputs = unit(vae, images[:SHOWN])
@@ -157,7 +166,7 @@ def look(run: Found, shelf: Shelf) -> Looks | None:
             images[:DIAGNOSED],
             run.history if run.history.steps else None,
             run.settings,
-            train if held_out else None,
+            train[:DIAGNOSED] if held_out else None,
         ),
     )
     return looks
@@ -191,8 +200,10 @@ def _try(run: Found, what: str, make: Callable[[], T]) -> T | None:
         return None
 
 
-def _scored(vae: VAE, images: Tensor, described: Mapping[str, Any]) -> dict[str, Any]:
-    return {"data": described.get("name"), **evaluate(vae, images, parts=())}
+def _scored(
+    vae: VAE, images: Tensor, train: Tensor, described: Mapping[str, Any]
+) -> dict[str, Any]:
+    return {"data": described.get("name"), **evaluate(vae, images, train=train, parts=())}
 
 
 def _pictures(vae: VAE, images: Tensor) -> dict[str, Tensor]:

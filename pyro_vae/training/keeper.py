@@ -110,6 +110,12 @@ class Keeper:
             raise InputError(
                 f"{self.source} was trained on {saved['images']} images, these are {self.images}"
             )
+        kept = saved["config"].get("images")
+        if kept is not None and kept != self.config.get("images"):
+            raise InputError(
+                f"{self.source} was trained on other images than these, or held out others: the "
+                "data have changed since; start anew"
+            )
 
     def after_step(self, course: Course) -> None:
         """Save the run if that is due."""

@@ -13,8 +13,9 @@ from torch import Tensor
 
 from pyro_vae import measures
 from pyro_vae.data import Images, as_source, looked_at, split
+from pyro_vae.data.kept import kept_of
 from pyro_vae.errors import InputError, TrainingError
-from pyro_vae.measures import signs
+from pyro_vae.measures import few_words, signs
 from pyro_vae.training import faults, pictures, ranks, runs
 from pyro_vae.training.checkpoints import Checkpoints
 from pyro_vae.training.checks import check_images
@@ -105,6 +106,7 @@ def fit(
     train, held_out = split(as_source(images, vae.data_shape), validation, seed)
     settings.check_held_out(held_out is not None)
     device = next(vae.parameters()).device
+    kept = None if out is None else kept_of(train, held_out)
     train = train.to(device)
     held_out = None if held_out is None else held_out.to(device)
     some = looked_at(train)
@@ -115,7 +117,9 @@ def fit(
     folder = None if out is None else runs.check_free(out, overwrite or resume)
     progress = progress or Silent()
     history = History(kind=vae.obs.kind_on(some))
-    config = runs.configuration(vae, data=data, fit=settings.to_dict(), kind=history.kind)
+    config = runs.configuration(
+        vae, data=data, images=kept, fit=settings.to_dict(), kind=history.kind
+    )
     remember = settings.on_nan == "rollback"
     keep = settings.keep_checkpoints
     keeper = Keeper(folder, config, len(train), settings.interval(), keep, remember)
@@ -131,6 +135,8 @@ def fit(
     if saved is None:
         if course.state.compiled is not None:
             history.notes.append("steps are compiled: the first take seconds, or minutes")
+        few = None if held_out is None else few_words(len(held_out))
+        history.notes += [few] if few else []
         for message in [warning, *course.state.warnings()]:
             _warn(message, history, progress)
         if keeper.folder is not None:
@@ -255,7 +261,8 @@ def _train(
                 scored = _held_out(state, held_out, record, history)
             events.write(history.records[start:])
             progress.epoch(record, scored)
-            for message in _signs(state, train[: measures.BLOCK], record["epoch"], history):
+            judged = held_out is not None and few_words(len(held_out)) is None
+            for message in _signs(state, train[: measures.BLOCK], judged, history):
                 _warn(message, history, progress)
             stop = state.end_epoch(scored, history)
             keeper.log(course)
@@ -265,15 +272,16 @@ def _train(
         events.close()
 
 
-def _signs(state: State, train: Tensor, epoch: int, history: History) -> Iterator[str | None]:
+def _signs(state: State, train: Tensor, judged: bool, history: History) -> Iterator[str | None]:
     """What the records so far give reason to warn of."""
     training, key = history.epochs(), history.objective
-    if epoch == 1:
+    if len(training) == 1:
         active, lr = training[-1]["active_units"], state.settings.lr
         yield signs.exploded(state.vae, train, history.steps, active, lr)
     if state.settled() and not _told_of_collapse(history):
         yield signs.collapsed(training, state.vae.latent_dim)
-    yield signs.overfitting(state.vae, training, history.epochs("held-out"), key)
+    if judged:
+        yield signs.overfitting(state.vae, training, history.epochs("held-out"), key)
     yield signs.worse_than_mean_image(state.vae, train, training, key)
 
 

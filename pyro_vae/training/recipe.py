@@ -15,6 +15,7 @@ from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 from pyro_vae import measures, networks, posteriors, priors, testing
 from pyro_vae.data import Data, first, load, looked_at
 from pyro_vae.data.files import digest
+from pyro_vae.data.kept import digests_of
 from pyro_vae.data.stock import is_path
 from pyro_vae.errors import InputError, shown, unknown
 from pyro_vae.heads import Head
@@ -206,6 +207,8 @@ class Recipe:
         described: dict[str, Any] = {"name": self.data, "root": self.data_root}
         sizes = {name: getattr(self, name) for name in ("images", "resize", "crop")}
         described |= {name: value for name, value in sizes.items() if value is not None}
+        if data.validation is not None:  # training does not see the others
+            described["test"] = digests_of(data.test)
         with measures.fixed_noise(self.settings.seed, data.train.device):
             latent: dict[str, Any] = {"prior": self.prior, "posterior": self.posterior}
             vae = VAE(shape, self.latent_dim, head, self.network(), **latent)
@@ -213,7 +216,7 @@ class Recipe:
             history = fit(
                 vae,
                 data.train,
-                data.test,
+                data.held_out,
                 out=out,
                 overwrite=overwrite,
                 resume=resume,

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, overload
 
 from torch import Tensor
 
+from pyro_vae import measures
 from pyro_vae.data import as_images
 from pyro_vae.diagnosis.diagnose.causes import Cause, causes_of
 from pyro_vae.diagnosis.diagnose.evidence import Evidence, evidence_of
@@ -120,7 +121,8 @@ def diagnose(
         vae: The model; or a pair (model, guide) of any Pyro programs, as for
             :func:`~pyro_vae.diagnosis.diagnose.programs.diagnose_programs`.
         images: Held-out images if there are any, else training images: uint8 levels or floats,
-            (N, *data_shape); the first 1,000 are looked at.
+            (N, *data_shape); the first 1,000 are looked at. Where they are fewer than 10 and there
+            are training images, it looks at those instead, and says so.
         history: What :func:`~pyro_vae.fit` returned, or what a run folder's metrics hold.
         settings: Options of ``fit`` that it was trained with, as ``{"beta": "4"}``.
         train: Training images where ``images`` are held out, for what the model makes of the ones
@@ -143,6 +145,10 @@ def diagnose(
     checked_vae(vae, "diagnose")
     tensor = as_images(images, vae.data_shape)[:_LIMIT]
     seen = None if train is None else as_images(train, vae.data_shape)[:_LIMIT]
+    few = _few(len(tensor), None if seen is None else len(seen))
+    if few and seen is not None:
+        tensor, seen = seen, None
+        history = None if history is None else _without_held_out(history)
     evidence = evidence_of(vae, tensor, history, settings or {}, seen)
     situation = Situation(
         evidence,
@@ -156,7 +162,22 @@ def diagnose(
     causes = causes_of(situation)
     verdict = _verdict(situation, causes)
     remarks = _remarks(vae, tensor) if verdict == "healthy" else ()
-    return Diagnosis(verdict, causes, evidence, remarks)
+    return Diagnosis(verdict, causes, evidence, few + remarks)
+
+
+def _few(images: int, train: int | None) -> tuple[str, ...]:
+    """That there are too few images to judge by, and what is judged by instead."""
+    said = measures.few_words(images)
+    if said is None:
+        return ()
+    if train is None:
+        return (f"judged by {images} images, which are too few for more than a guess",)
+    return (f"{said}; what is said here is of {train} training images, and not of overfitting",)
+
+
+def _without_held_out(history: History) -> History:
+    records = [record for record in history.records if record["split"] != "held-out"]
+    return replace(history, records=records)
 
 
 def _remarks(vae: VAE, images: Tensor) -> tuple[str, ...]:

@@ -131,7 +131,7 @@ def evidence_of(
         images: Levels (uint8) or floats, (N, *data_shape).
         history: The run's records, if there are any.
         settings: How it was trained: ``beta`` and whatever else is known of ``fit``'s options.
-        train: Training images, where ``images`` are held out.
+        train: Training images, which baselines are taken from, where ``images`` are held out.
     """
     with measures.evaluation_mode(vae):
         return _measured(vae, images, history or History(), settings, train)
@@ -150,12 +150,13 @@ def _measured(
         return _nothing(vae, images, course, beta, wanted)
     with measures.fixed_noise(0, images.device):
         terms = measures.held_out_terms(vae, images)
-        looks = looks_of(vae, images)
+        looks = looks_of(vae, images, train)
         training_error = None if train is None else error_of(vae, train)
         sigma, rmse = scales_of(vae, images)
         low, high = range_of(vae, images)
         forecasts = _forecasts(vae, images, beta)
-        constant = measures.best_constant(vae, images).reconstruction
+        constant = measures.best_constant(vae, images if train is None else train)
+        collapsed = measures.constant_score(vae, constant, images)
     per_latent = terms.kl_per_latent
     return Evidence(
         images=len(images),
@@ -167,7 +168,7 @@ def _measured(
         latent_dim=vae.latent_dim,
         kl=float(terms.kl.mean()),
         kl_per_latent=None if per_latent is None else _falling(per_latent.mean(0)),
-        constant_gain=float(terms.reconstruction.mean()) - constant,
+        constant_gain=float(terms.reconstruction.mean()) - collapsed,
         sigma=sigma,
         rmse=rmse,
         beta=beta,

@@ -35,18 +35,20 @@ def error_of(vae: VAE, images: Tensor) -> float:
     """
     target = unit(vae, images).float()
     shown = torch.cat([_shown(vae, vae.code(part)) for part in _blocks(images)])
-    return _relative_error(shown, target)
+    return _relative_error(shown, target, target.mean(0))
 
 
 @torch.no_grad()
-def looks_of(vae: VAE, images: Tensor) -> dict[str, Any]:
+def looks_of(vae: VAE, images: Tensor, train: Tensor | None = None) -> dict[str, Any]:
     """The fields of :class:`~pyro_vae.diagnosis.diagnose.evidence.Evidence` that pictures decide.
 
     Args:
         vae: The model.
         images: Levels (uint8) or floats, (N, *data_shape).
+        train: Training images, whose mean image is compared with where ``images`` are held out.
     """
     target = unit(vae, images).float()
+    mean_image = (target if train is None else unit(vae, train).float()).mean(0)
     parts: list[Tensor] = []
     others: list[Tensor] = []
     for part in _blocks(images):
@@ -61,20 +63,21 @@ def looks_of(vae: VAE, images: Tensor) -> dict[str, Any]:
     return {
         "shown_low": float(shown.min()),
         "shown_high": float(shown.max()),
-        "error": _relative_error(shown, target),
+        "error": _relative_error(shown, target, mean_image),
         "spread": _ratio(shown.std(0, correction=0).square().mean().sqrt(), data),
         "shuffled": _ratio(other, own) if len(images) > 1 else None,
         "prior_spread": _ratio(prior.std(0, correction=0).square().mean().sqrt(), data),
     }
 
 
-def _relative_error(shown: Tensor, target: Tensor) -> float:
+def _relative_error(shown: Tensor, target: Tensor, mean_image: Tensor) -> float:
     """Squared error over the mean image's."""
-    return _ratio((shown - target).square().mean(), (target - target.mean(0)).square().mean())
+    return _ratio((shown - target).square().mean(), (target - mean_image).square().mean())
 
 
 def _ratio(part: Tensor, whole: Tensor) -> float:
-    return float(part / whole.clamp_min(torch.finfo(whole.dtype).tiny))
+    """A share; not a number of data that do not vary."""
+    return float(part / whole) if float(whole) > 0 else math.nan
 
 
 @torch.no_grad()

@@ -1,0 +1,175 @@
+"""What a run keeps of its images: which were held out, so that they stay so as data change."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae.data.arrays import Data, first
+from pyro_vae.data.stored import Images, Stored
+
+__all__ = ["as_kept", "digests_of", "kept_of"]
+
+_BYTES = 6  # of an image's digest: a million images and a million others share 4 of them
+_AT_A_TIME = 250
+_WHOLE = 2**30  # bytes of training images up to which all of them are read
+_SOME = 1000  # of more, so many stand for all
+
+
+def kept_of(train: Images, held_out: Images | None) -> dict[str, Any]:
+    """What is kept of a run's images, as plain data for its configuration.
+
+    Args:
+        train: Training images, (N, *data_shape).
+        held_out: Held-out ones, or None.
+
+    Returns:
+        ``train``, their number; ``sha256`` of their content (of 1,000 of them where they exceed
+        1 GiB, of none of a stream); ``held_out``, the number of the others; ``digests`` of these,
+        see :func:`digests_of`.
+    """
+    n, shape = len(train), tuple(train.shape[1:])
+    index = torch.arange(n)
+    if not _is_whole(train):
+        index = torch.arange(_SOME) * (n - 1) // (_SOME - 1)
+    whole = hashlib.sha256(f"{shape} {train.dtype}".encode())
+    if not _is_stream(train):
+        for part in index.split(_AT_A_TIME):
+            whole.update(_content(train, part))
+    return {
+        "train": n,
+        "sha256": whole.hexdigest(),
+        "held_out": 0 if held_out is None else len(held_out),
+        "digests": digests_of(held_out),
+    }
+
+
+def digests_of(images: Images | None) -> str:
+    """The first 6 bytes of the SHA-256 of each image's content, one after the other, in base64."""
+    found = [] if images is None or _is_stream(images) else _digests(images)
+    return base64.b64encode(b"".join(found)).decode("ascii")
+
+
+def as_kept(
+    data: Data, config: Mapping[str, Any], name: str, same: bool
+) -> tuple[Data, str | None]:
+    """The data with those images held out that a run held out, also where the data have changed.
+
+    Images are known by their content, whatever their names and their order.
+
+    Args:
+        data: All of the data as they are now.
+        config: The run's configuration; runs of earlier versions kept nothing.
+        name: What the data are called.
+        same: Whether they are asked for as those that the run was trained on.
+
+    Returns:
+        The data, as they are if nothing has changed, and in a line what has, or None.
+    """
+    kept, described = config.get("images"), config.get("data") or {}
+    if not isinstance(kept, Mapping) or not {"train", "sha256", "held_out", "digests"} <= {*kept}:
+        return data, None
+    known = {*_read(kept["digests"]), *_read(described.get("test", ""))}
+    asked = first(data, described.get("images"))
+    test = _digests(asked.test)
+    trained = (kept["train"], kept["sha256"])
+    now = kept_of(asked.train, None)
+    if trained == (now["train"], now["sha256"]):
+        if known.issuperset(test):
+            return data, None
+        # What was trained on is all there: of the others none was, unless it is there twice.
+        if _is_whole(asked.train) and not set(_digests(asked.train)) & {*test} - known:
+            return data, (
+                f"{name}: held-out images have changed since fit, training images have not"
+            )
+    return _divided(data, known, kept, name, same)
+
+
+def _divided(
+    data: Data, known: set[bytes], kept: Mapping[str, Any], name: str, same: bool
+) -> tuple[Data, str | None]:
+    """Those that were held out, wherever they are now, and all others."""
+    parts = {"train": data.train, "test": data.test, "validation": data.validation}
+    there = {part: images for part, images in parts.items() if images is not None}
+    held = {
+        part: torch.tensor([digest in known for digest in _digests(images)], dtype=torch.bool)
+        for part, images in there.items()
+    }
+    number = sum(map(len, there.values()))
+    found = sum(int(mask.sum()) for mask in held.values())
+    if not found:
+        # Of another data set, which nothing is known of, there is nothing to say.
+        said = (
+            f"{name} has changed since fit: it holds none of the {kept['held_out']} images that "
+            "were held out, so those scored may be ones that it was trained on"
+        )
+        return data, said if same and known else None
+    train, train_labels = _some(data.train, data.train_labels, ~held["train"])
+    test, test_labels = _some(data.test, data.test_labels, held["test"])
+    moved, moved_labels = _some(data.train, data.train_labels, held["train"])
+    if isinstance(test, Tensor) and isinstance(moved, Tensor):
+        test = torch.cat([test, moved])
+    elif isinstance(test, Stored) and isinstance(moved, Stored):
+        test = test.beside(moved)
+    if test_labels is not None and moved_labels is not None:
+        test_labels = torch.cat([test_labels, moved_labels])
+    before = kept["train"] + kept["held_out"]
+    said = (
+        f"{name} has changed since fit, {before} images then and {number} now: scored are only the "
+        f"{len(test)} images that were held out then and are still there; others may have been "
+        "trained on"
+    )
+    changed = replace(
+        data, train=train, train_labels=train_labels, test=test, test_labels=test_labels
+    )
+    if data.validation is not None:
+        validation, _ = _some(data.validation, None, held["validation"])
+        changed = replace(changed, validation=validation)
+    return changed, said
+
+
+def _some(images: Images, labels: Tensor | None, mask: Tensor) -> tuple[Images, Tensor | None]:
+    index = mask.nonzero()[:, 0]
+    some = images[index] if isinstance(images, Tensor) else images.subset(index)
+    return some, None if labels is None else labels[index]
+
+
+def _read(digests: Any) -> Iterator[bytes]:
+    try:
+        whole = base64.b64decode(str(digests), validate=True)
+    except ValueError:  # damaged by hand
+        return
+    for start in range(0, len(whole), _BYTES):
+        yield whole[start : start + _BYTES]
+
+
+def _digests(images: Images) -> list[bytes]:
+    found: list[bytes] = []
+    if not len(images):
+        return found
+    for part in torch.arange(len(images)).split(_AT_A_TIME):
+        rows = _content(images, part)
+        size = len(rows) // len(part)
+        found += [
+            hashlib.sha256(rows[start : start + size]).digest()[:_BYTES]
+            for start in range(0, len(rows), size)
+        ]
+    return found
+
+
+def _content(images: Images, index: Tensor) -> bytes:
+    return images[index.to(images.device)].cpu().numpy().tobytes()
+
+
+def _is_stream(images: Images) -> bool:
+    return isinstance(images, Stored) and images.window is not None
+
+
+def _is_whole(images: Images) -> bool:
+    return images.shape.numel() * images.dtype.itemsize <= _WHOLE

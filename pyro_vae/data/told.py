@@ -1,0 +1,64 @@
+"""What was read: a data set's number, shape, parts and range, as a user wants to see them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae.data.arrays import Data
+
+__all__ = ["told", "told_words"]
+
+_LOOKED_AT = 1000  # images on disk that the range is read off
+
+
+def told(data: Data) -> dict[str, Any]:
+    """What was read, as plain data.
+
+    Args:
+        data: The data set.
+
+    Returns:
+        ``shape`` of one image, ``levels`` (whether they are of 8 bits), ``low`` and ``high`` of the
+        training images (of 1,000 of them where they are on disk), the number of images that
+        ``train``, ``validation`` and ``test`` (0 where there is no such part), of ``classes`` (None
+        without labels), and what was ``passed_over``.
+    """
+    train = data.train if isinstance(data.train, Tensor) else data.train.some(_LOOKED_AT)
+    parts = {"train": data.train, "validation": data.validation, "test": data.test}
+    labels = [part for part in (data.train_labels, data.test_labels) if part is not None]
+    return {
+        "shape": list(data.train.shape[1:]),
+        "levels": data.train.dtype == torch.uint8,
+        "low": float(train.min()),
+        "high": float(train.max()),
+        **{part: 0 if images is None else len(images) for part, images in parts.items()},
+        "classes": len(torch.cat(labels).unique()) if labels else None,
+        "passed_over": data.passed_over,
+    }
+
+
+def told_words(data: Data, name: str) -> str:
+    """What was read, in a line.
+
+    Args:
+        data: The data set.
+        name: What it is called.
+
+    Example:
+        >>> from pyro_vae.data import load
+        >>> told_words(load("mnist-5k"), "mnist-5k")
+        'mnist-5k: 5000 images 1x28x28, levels 0 to 255, 4500 train and 500 test, 10 classes'
+    """
+    found = told(data)
+    parts = [f"{found[part]} {part}" for part in ("train", "validation", "test") if found[part]]
+    count = sum(found[part] for part in ("train", "validation", "test"))
+    shape = "x".join(map(str, found["shape"]))
+    what = f"images {shape}" if len(found["shape"]) > 1 else f"vectors of {shape} numbers"
+    said = f"{name}: {count} {what}, {'levels' if found['levels'] else 'numbers'} "
+    said += f"{found['low']:g} to {found['high']:g}, {', '.join(parts[:-1])} and {parts[-1]}"
+    if found["classes"] is not None:
+        said += f", {found['classes']} classes"
+    return said + (f"; passed over: {found['passed_over']}" if found["passed_over"] else "")
