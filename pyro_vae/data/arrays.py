@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, overload
 
 import numpy as np
@@ -23,7 +23,7 @@ _CHANNELS = (1, 3, 4)
 _SIDE = 8  # pixels at least of an image whose channels are taken to come last
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Data:
     """A data set; it unpacks as ``train, train_labels, test, test_labels = data``.
 
@@ -53,6 +53,10 @@ class Data:
 
     def __iter__(self) -> Iterator[Any]:
         return iter((self.train, self.train_labels, self.test, self.test_labels))
+
+    def _replace(self, **changes: Any) -> Data:
+        """The same with other parts, as of a named tuple."""
+        return replace(self, **changes)
 
 
 def as_images(images: Any, data_shape: tuple[int, ...] | None = None) -> Tensor:

@@ -6,7 +6,6 @@ import hashlib
 import logging
 import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import replace
 from pathlib import Path
 from typing import IO, Any
 
@@ -75,7 +74,7 @@ def _data(arrays: dict[str, Any], path: Path) -> Data:
     over = f"arrays {', '.join(sorted(arrays))}" if arrays else ""
     if over:
         _LOG.warning(f"{path}: passed over: {over}")
-    return replace(data, passed_over=over)
+    return data._replace(passed_over=over)
 
 
 def part_names(names: Iterable[str], where: str | Path) -> dict[str, str]:
@@ -111,7 +110,7 @@ def of_parts(images: Mapping[str, Images], labels: Mapping[str, Tensor | None]) 
     """
     figures = "test" if "test" in images else "validation"
     data = Data(images["train"], labels["train"], images[figures], labels[figures])
-    return replace(data, validation=images["validation"]) if len(images) > 2 else data
+    return data._replace(validation=images["validation"]) if len(images) > 2 else data
 
 
 def parts(images: Images, labels: Tensor | None) -> Data:

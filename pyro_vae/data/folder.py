@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import logging
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -75,12 +73,12 @@ def read(path: str | Path, resize: int | None = None, crop: int | None = None) -
             raise InputError(f"{folder}: {error} (or give folders train and test)") from None
     if search.words:
         _LOG.warning(f"{folder}: passed over: {search.words}")
-    return replace(data, passed_over=search.words)
+    return data._replace(passed_over=search.words)
 
 
 def _parts(folder: Path) -> dict[str, Path]:
     """The folders of the parts; none where all images of the folder are one."""
-    names = [entry.name for entry in os.scandir(folder) if entry.is_dir() and entry.name[0] != "."]
+    names = [path.name for path in _inside(folder) if path.is_dir()]
     parts = files.part_names(names, folder)
     if "train" not in parts and parts and len(parts) == len(names):
         given = " and ".join(sorted(parts.values()))
@@ -96,9 +94,13 @@ def _parts(folder: Path) -> dict[str, Path]:
 
 def _beside(folder: Path, parts: Mapping[str, Path], search: Search) -> None:
     """Take note of what lies beside the folders of the parts."""
-    for entry in os.scandir(folder):
-        if entry.name[0] != "." and Path(entry.path) not in parts.values():
-            search.passed_over[f"folder {entry.name}" if entry.is_dir() else "loose files"] += 1
+    for path in _inside(folder):
+        if path not in parts.values():
+            search.passed_over[f"folder {path.name}" if path.is_dir() else "loose file"] += 1
+
+
+def _inside(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.iterdir() if path.name[0] != ".")
 
 
 def _found(folder: Path, search: Search) -> _Found:
@@ -114,10 +116,9 @@ def _found(folder: Path, search: Search) -> _Found:
             f"({min(classes)}): give either"
         )
     suffixes = ", ".join(SUFFIXES)
-    for entry in os.scandir(folder):
-        empty = entry.is_dir(follow_symlinks=False) and entry.name not in classes
-        if empty and not flat and entry.name[0] != ".":
-            raise InputError(f"{folder / entry.name} holds no images ({suffixes})")
+    for path in _inside(folder):
+        if path.is_dir() and not path.is_symlink() and not flat and path.name not in classes:
+            raise InputError(f"{path} holds no images ({suffixes})")
     if len(paths) < 2:
         said = f"only one image, {paths[0].name}" if paths else f"no images ({suffixes})"
         over = f"; passed over: {search.words}" if search.words else ""

@@ -47,16 +47,22 @@ class Search:
     @property
     def words(self) -> str:
         """What was passed over, in a few words; empty if nothing was."""
-        return ", ".join(f"{count} {what}" for what, count in sorted(self.passed_over.items()))
+        said = []
+        for what, count in sorted(self.passed_over.items()):
+            noun = "link" if "link " in f"{what} " else "file"
+            said.append(f"{count} {what if count == 1 else what.replace(noun, f'{noun}s', 1)}")
+        return ", ".join(said)
 
     def _below(self, folder: Path, path: Path) -> Iterator[Path]:
         """Take the files that lie below a folder, and give the links there."""
         real = os.path.realpath(path)
         if real in self._folders:
-            self.passed_over["links to folders that are there already"] += 1
+            self.passed_over["link to a folder that is there already"] += 1
             return
         self._folders.add(real)
-        for entry in sorted(os.scandir(path), key=lambda entry: entry.name):
+        with os.scandir(path) as entries:
+            there = sorted(entries, key=lambda entry: entry.name)
+        for entry in there:
             if entry.name[0] == ".":
                 continue
             if entry.is_symlink():
@@ -69,10 +75,10 @@ class Search:
     def _through(self, folder: Path, link: Path) -> Iterator[Path]:
         real = os.path.realpath(link)
         if not os.path.exists(real):
-            self.passed_over["broken links"] += 1
+            self.passed_over["broken link"] += 1
         elif os.path.isdir(real):
             if real in self._around:
-                self.passed_over["links to folders around them"] += 1
+                self.passed_over["link to a folder around it"] += 1
             else:
                 yield from self._below(folder, link)
         elif self._is_image(link.name):
@@ -80,9 +86,9 @@ class Search:
 
     def _take(self, folder: Path, path: Path, real: str) -> None:
         if not os.path.isfile(real):
-            self.passed_over["no ordinary files"] += 1
+            self.passed_over["no ordinary file"] += 1
         elif real in self._files:
-            self.passed_over["links to images that are there already"] += 1
+            self.passed_over["link to an image that is there already"] += 1
         else:
             self._files.add(real)
             self._found[folder].append(path)
@@ -90,5 +96,5 @@ class Search:
     def _is_image(self, name: str) -> bool:
         suffix = os.path.splitext(name)[1].lower()
         if suffix not in SUFFIXES:
-            self.passed_over[f"{suffix} files" if suffix else "files without an ending"] += 1
+            self.passed_over[f"{suffix} file" if suffix else "file without an ending"] += 1
         return suffix in SUFFIXES

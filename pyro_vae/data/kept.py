@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping
-from dataclasses import replace
 from typing import Any
 
 import torch
@@ -125,12 +124,12 @@ def _divided(
         f"{len(test)} images that were held out then and are still there; others may have been "
         "trained on"
     )
-    changed = replace(
-        data, train=train, train_labels=train_labels, test=test, test_labels=test_labels
+    changed = data._replace(
+        train=train, train_labels=train_labels, test=test, test_labels=test_labels
     )
     if data.validation is not None:
         validation, _ = _some(data.validation, None, held["validation"])
-        changed = replace(changed, validation=validation)
+        changed = changed._replace(validation=validation)
     return changed, said
 
 
