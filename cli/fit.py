@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from logging.handlers import MemoryHandler
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -194,31 +193,20 @@ def _tell_best(history: History, images: int) -> None:
         click.echo(f"best held-out {key}: {where} (--keep-best ends there)", err=True)
 
 
-@contextmanager
-def _told(name: str) -> Iterator[Callable[[Data], None]]:
-    """Say what was read before whatever was logged while it was read."""
+def _read(load: Callable[[], Data], name: str) -> tuple[Data, list[str]]:
+    """Data, and lines that say what was read, before those that were logged meanwhile."""
     from pyro_vae.data.told import told_words
-    from pyro_vae.training import ranks
 
     held = MemoryHandler(10**6, flushLevel=10**6)
-    log, lines = logging.getLogger("pyro_vae"), list[str]()
-
-    def tell(data: Data) -> None:
-        lines.append(told_words(data, name))
-
+    log = logging.getLogger("pyro_vae")
     log.addHandler(held)
     try:
-        yield tell
+        data = load()
     finally:
         log.removeHandler(held)
-        if ranks.present() == 0:
-            # What was passed over is in the first line.
-            rest = [record.getMessage() for record in held.buffer]
-            for line in (
-                *lines,
-                *(line for line in rest if "passed over" not in line or not lines),
-            ):
-                click.echo(line, err=True)
+    logged = [record.getMessage() for record in held.buffer]
+    # What was passed over is in the first line already.
+    return data, [told_words(data, name), *(line for line in logged if "passed over" not in line)]
 
 
 def _fitted(options: dict[str, Any]) -> tuple[Path, History, Data]:
@@ -233,9 +221,8 @@ def _fitted(options: dict[str, Any]) -> tuple[Path, History, Data]:
     recipe = Recipe.of(**options)
     out = out or Path("runs") / f"{recipe.title}-{recipe.settings.seed}"
     check_free(out, overwrite)
-    with _told(recipe.data) as tell:
-        tell(recipe.load())
-    with Watcher(out) as watcher:
+    _, lines = _read(recipe.load, recipe.data)
+    with Watcher(out, lines) as watcher:
         return out, *recipe.run(out, overwrite, watcher)[1:]
 
 
@@ -274,10 +261,11 @@ def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> tupl
     vae = model_of(config, run, observations.resolve(options["obs"]) if own else None)
     vae.to(device_of(options["device"]))
     described = config.get("data") or {}
-    with _told(options["data"] or str(described.get("name"))) as tell:
-        data, _ = load_data(options["data"], options["data_root"], False, config)
-        tell(data)
-    with Watcher(run) as watcher:
+    data, lines = _read(
+        lambda: load_data(options["data"], options["data_root"], False, config)[0],
+        options["data"] or str(described.get("name")),
+    )
+    with Watcher(run, lines) as watcher:
         history = train(
             vae,
             data.train,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -25,10 +26,15 @@ __all__ = ["Sweeping", "Watcher"]
 
 
 class Watcher:
-    """A line per epoch and a bar with rate and time left, on stderr."""
+    """A line per epoch and a bar with rate and time left, on stderr.
 
-    def __init__(self, out: Path) -> None:
-        self.out = out
+    Args:
+        out: The run folder.
+        lines: What to say first.
+    """
+
+    def __init__(self, out: Path, lines: Sequence[str] = ()) -> None:
+        self.out, self.lines = out, lines
         from pyro_vae.training import ranks
 
         # Of several processes the first one speaks.
@@ -81,6 +87,8 @@ class Watcher:
         self.task = self.bar.add_task("", total=total_steps, epoch=f"1/{epochs}", rate="")
         self.epochs = epochs
         self.bar.start()
+        for line in self.lines:
+            self.console.print(line, markup=False)
         if history.kind == "loss":
             self.console.print("this observation is a loss on these data and no likelihood")
         for note in history.notes:

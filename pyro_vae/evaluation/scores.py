@@ -61,11 +61,12 @@ def evaluate(
         ``kind`` (what the observation is on these images); ``few``, a line where they are too
         few to judge by, else None; ``baselines_from``, in words; ``elbo``, its
         ``elbo_standard_error`` over images, ``reconstruction``, ``kl`` and ``collapsed`` (the best
-        constant prediction's ELBO) in nats per image; ``beats_collapsed``; ``kl_per_latent`` in nats; ``active_units``;
-        ``bits_per_dim`` and ``collapsed_bits_per_dim``, ``mass_bits_per_dim`` (of a density by the
-        exact mass of each level) and ``uniform_bits_per_dim``, each None where there is none, and
-        then ``no_bits`` says why; ``mse`` of the mean reconstruction per pixel on [0, 1] and
-        ``mse_mean_image``, that of the mean image; ``frozen``, for a scale that is a residual:
+        constant prediction's ELBO) in nats per image; ``beats_collapsed``; ``kl_per_latent`` in
+        nats; ``active_units``; ``bits_per_dim`` and ``collapsed_bits_per_dim``,
+        ``mass_bits_per_dim`` (of a density by the exact mass of each level) and
+        ``uniform_bits_per_dim``, each None where there is none, and then ``no_bits`` says why;
+        ``mse`` of the mean reconstruction per pixel on [0, 1] and ``mse_mean_image``, that of the
+        mean image; ``frozen``, for a scale that is a residual:
         ``elbo`` and ``bits_per_dim`` with the scale of the training data, else None; ``spread``,
         the standard deviation of the mean reconstruction over images, averaged over pixels that
         vary by more than 0.05; ``images``, their number; ``iwae``: None, or ``k``, ``bound``, its

@@ -171,7 +171,8 @@ def _few(images: int, train: int | None) -> tuple[str, ...]:
     if said is None:
         return ()
     if train is None:
-        return (f"judged by {images} images, which are too few for more than a guess",)
+        number = "1 image" if images == 1 else f"{images} images"
+        return (f"judged by {number}, too few for more than a guess",)
     return (f"{said}; what is said here is of {train} training images, and not of overfitting",)
 
 
