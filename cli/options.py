@@ -86,7 +86,7 @@ data_options = _all(
         "--data",
         metavar="NAME|FILE|FOLDER",
         help="Data set, see `pyro-vae data`; a .npy or .npz file of images or vectors; a folder "
-        "of images, FOLDER/CLASS/*.png or FOLDER/*.png, perhaps in FOLDER/train and FOLDER/test; "
+        "of images, FOLDER/CLASS/*.png or FOLDER/*.png, perhaps in FOLDER/train, val and test; "
         "or .tar shards of images, 'shards-{000..009}.tar'.",
     ),
     click.option("--data-root", type=click.Path(path_type=Path), help="Folder to look for it in."),

@@ -87,8 +87,7 @@ class Watcher:
         self.task = self.bar.add_task("", total=total_steps, epoch=f"1/{epochs}", rate="")
         self.epochs = epochs
         self.bar.start()
-        for line in self.lines:
-            self.console.print(line, markup=False)
+        self._say_first()
         if history.kind == "loss":
             self.console.print("this observation is a loss on these data and no likelihood")
         for note in history.notes:
@@ -101,6 +100,11 @@ class Watcher:
             f" held-out {self.name:>9}   kl au",
             style="bold",
         )
+
+    def _say_first(self) -> None:
+        for line in self.lines:
+            self.console.print(line, markup=False)
+        self.lines = ()
 
     def step(self, step: int) -> None:
         """Move the bar; end training if a signal has asked for it."""
@@ -130,6 +134,7 @@ class Watcher:
 
     def warn(self, message: str) -> None:
         """Print a warning."""
+        self._say_first()
         self.console.print(f"warning: {message}", style="yellow")
 
 

@@ -192,3 +192,14 @@ def test_the_command_refuses_data_without_labels(
     _save(tmp_path / "own.npz", labels=False)
     said = mistake("classifier", tmp_path / "own.npz", "--cache", tmp_path / "cache")
     assert "needs labels" in said
+
+
+def test_gaps_between_classes_have_no_outputs(tmp_path: Path) -> None:
+    labels = torch.arange(96) % 3
+    images = (torch.rand(96, 1, 8, 8) * 60 + 90 * labels.view(-1, 1, 1, 1)).to(torch.uint8)
+    names = torch.tensor([7, 90_000, 41])[labels]
+    found = classifier_for(Data(images, names, images, names), tmp_path)
+    assert found.logits(images).shape == (96, 3)
+    assert found.accuracy > 0.9
+    again = classifier_for(Data(images, names, images, names), tmp_path)
+    assert (again.fresh, again.accuracy) == (False, found.accuracy)
