@@ -155,6 +155,7 @@ def fit(context: click.Context, /, **options: Any) -> None:
     Figures are per image and in nats: elbo = reconstruction − kl at β = 1; higher is better.
     """
     from pyro_vae.data.told import told
+    from pyro_vae.measures import few_words
     from pyro_vae.training import ranks
 
     asked_json, resume = options.pop("as_json"), options.pop("resume")
@@ -165,7 +166,11 @@ def fit(context: click.Context, /, **options: Any) -> None:
             out, history, data = _fitted(options)
         if ranks.present() > 0:
             return
-    _tell_best(history, len(data.held_out))
+    few = few_words(len(data.held_out))
+    if few is None:
+        _tell_best(history)
+    else:
+        click.echo(few, err=True)
     click.echo(f"run folder: {out}", err=True)
     if asked_json:
         held_out = history.epochs("held-out")
@@ -173,14 +178,8 @@ def fit(context: click.Context, /, **options: Any) -> None:
         echo_json({"run": str(out), "data": told(data), "held_out": last})
 
 
-def _tell_best(history: History, images: int) -> None:
+def _tell_best(history: History) -> None:
     """Say so where held-out images were scored better 5 epochs or more before training ended."""
-    from pyro_vae.measures import few_words
-
-    few = few_words(images)
-    if few is not None:
-        click.echo(few, err=True)
-        return
     key, held_out = history.objective, history.epochs("held-out")
     # --keep-best looks at none whose β is still on its way.
     held_out = [record for record in held_out if record["beta"] == held_out[-1]["beta"]]
