@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -17,6 +18,8 @@ __all__ = ["check_head"]
 
 _LEVELS = (0, 1, 7, 128, 254, 255)
 _RAWS = (-100.0, -10.0, -1.0, 0.0, 1.0, 10.0, 100.0)
+_SIZES = (1.0, 2.0, 5.0, 10.0, 30.0, 100.0)
+_DRAWS = 2000
 _TOLERANCE = 1e-3
 
 
@@ -24,11 +27,12 @@ def check_head(head: Head, data_shape: tuple[int, ...] = (3,)) -> tuple[str, ...
     r"""Check that a head keeps the contract of the stock observations.
 
     In this order: ``build`` (its parameters fit the shape), ``shapes`` (batch and event, with
-    leading particle dimensions), ``samples`` (lie in the support, with finite log-probability),
-    ``expand`` and ``mask``, ``finite`` (log-probability and gradients in float32, raw output from
-    −100 to 100), ``normalisation`` (integrates or sums to 1 at every site, to 10⁻³; only where
-    sites are single numbers and the head is no loss), ``display`` (a picture of the data's shape)
-    and ``pickle`` (worker processes need it). Random state is left as it was.
+    leading particle dimensions), ``expand`` and ``mask``, ``finite`` (log-probability and gradients
+    in float32, raw output from −100 to 100), ``samples`` (thousands at each raw output from −100 to
+    100 lie in the support, with finite log-probability: a family that rounds a draw to an end
+    without a density fails here), ``normalisation`` (integrates or sums to 1 at every site, to
+    10⁻³; only where sites are single numbers and the head is no loss), ``display`` (a picture of
+    the data's shape) and ``pickle`` (worker processes need it). Random state is left as it was.
 
     Args:
         head: The head.
@@ -92,12 +96,20 @@ def _shapes(built: BuiltHead) -> bool:
 
 
 def _samples(built: BuiltHead) -> bool:
-    p = built(torch.randn(5, built.numbers))
-    x = p.sample()
-    wanted = (5, *built.data_shape)
-    _require(x.shape == wanted, f"a sample must have shape {wanted}, has {tuple(x.shape)}")
-    _require(bool(p.support.check(x).all()), f"samples lie outside the support {p.support}")
-    _require(bool(torch.isfinite(p.log_prob(x)).all()), "log_prob of a sample is not finite")
+    draws = math.ceil(_DRAWS / math.prod(built.data_shape))
+    wanted = (draws, 1, *built.data_shape)
+    for value in (*_SIZES, 0.0, *(-size for size in _SIZES)):
+        one = torch.full((1, built.numbers), value)
+        # One parameter far up beside another far down is another extreme than all on one side.
+        either = torch.where(torch.rand(one.shape) < 0.5, one, -one)
+        for raw, at in ((one, f"{value:g}"), (either, f"{value:g} and {-value:g}")):
+            p = built(raw)
+            x = p.sample((draws,))
+            _require(x.shape == wanted, f"samples must have shape {wanted}, have {tuple(x.shape)}")
+            inside = bool(p.support.check(x).all())
+            _require(inside, f"samples lie outside the support {p.support} at raw output {at}")
+            finite = bool(torch.isfinite(p.log_prob(x)).all())
+            _require(finite, f"log_prob of a sample is not finite at raw output {at}")
     return True
 
 
@@ -186,10 +198,10 @@ def _pickle(built: BuiltHead) -> bool:
 
 _CHECKS: dict[str, Callable[[BuiltHead], bool]] = {
     "shapes": _shapes,
-    "samples": _samples,
     "expand": _expand,
     "mask": _mask,
     "finite": _finite,
+    "samples": _samples,
     "normalisation": _normalisation,
     "display": _display,
     "pickle": _pickle,

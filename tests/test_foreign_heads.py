@@ -18,6 +18,7 @@ from torch import Tensor
 from torch.distributions.transforms import SigmoidTransform
 
 from pyro_vae import VAE, Head, InputError, Param, fit, observations
+from pyro_vae.distributions import LogitNormal
 from pyro_vae.testing import check_head
 
 from .zoo import CASES, NAMES
@@ -121,6 +122,14 @@ class _Outside(dist.Beta):  # type: ignore[misc]
         return super().sample(sample_shape) + 1
 
 
+class _Rounded(LogitNormal):
+    """At small raw output no draw of it is ever 1."""
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        shape = self._extended_shape(torch.Size(sample_shape))
+        return (self.loc + self.scale * torch.randn(shape)).sigmoid()
+
+
 def _unpicklable() -> Head:
     return Head.of(dist.Normal, loc=Param(link=lambda raw: raw), scale=0.5)
 
@@ -129,6 +138,10 @@ BROKEN = {
     "unnormalised": (lambda: Head.of(_Unnormalised, "loc", scale=0.5), "normalisation"),
     "outside": (
         lambda: Head.of(_Outside, concentration1="image", concentration0="image"),
+        "samples",
+    ),
+    "draws an end": (
+        lambda: Head.of(_Rounded, loc=_real, scale=0.5, display=lambda p: p.sample()),
         "samples",
     ),
     "overflows": (lambda: Head.of(dist.Normal, "loc", scale=Param(link="exp")), "finite"),

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.utils import broadcast_all
 
-from pyro_vae.distributions.special import log1mexp
+from pyro_vae.distributions.special import inside_unit, log1mexp
 
 __all__ = ["Kumaraswamy"]
 
@@ -89,12 +89,10 @@ class Kumaraswamy(TorchDistribution):  # type: ignore[misc]
         return self._from_exponential(-torch.log1p(-value))
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        """Reparametrised samples by inversion; may round to 0 or 1."""
-        return self._from_exponential(
-            self.concentration1.new_empty(
-                self._extended_shape(torch.Size(sample_shape))
-            ).exponential_()
-        )
+        """Reparametrised samples by inversion, never 0 or 1."""
+        shape = self._extended_shape(torch.Size(sample_shape))
+        noise = self.concentration1.new_empty(shape).exponential_()
+        return inside_unit(self._from_exponential(noise))
 
     def _from_exponential(self, exponential: Tensor) -> Tensor:
         """Maps standard exponential draws to draws of this distribution, increasingly."""

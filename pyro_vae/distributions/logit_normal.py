@@ -9,6 +9,8 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.utils import broadcast_all
 
+from pyro_vae.distributions.special import inside_unit
+
 __all__ = ["LogitNormal"]
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
@@ -21,7 +23,7 @@ class LogitNormal(TorchDistribution):  # type: ignore[misc]
         \qquad z = \frac{\mathrm{logit}(x) - \mu}{\sigma}
 
     The density tends to 0 at both ends, so ``log_prob`` is minus infinity there (a transformed
-    normal clamps silently instead). Samples of large logits round to 0 or 1.
+    normal clamps silently instead). Samples of large logits stop at the numbers next to the ends.
 
     Args:
         loc: Mean of the logit; a tensor of any shape or a number.
@@ -86,13 +88,13 @@ class LogitNormal(TorchDistribution):  # type: ignore[misc]
         return y.sigmoid()
 
     def rsample(self, sample_shape: Sequence[int] = ()) -> Tensor:
-        """Reparametrised samples."""
+        """Reparametrised samples, never 0 or 1."""
         noise = torch.randn(
             self._extended_shape(torch.Size(sample_shape)),
             dtype=self.loc.dtype,
             device=self.loc.device,
         )
-        return (self.loc + self.scale * noise).sigmoid()
+        return inside_unit((self.loc + self.scale * noise).sigmoid())
 
     @property
     def median(self) -> Tensor:

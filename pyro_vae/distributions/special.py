@@ -9,6 +9,7 @@ from torch import Tensor
 __all__ = [
     "gauss_legendre",
     "gaussian_interval",
+    "inside_unit",
     "log1mexp",
     "log_beta",
     "log_beta_cdf",
@@ -48,6 +49,22 @@ def gauss_legendre(count: int, like: Tensor) -> tuple[Tensor, Tensor]:
 def widened(x: Tensor) -> Tensor:
     """In double precision, where the device has it: Apple's have none."""
     return x if x.device.type == "mps" else x.double()
+
+
+def inside_unit(x: Tensor) -> Tensor:
+    """Draws from (0, 1) that were rounded to an end, moved to the nearest number between.
+
+    An end has no density, and no draw of such a family is one. The gradient is that of ``x``.
+
+    Args:
+        x: On [0, 1], of any shape.
+
+    Example:
+        >>> inside_unit(torch.tensor([0.0, 0.25, 1.0])) == torch.tensor([0.0, 0.25, 1.0])
+        tensor([False,  True, False])
+    """
+    info, drawn = torch.finfo(x.dtype), x.detach()
+    return x + (drawn.clamp(info.tiny, 1 - info.eps / 2) - drawn)
 
 
 def log1mexp(x: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ import pickle
 from collections.abc import Callable
 from typing import Any
 
+import mpmath
 import numpy as np
 import pytest
 import scipy.integrate
@@ -109,6 +110,47 @@ def test_samples_follow_the_cdf(name: str) -> None:
     d = make(name, torch.float32)
     uniform = make(name).cdf(d.sample((20000,)).double().clamp(0, 1))
     assert scipy.stats.kstest(uniform.numpy(), "uniform").pvalue > FAILURE_RATE
+
+
+@extremes
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
+def test_every_draw_has_a_density(name: str, dtype: torch.dtype) -> None:
+    family, parameters = EXTREMES[name]
+    first, second = torch.tensor(parameters, dtype=dtype).unbind(-1)
+    d = family(first, second)
+    x = d.sample((2000,))
+    assert ((x >= 0) & (x <= 1)).all()
+    assert d.log_prob(x).isfinite().all()
+
+
+def test_draws_at_an_end_are_as_many_as_round_to_it() -> None:
+    n, a, b = 20_000, 0.1, 0.02
+    x = Kumaraswamy(torch.tensor(a), b).sample((n,))
+    last = 1 - 2**-24
+    with mpmath.workdps(30):  # beyond the middle of the last number and 1, they go to either
+        beyond = float((1 - mpmath.mpf(1 - 2**-25) ** a) ** b)
+        within = float((1 - mpmath.mpf(1 - 3 * 2**-25) ** a) ** b)
+    found = int((x == last).sum())
+    assert scipy.stats.binomtest(found, n, beyond, alternative="less").pvalue > FAILURE_RATE
+    assert scipy.stats.binomtest(found, n, within, alternative="greater").pvalue > FAILURE_RATE
+
+
+def test_draws_next_to_an_end_keep_their_gradient() -> None:
+    a = torch.tensor(0.1, requires_grad=True)
+    b = 0.02
+    torch.manual_seed(1)
+    x = Kumaraswamy(a, b).rsample((200,))
+    torch.manual_seed(1)
+    noise = torch.empty(200).exponential_()
+    moved = 0
+    for value, e in zip(x, noise.tolist(), strict=True):
+        (gradient,) = torch.autograd.grad(value, a, retain_graph=True)
+        with mpmath.workdps(40):
+            log_x = mpmath.log(-mpmath.expm1(-mpmath.mpf(e) / b)) / a.item()
+            true = -mpmath.exp(log_x) * log_x / a.item()
+        moved += mpmath.exp(log_x) > 1 - 2**-25
+        assert float(gradient) == pytest.approx(float(true), rel=1e-4, abs=1e-30)
+    assert moved > 50
 
 
 @cases
