@@ -41,6 +41,7 @@ class Levels:
         midpoints: Whether the encoder sees levels without their noise outside training.
         shown: (value, interval) → the picture: the displayed value brought back to [0, 1].
         eight_bit: Whether data are pictures of 8-bit levels, shown on [0, 1].
+        on_range: Whether x lies on [0, 1], or on the interval that is in its place.
         refused: Likeliest causes of data that an observation cannot take.
     """
 
@@ -52,6 +53,7 @@ class Levels:
     seen: Callable[[Tensor, Range], Tensor]
     shown: Callable[[Tensor, Range], Tensor]
     eight_bit: bool = True
+    on_range: bool = True
     refused: str = (
         "likeliest causes: levels 0 to 255 passed as floats (pass uint8, or divide by 255), "
         "or images scaled to -1..1 (add 1 and divide by 2)"
@@ -97,6 +99,7 @@ LEVELS: dict[str, Levels] = {
             False,
             lambda x, interval: (x + 0.5) / 256,
             lambda value, interval: value / 255,
+            on_range=False,
             refused=_NOT_LEVELS,
         ),
         Levels(
@@ -129,6 +132,7 @@ LEVELS: dict[str, Levels] = {
             lambda x, interval: torch.log1p(x),
             _same,
             eight_bit=False,
+            on_range=False,
             refused=_NOT_COUNTS,
         ),
         Levels(
@@ -140,6 +144,7 @@ LEVELS: dict[str, Levels] = {
             _same,
             _same,
             eight_bit=False,
+            on_range=False,
             refused="likeliest cause: a family for part of the real line",
         ),
     )

@@ -10,8 +10,10 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae import links
+from pyro_vae.data import levels as data_levels
 from pyro_vae.errors import InputError
 from pyro_vae.heads.families import Whole, attribute
+from pyro_vae.heads.location import is_location
 from pyro_vae.heads.param import Param
 
 if TYPE_CHECKING:
@@ -39,8 +41,14 @@ class BuiltHead(nn.Module):
     def __init__(self, head: Head, data_shape: tuple[int, ...]) -> None:
         super().__init__()
         self.head, self.data_shape = head, data_shape
+        own = dict(head.parameters)
         for name, param in head.parameters:
             param.check(head.title, name)
+            if param.origin == "residual" and not is_location(head.family, own, "loc"):
+                raise InputError(
+                    f"{name} of {head.title} cannot be a residual x − loc: no parameter loc of "
+                    f"{head.title} lies where x does"
+                )
         self.links = {name: self._link(name, param) for name, param in head.parameters}
         self.site_event = self._probe_site_event()
         cut = len(data_shape) - len(self.site_event)
@@ -235,8 +243,9 @@ class BuiltHead(nn.Module):
     def _link(self, name: str, param: Param) -> links.Link:
         link, interval = param.link, self.head.interval
         constraint = attribute(self.head.family, "arg_constraints", {}).get(name)
-        if link is None and name == "loc" and self.head.levels == "dequantised":
-            link = "sigmoid"
+        on_range = data_levels.get(self.head.levels).on_range
+        if on_range and is_location(self.head.family, dict(self.head.parameters), name):
+            link = link or "sigmoid"
         made = links.make(link, constraint, floor=param.floor_or_default(), interval=interval)
         if made is None:
             raise InputError(

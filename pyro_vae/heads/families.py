@@ -45,4 +45,7 @@ def title_of(family: Any) -> str:
 
 def is_discrete(support: Any) -> bool:
     """Whether a family's support is discrete; False where it declares none."""
-    return isinstance(support, constraints.Constraint) and bool(support.is_discrete)
+    try:
+        return isinstance(support, constraints.Constraint) and bool(support.is_discrete)
+    except NotImplementedError:  # it depends on the distribution, as a transformed one's does
+        return False

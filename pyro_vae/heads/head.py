@@ -9,12 +9,12 @@ from operator import attrgetter
 from typing import Any
 
 from torch import Tensor
-from torch.distributions import constraints
 
 from pyro_vae.data import levels as data_levels
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads.built import BuiltHead
 from pyro_vae.heads.families import Family, Whole, attribute, class_of, is_discrete, title_of
+from pyro_vae.heads.location import bounds_of, example, is_location
 from pyro_vae.heads.param import Param
 
 __all__ = ["Head"]
@@ -77,7 +77,7 @@ class Head:
             family: A distribution class, a ``functools.partial`` with constants, or a function.
             *names: Parameters with nothing to say about (per pixel, the default link).
             display: Distribution → tensor of the data's shape; the mean unless said otherwise.
-            parameter: Distribution → the parameter on the data's range; ``loc`` where there is one.
+            parameter: Distribution → the parameter on the data's range; ``loc`` if it lies there.
             levels: A name of ``data.levels.LEVELS``; default ``"dequantised"`` for a continuous
                 family, ``"levels"`` for a discrete one.
             kind: ``"density"``, ``"mass"`` or ``"loss"``; default by the family's support.
@@ -96,7 +96,7 @@ class Head:
                 raise unknown(f"{title_of(family)} parameter", name, constrained)
         discrete = is_discrete(getattr(class_of(family), "support", None))
         levels = levels or ("levels" if discrete else "dequantised")
-        if parameter is None and not discrete and "loc" in constrained:
+        if parameter is None and is_location(family, dict(pairs), "loc"):
             parameter = attrgetter("base_dist.loc")
         data_levels.get(levels)
         kind = kind or ("mass" if discrete else "density")
@@ -164,10 +164,18 @@ class Head:
         low, high = map(float, interval)
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
             raise InputError(f"a range must be finite, low < high; got {low:g},{high:g}")
-        support = getattr(class_of(self.family), "support", None)
-        if self.levels != "dequantised" or support is constraints.unit_interval:
-            raise InputError(f"{self.title} lives on [0, 1], not on the range {low:g},{high:g}")
+        least, most = self._bounds()
+        if self.levels != "dequantised" or low < least or high > most:
+            where = f"[{least:g}, {most:g}]" if self.levels == "dequantised" else "[0, 1]"
+            raise InputError(f"{self.title} lives on {where}, not on the range {low:g},{high:g}")
         return low, high
+
+    def _bounds(self) -> tuple[float, float]:
+        """The ends of its support, infinite where it has none or does not say."""
+        try:
+            return bounds_of(example(self.family, dict(self.parameters)).support)
+        except Exception:  # it refuses its parameters, which build() says in words
+            return -math.inf, math.inf
 
     @property
     def unit(self) -> float:

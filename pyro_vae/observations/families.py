@@ -10,6 +10,8 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyro_vae.distributions import Discretized, ZeroOneInflated
+from pyro_vae.heads import Param
+from pyro_vae.heads.location import is_location
 
 __all__ = ["OnLevels", "logistic_mixture", "negative_binomial", "zero_one_inflated"]
 
@@ -47,8 +49,10 @@ class OnLevels:
     def arg_constraints(self) -> dict[str, constraints.Constraint]:
         """The density's own, with a location on [0, 1]."""
         own = dict(self.density.arg_constraints)
-        if self.density.support is constraints.real and "loc" in own:
-            own["loc"] = constraints.unit_interval
+        parameters = {name: Param("pixel", ()) for name in own}
+        for name in own:
+            if is_location(self.density, parameters, name):
+                own[name] = constraints.unit_interval
         return own
 
     def __call__(self, **parameters: Tensor) -> Discretized:
