@@ -220,6 +220,51 @@ def test_kl_of_a_full_normal_is_torchs_of_two_full_ones() -> None:
     torch.testing.assert_close(kl_divergence(q, p), wanted)
 
 
+@pytest.mark.parametrize("name", ["diagonal", "full", "iaf", "coupling"])
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_every_draw_of_a_posterior_has_a_density(name: str, sign: float) -> None:
+    module = posteriors.make(name, 8)
+    for size in (0.0, 1.0, 10.0, 100.0):
+        either = torch.where(torch.rand(100, module.numbers) < 0.5, size, -size)
+        for raw in (torch.full((100, module.numbers), sign * size), either):
+            raw.requires_grad_()
+            for drawn in ("sample", "rsample"):
+                q = module(raw)
+                with torch.set_grad_enabled(drawn == "rsample"):
+                    log_prob = q.log_prob(getattr(q, drawn)())
+                assert log_prob.isfinite().all()
+            (gradient,) = torch.autograd.grad(log_prob.sum(), raw)
+            assert gradient.isfinite().all()
+
+
+def _full_normal(numbers: Tensor) -> tuple[FullNormal, Tensor, Tensor]:
+    loc, factor = numbers[:3], numbers[3:].reshape(3, 3).tril(-1) + 2 * torch.eye(3).to(numbers)
+    return FullNormal(loc, scale_tril=factor), loc, factor
+
+
+def test_a_full_normals_own_draw_has_the_density_and_gradients_of_torchs() -> None:
+    numbers = torch.randn(12, dtype=torch.float64, requires_grad=True)
+    q, loc, factor = _full_normal(numbers)
+    torchs = MultivariateNormal(loc, scale_tril=factor)
+    z = q.rsample((5,))
+    for point in (z, z.detach(), z.detach().requires_grad_()):
+        ours, theirs = q.log_prob(point), torchs.log_prob(point)
+        torch.testing.assert_close(ours, theirs)
+        grads = [
+            torch.autograd.grad(p.sum(), numbers, retain_graph=True)[0] for p in (ours, theirs)
+        ]
+        torch.testing.assert_close(*grads)
+    constant = q.sample()  # under no_grad it is made as z is, but stays where it is
+    grads = [
+        torch.autograd.grad(p.log_prob(constant), numbers, retain_graph=True)[0]
+        for p in (q, torchs)
+    ]
+    torch.testing.assert_close(*grads)
+    start = q.sample().requires_grad_()
+    grads = [torch.autograd.grad(p.log_prob(start), start)[0] for p in (q, torchs)]
+    torch.testing.assert_close(*grads)
+
+
 def test_priors_begin_where_they_say() -> None:
     z = torch.randn(9, 3)
     standard = priors.make("standard-normal", 3, (DIMS,))(None)
