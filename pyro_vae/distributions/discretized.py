@@ -203,9 +203,12 @@ class Discretized(LevelMass):
     @property
     def mode(self) -> Tensor:
         """Level of the largest mass, the lowest of equal ones."""
-        # Float64 tells the largest mass, at least 1 / levels, from the next by the cdf too.
-        masses = self._by_cdf(in_float64(self.base_dist))
-        return super().mode if masses is None else masses.argmax(0).to(self._like.dtype)
+        # Float64 tells the largest mass from the next where a wide density hardly varies.
+        twin: Discretized = in_float64(self)
+        masses = twin._by_cdf(twin.base_dist)
+        if masses is None:
+            masses = twin._log_masses()
+        return masses.argmax(0).to(self._like.dtype)
 
     def _by_cdf(self, base: Distribution) -> Tensor | None:
         """Masses of all levels as differences of the base's cdf, where it has all of them."""

@@ -32,7 +32,6 @@ __all__ = [
 ]
 
 _BLOCK = 16  # levels at a time, so that temporaries stay small beside the masses themselves
-
 IntervalMass = Callable[[Any, Tensor, Tensor], Tensor]
 _FAMILIES: dict[type[Distribution], IntervalMass] = {}
 
@@ -197,7 +196,11 @@ def _continuous_bernoulli(base: ContinuousBernoulli, lo: Tensor, hi: Tensor) -> 
 
 @register_interval_mass(Beta)
 def _beta(base: Beta, lo: Tensor, hi: Tensor) -> Tensor:
-    """Bins at 0 and 1 by the cdf; others, up to a width of about 1/64, by Gauss-Legendre."""
+    """Bins at 0 and 1 by the cdf; others, up to a width of about 1/64, by Gauss-Legendre.
+
+    Of a bin in which the density rises too steeply for the nodes, the last 20 nats (40 in float64):
+    what lies below has e**-20 of the mass.
+    """
     mirrored = lo >= 0.5  # distances from the nearer end keep their digits
     a = torch.where(mirrored, base.concentration0, base.concentration1)
     b = torch.where(mirrored, base.concentration1, base.concentration0)
@@ -209,12 +212,15 @@ def _beta(base: Beta, lo: Tensor, hi: Tensor) -> Tensor:
     edge = log_beta_cdf(wide_a, wide_b, torch.where(below & ~whole, hi, 0.5).to(wide_a), steps)
 
     lo, hi = torch.where(below, 0.25, lo), torch.where(below, 0.25 + 1 / 256, hi)
+    rise = 40.0 if a.dtype == torch.float64 else 20.0
+    rate = (a.detach() - 1) / hi - (b.detach() - 1) / (1 - hi)
+    lo = torch.maximum(lo, hi - rise / rate.clamp(min=rise))
     width, middle = hi - lo, 0.5 * (lo + hi)
     nodes, weights = gauss_legendre(16 if a.dtype == torch.float64 else 8, a)
     step = (width.unsqueeze(-1)) * (nodes - 0.5)
-    rise = torch.log1p(step / middle.unsqueeze(-1))
-    fall = torch.log1p(-step / (1 - middle).unsqueeze(-1))
-    ratio = (a.unsqueeze(-1) - 1) * rise + (b.unsqueeze(-1) - 1) * fall + weights.log()
+    log_x = torch.log1p(step / middle.unsqueeze(-1))
+    log_rest = torch.log1p(-step / (1 - middle).unsqueeze(-1))
+    ratio = (a.unsqueeze(-1) - 1) * log_x + (b.unsqueeze(-1) - 1) * log_rest + weights.log()
     wide = middle.to(wide_a)
     density = log_beta_power(wide_a, wide_b, wide) - wide.log() - torch.log1p(-wide)
     inside = (density + width.log()).to(a.dtype) + ratio.logsumexp(-1)

@@ -31,7 +31,8 @@ class Param:
             and image). ``"batch"`` is for residuals only. A new head's default is ``"pixel"``.
         shape: Its shape inside a site; a new head's default is ().
         link: A name of ``links.NAMES``, or a transform or function raw → value; a new head's
-            default is the one of the family's ``arg_constraints``.
+            default is a sigmoid onto the data's range for a location there, else the one of the
+            family's ``arg_constraints``.
         floor: Smallest value of a positive parameter; default 0.01 per pixel, else 0.001.
         source: ``"learned"`` (the default of a new head), ``"data"`` (the standard deviation of
             the training data about each site's mean, fixed) or ``"residual"`` (the root mean

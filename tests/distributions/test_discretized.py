@@ -111,6 +111,12 @@ def test_moments_mode_and_entropy_are_those_of_the_masses(name: str) -> None:
     torch.testing.assert_close(d.entropy().double(), entropy, atol=1e-4, rtol=0)
 
 
+@pytest.mark.parametrize(("loc", "level"), [(1.0, 255), (0.3, 76), (0.0, 0)])
+def test_the_mode_of_a_wide_normal_is_the_level_at_its_location(loc: float, level: int) -> None:
+    d = Discretized(dist.Normal(torch.tensor(loc), 100.0), edges="bounded")
+    assert int(d.mode) == level
+
+
 @cases
 def test_samples_follow_the_masses(name: str) -> None:
     d = make(name)

@@ -197,6 +197,28 @@ def test_all_masses_of_a_beta_at_once_against_high_precision(dtype: torch.dtype)
     assert checked > 3 * len(CASES["beta"][2])
 
 
+@dtypes
+@pytest.mark.parametrize(("a", "b"), [(1000.0, 1000.0), (1000.0, 1e-3), (300.0, 2.0)])
+def test_steep_masses_of_a_beta_keep_their_digits(a: float, b: float, dtype: torch.dtype) -> None:
+    k = torch.tensor([1, 2, 5, 20, 80], dtype=dtype)
+    d = Discretized(dist.Beta(torch.tensor(a, dtype=dtype), torch.tensor(b, dtype=dtype)))
+    mirrored = Discretized(dist.Beta(torch.tensor(b, dtype=dtype), torch.tensor(a, dtype=dtype)))
+    log_mass, other = d.log_prob(k).tolist(), mirrored.log_prob(255 - k).tolist()
+    with mpmath.workdps(60):
+        p, q = mpf(d.base_dist.concentration1.item()), mpf(d.base_dist.concentration0.item())
+        whole = mpmath.loggamma(p) + mpmath.loggamma(q) - mpmath.loggamma(p + q)
+        for level, found, turned in zip(k.tolist(), log_mass, other, strict=True):
+            ends = [mpf(level) / 256, mpf(level + 1) / 256]
+            # A hypergeometric series, which loses no digits to a difference of two cdfs.
+            below, up_to = (
+                x**p * (1 - x) ** q / p * mpmath.hyp2f1(p + q, 1, p + 1, x) for x in ends
+            )
+            true = float(mpmath.log(up_to - below) - whole)
+            relative = 1e-6 if dtype == torch.float32 else 1e-11
+            assert found == pytest.approx(true, rel=relative)
+            assert turned == pytest.approx(true, rel=relative)
+
+
 def test_moments_of_a_beta_have_the_gradients_of_a_difference() -> None:
     shapes = torch.tensor([[0.3, 2.0, 30.0], [0.7, 5.0, 9.0]], dtype=torch.float64)
 
