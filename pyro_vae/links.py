@@ -177,7 +177,8 @@ def make(
         interval: Where ``sigmoid`` ends.
 
     Returns:
-        A function raw → value; None where neither a link nor a constraint says what it is.
+        A function raw → value; None where neither a link nor a constraint says what it is, or no
+        continuous function leads there.
 
     Raises:
         InputError: If the link's name is unknown or the floor not positive.
@@ -196,7 +197,10 @@ def make(
         return table[link]()
     if constraint is None:
         return None
-    return _of_constraint(constraint, floor)
+    try:
+        return _of_constraint(constraint, floor)
+    except NotImplementedError:  # a whole number, or what depends on another parameter
+        return None
 
 
 def _of_constraint(constraint: Any, floor: float) -> Link:

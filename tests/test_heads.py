@@ -125,6 +125,10 @@ def test_a_bare_function_is_an_observation(few: Tensor) -> None:
         (lambda: Head.of(dist.Normal, "loc", scale=-1.0).build((3,)), "scale of Normal"),
         (lambda: Head.of(lambda a: dist.Delta(a), "a").build((3,)), "'a'.*needs link="),
         (lambda: Head.of(dist.Normal, "loc").build((3,)), "Normal refuses its parameters"),
+        (
+            lambda: Head.of(dist.Binomial, "total_count", "logits").build((3,)),
+            "'total_count' of Binomial needs link= or a number",
+        ),
         (lambda: Head.of(dist.Normal, "loc", "scale", levels="gray"), "did you mean 'grey'"),
         (lambda: Head.of(dist.Normal, "loc", "scale", kind="los"), "did you mean 'loss'"),
         (lambda: Head.wrap(lambda raw: raw), "num_raw"),
@@ -133,7 +137,7 @@ def test_a_bare_function_is_an_observation(few: Tensor) -> None:
         (lambda: observations.get("normal").build((3,))(torch.zeros(2, 5)), "needs 3 raw"),
         (lambda: Head.of(partial(dist.Binomial), "logitz"), "did you mean 'logits'"),
     ],
-    ids=range(16),
+    ids=range(17),
 )
 def test_mistakes(make: Any, words: str) -> None:
     with pytest.raises(InputError, match=words) as caught:

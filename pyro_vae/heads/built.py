@@ -248,9 +248,12 @@ class BuiltHead(nn.Module):
             link = link or "sigmoid"
         made = links.make(link, constraint, floor=param.floor_or_default(), interval=interval)
         if made is None:
+            why = ": its family is a plain function, which declares no arg_constraints"
+            if constraint is not None:
+                why = f" or a number: none is known that leads to {constraint}"
             raise InputError(
-                f"parameter {name!r} of {self.head.title} needs link=: its family is a plain "
-                f"function, which declares no arg_constraints (links: {', '.join(links.NAMES)})"
+                f"parameter {name!r} of {self.head.title} needs link={why} "
+                f"(links: {', '.join(links.NAMES)})"
             )
         if name == "scale" and self.head.unit != 1.0:
             return _Times(made, self.head.unit)
