@@ -1,7 +1,12 @@
-"""Every test starts from the same random state, an empty parameter store and full validation."""
+"""Every test starts from the same random state, an empty parameter store and full validation.
+
+PYRO_VAE_TEST_SEED=7 has all start from another one, OMP_NUM_THREADS=2 compute with two threads: no
+test may depend on either, nor on how a processor rounds.
+"""
 
 from __future__ import annotations
 
+import os
 import random
 from collections.abc import Callable, Iterator
 from importlib.metadata import entry_points
@@ -18,13 +23,17 @@ from torch import Tensor
 from pyro_vae import data
 
 
+SEED = int(os.environ.get("PYRO_VAE_TEST_SEED", "0"))
+THREADS = int(os.environ.get("OMP_NUM_THREADS", "1"))
+
+
 @pytest.fixture(autouse=True)
 def _fresh_state() -> Iterator[None]:
-    torch.set_num_threads(1)
+    torch.set_num_threads(THREADS)
     dtype = torch.get_default_dtype()
-    random.seed(0)
-    np.random.seed(0)
-    torch.manual_seed(0)
+    random.seed(SEED)
+    np.random.seed(SEED)
+    torch.manual_seed(SEED)
     pyro.clear_param_store()
     pyro.enable_validation(True)
     yield

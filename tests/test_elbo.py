@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import pyro
@@ -112,7 +113,8 @@ def test_beta_zero_leaves_the_reconstruction_alone(linear: Linear, kind: str) ->
 
 def test_a_tensor_beta_gives_the_loss_of_the_float(linear: Linear) -> None:
     vae, x, _ = linear
-    assert _loss(vae, x, 2.5) == _loss(vae, x, torch.tensor(2.5))
+    found, wanted = _loss(vae, x, torch.tensor(2.5)), _loss(vae, x, 2.5)
+    assert torch.isclose(found, wanted, rtol=1e-13, atol=0)
 
 
 def test_our_trace_elbo_is_pyros(linear: Linear) -> None:
@@ -128,12 +130,14 @@ def test_duplicating_the_batch_and_its_noise_changes_no_figure_per_image(linear:
     once = poutine.trace(vae.guide).get_trace(x)
     terms, loss = _replayed(vae, x, once.nodes["latent"]["value"])
     twice, double = _replayed(vae, x.repeat(2, 1), once.nodes["latent"]["value"].repeat(2, 1))
-    assert torch.allclose(double / 22, loss / 11, rtol=1e-13)
+    # Products of other batch sizes may be summed in another order: sums of up to 16 numbers here.
+    close = partial(torch.testing.assert_close, rtol=1e-12, atol=1e-12)
+    close(double / 22, loss / 11)
     for name in ("reconstruction", "kl", "kl_per_latent", "mean"):
         value = getattr(terms, name)
-        assert torch.equal(getattr(twice, name), torch.cat([value, value]))
+        close(getattr(twice, name), torch.cat([value, value]))
     scores, doubled = (measures.scores_of(part, "density") for part in (terms, twice))
-    assert scores["elbo"] == pytest.approx(doubled["elbo"], rel=1e-13)
+    assert scores["elbo"] == pytest.approx(doubled["elbo"], rel=1e-12)
     assert scores["active_units"] == doubled["active_units"]
 
 
@@ -158,4 +162,4 @@ def test_duplicating_the_latents_doubles_the_kl(float64: None) -> None:
     one = VAE((DIM,), 2, head, (encoder, nn.Linear(2, DIM)))
     two = VAE((DIM,), 4, head, (doubled, nn.Linear(4, DIM)))
     kl, twice = (measures.held_out_terms(vae, x).kl for vae in (one, two))
-    assert torch.allclose(twice, 2 * kl, rtol=1e-13)
+    torch.testing.assert_close(twice, 2 * kl, rtol=1e-12, atol=1e-12)

@@ -110,7 +110,8 @@ def test_what_families_lack_is_listed() -> None:
                     found = bool(torch.isfinite(getattr(base, member)).all())
             except NotImplementedError:
                 found = False
-            assert found is not lacks(name, member), (family, member)
+            # Another version of torch may have what this one lacks.
+            assert found or lacks(name, member), (family, member)
 
 
 @pytest.mark.parametrize("raw", RAWS)

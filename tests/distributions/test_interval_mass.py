@@ -135,7 +135,9 @@ CASES: dict[str, tuple[Callable[..., Any], Mass, list[tuple[float, ...]]]] = {
     ),
     "beta": (dist.Beta, beta_mass, list(product(SHAPES, SHAPES))),
 }
-TOLERANCE = {torch.float32: 1e-5, torch.float64: 1e-10}
+TOLERANCE = {torch.float32: 3e-5, torch.float64: 3e-10}
+"""Of a mass, relative: logarithms up to 70 round to 60 ulps, some thrice."""
+TOTAL = {torch.float32: 3e-6, torch.float64: 1e-13}
 
 cases = pytest.mark.parametrize("name", CASES)
 dtypes = pytest.mark.parametrize("dtype", TOLERANCE, ids=["float32", "float64"])
@@ -180,7 +182,7 @@ def test_masses_against_high_precision(name: str, dtype: torch.dtype) -> None:
 def test_masses_sum_to_one(name: str, dtype: torch.dtype) -> None:
     log_mass = Discretized(CASES[name][0](*parameters(name, dtype))).log_prob(levels(dtype))
     total = log_mass.double().exp().sum(0)
-    assert (total - 1).abs().max() < (1e-6 if dtype == torch.float32 else 1e-13)
+    assert (total - 1).abs().max() < TOTAL[dtype]
 
 
 @dtypes

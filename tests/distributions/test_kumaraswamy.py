@@ -1,4 +1,4 @@
-"""The Kumaraswamy distribution at the ends of the unit interval, where torch's fails."""
+"""The Kumaraswamy distribution up to the ends of the unit interval."""
 
 import math
 

@@ -102,7 +102,7 @@ def test_the_first_particles_are_those_of_a_smaller_number() -> None:
     importance_bound(vae, x, 2)
     few = vae.decoded[-1]
     importance_bound(vae, x, 5)
-    assert torch.equal(vae.decoded[-1][:2], few)
+    torch.testing.assert_close(vae.decoded[-1][:2], few)
 
 
 def test_blocks_hold_the_latents_of_the_elbo(few: Tensor) -> None:
@@ -110,7 +110,7 @@ def test_blocks_hold_the_latents_of_the_elbo(few: Tensor) -> None:
     with torch.no_grad():
         blocks = encoded(vae, few)
         scored = torch.cat([vae.decode(b.latent, b.x).log_prob(b.x) for b in blocks])
-    assert torch.equal(scored, measures.held_out_terms(vae, few).reconstruction)
+    torch.testing.assert_close(scored, measures.held_out_terms(vae, few).reconstruction)
 
 
 @pytest.mark.parametrize("k", [0, -3, 1.5, True, "5"], ids=str)

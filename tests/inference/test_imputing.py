@@ -57,7 +57,7 @@ def test_the_neighbour_is_the_nearest_by_what_is_observed() -> None:
     for i in range(4):
         far = [((t - true[i])[mask[i]] ** 2).sum() for t in train]
         best = train[min(range(7), key=far.__getitem__)]
-        assert torch.equal(filled[i], true[i].where(mask[i], best))
+        torch.testing.assert_close(filled[i], true[i].where(mask[i], best))
 
 
 def test_imputed_entries_have_their_mean_given_the_others(oblique: Oblique) -> None:

@@ -113,8 +113,9 @@ def test_the_last_held_out_record_is_what_evaluate_says(few: Tensor) -> None:
     history = fit(vae, few, few[:100], epochs=2)
     scores = evaluate(vae, few[:100])
     record = history.epochs("held-out")[-1]
-    for key in ("elbo", "reconstruction", "kl", "kl_per_latent", "active_units"):
-        assert record[key] == scores[key]
+    for key in ("elbo", "reconstruction", "kl", "kl_per_latent"):
+        assert record[key] == pytest.approx(scores[key], rel=1e-5), key
+    assert record["active_units"] == scores["active_units"]
 
 
 def test_interruption_saves_what_there_is(few: Tensor, tmp_path: Path) -> None:
