@@ -22,7 +22,6 @@ from torch import Tensor
 
 from pyro_vae import data
 
-
 SEED = int(os.environ.get("PYRO_VAE_TEST_SEED", "0"))
 THREADS = int(os.environ.get("OMP_NUM_THREADS", "1"))
 
