@@ -16,14 +16,14 @@ def hmc(vae: pv.VAE, x: Tensor, samples: int) -> Tensor:
         vae: A trained model.
         x: One image (1, C, H, W) as the observation takes it. HMC needs the same log-probability
             at every visit, and 8-bit levels would get fresh noise: pass ``vae.observe(levels)``.
-        samples: Number of draws, after half as many for warming up.
+        samples: Number of draws, after half as many, at least 50, for finding a step size.
     """
     vae.requires_grad_(False)  # only z moves
     start = {"latent": vae.encode(x).mean}
     mcmc = MCMC(
-        NUTS(vae.model),
+        NUTS(vae.model, adapt_mass_matrix=False),  # a few draws tell too little of a covariance
         num_samples=samples,
-        warmup_steps=samples // 2,
+        warmup_steps=max(50, samples // 2),
         initial_params=start,
         disable_progbar=True,
     )
@@ -40,6 +40,9 @@ def main(epochs: int = 20, images: int | None = None, samples: int = 500) -> dic
 
     x = vae.observe(digits.test[:1])
     guide, draws = vae.encode(x), hmc(vae, x, samples)
+    moved = (draws[1:] != draws[:-1]).any(1).double().mean().item()
+    if moved < 0.5:
+        raise SystemExit(f"the chain moved in {moved:.0%} of its steps: no draws of p(z|x)")
     mean, scale = guide.mean[0], guide.stddev[0]
     for i in range(vae.latent_dim):
         exact = f"HMC {draws[:, i].mean():+.3f} ± {draws[:, i].std():.3f}"

@@ -167,8 +167,24 @@ def test_mixed_table() -> None:
 
 
 def test_hmc_latent() -> None:
-    found = figures("hmc_latent")
-    assert all(value > 0 for value in found.values())
+    """The guide of a model like this is off by some of the posterior's standard deviations."""
+    distance, ratio = figures("hmc_latent").values()
+    assert 0 < distance < 20
+    assert 0.1 < ratio < 10
+
+
+@pytest.mark.parametrize("steps", [0, 2])
+def test_a_chain_that_stands_still_is_no_result(
+    steps: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Of ten steps it moves in none or two: no figures, one line and status 1."""
+    places = torch.arange(11.0).clamp(max=steps)[:, None].expand(-1, 5)
+    module = example("hmc_latent")
+    monkeypatch.setattr(module, "hmc", lambda *_: places)
+    with pytest.raises(SystemExit, match=f"moved in {steps}0?% of its steps") as stopped:
+        module.main(epochs=1, images=100, samples=11)
+    assert isinstance(stopped.value.code, str)  # Python prints it and ends with status 1
+    assert capsys.readouterr().out == ""
 
 
 def test_hmc_is_the_posterior_by_quadrature(few: Tensor) -> None:
@@ -182,11 +198,11 @@ def test_hmc_is_the_posterior_by_quadrature(few: Tensor) -> None:
     weight = log_joint.softmax(0)
     mean = weight @ z
     scale = (weight @ (z - mean).square()).sqrt()
-    draws = example("hmc_latent").hmc(vae, x, samples=300)
+    draws = example("hmc_latent").hmc(vae, x, samples=150)
     assert weight.view(401, 401)[[0, -1]].sum() + weight.view(401, 401)[:, [0, -1]].sum() < 1e-6
-    # 300 draws of NUTS are worth 50 independent ones or more here: 4 standard errors.
-    assert ((draws.mean(0) - mean).abs() < 4 * scale / math.sqrt(50)).all()
-    assert ((draws.std(0) / scale).log().abs() < 0.4).all()
+    # 150 draws of NUTS are worth 25 independent ones or more here: 4 standard errors.
+    assert ((draws.mean(0) - mean).abs() < 4 * scale / math.sqrt(25)).all()
+    assert ((draws.std(0) / scale).log().abs() < 0.5).all()
 
 
 def test_missing_pixels() -> None:
