@@ -94,7 +94,9 @@ def known_scores(tmp_path_factory: pytest.TempPathFactory) -> set[str]:
 def test_claims_and_columns_ask_for_scores_that_there_are(
     path: Path, known_scores: set[str]
 ) -> None:
-    for setting in tomllib.loads(path.read_text(encoding="utf-8"))["settings"]:
+    settings = tomllib.loads(path.read_text(encoding="utf-8"))["settings"]
+    assert settings
+    for setting in settings:
         spec = read_spec(path, setting)
         checks = [check for claim in spec.claims for check in claim.checks]
         named = {c.score.at if isinstance(c.score, Crossing) else c.score for c in checks}
@@ -185,7 +187,8 @@ def test_runs_that_are_there_are_found_and_not_repeated(
 
 
 def test_notes_are_of_claims_that_there_are() -> None:
-    notes = tomllib.loads(page.NOTES.read_text(encoding="utf-8")) if page.NOTES.exists() else {}
+    notes = tomllib.loads(page.NOTES.read_text(encoding="utf-8"))
+    assert notes
     for name, own in notes.items():
         spec, _, setting = name.rpartition("-")
         path = page.SPECS / f"{spec}.toml"

@@ -109,7 +109,12 @@ def test_colour(tmp_path: Path) -> None:
     images = (torch.rand(200, 3, 16, 16) * 100 + 100 * labels.view(-1, 1, 1, 1)).to(torch.uint8)
     colour = classifier_for(Data(images, labels, images, labels), tmp_path)
     scores = sample_scores(VAE((3, 16, 16), 4, "normal"), images, colour)
-    assert all(np.isfinite(value) for value in scores.values() if isinstance(value, float))
+    figures = {name: value for name, value in scores.items() if isinstance(value, float)}
+    assert {"classifier_fid", "classifier_kid", "classifier_is"} <= set(figures)
+    assert all(np.isfinite(value) for value in figures.values())
+    # Grey noise of one class is far from two classes of colours; an inception score is at least 1.
+    assert scores["classifier_fid"] > 10 * abs(scores["classifier_fid_floor"])
+    assert 1 <= scores["classifier_is"] <= 2
 
 
 def test_the_least_number_is_enough(digits: Data, vae: VAE, classifier: Classifier) -> None:
