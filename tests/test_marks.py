@@ -47,7 +47,7 @@ def test_every_room_has_essential_tests(room: Path) -> None:
 
 
 def test_every_command_has_essential_tests() -> None:
-    """Its words stand in the code of one, or of a helper beside it, as the command line has them."""
+    """Its words stand in the code of one, or of a helper beside it."""
     said = {word for file in TESTS.rglob("test_*.py") for word in _constants(file)}
     assert len(COMMANDS) > 10
     assert {word for name in COMMANDS for word in name.split()} <= said
