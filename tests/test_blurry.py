@@ -21,6 +21,8 @@ from experiments.blurry.losses import autoencoder_mean
 from experiments.blurry.pixels import corrupted, location, minimiser
 from pyro_vae.networks import MLP
 
+pytestmark = pytest.mark.slow
+
 DOCS = Path(__file__).parent.parent / "docs"
 
 

@@ -87,6 +87,7 @@ def test_every_observation_is_captured(name: str) -> None:
     agree(found, wanted, 1e-6, 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["bernoulli", "normal-optimal-sigma"])
 def test_compiled_observations_agree(name: str) -> None:
     """All of them, by ``python -m benchmarks.captured``."""

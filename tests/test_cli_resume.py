@@ -28,6 +28,7 @@ def command(*words: str) -> list[str]:
     return [str(Path(sys.executable).parent / "pyro-vae"), "fit", *words]
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows ends a process without asking it")
 @pytest.mark.parametrize(
     ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"]
@@ -174,6 +175,7 @@ def test_a_data_set_outside_is_only_a_name(cli: Run, finished: Path, tmp_path: P
     assert not (tmp_path / "executed").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on a file's size")
 def test_what_cannot_be_written_is_told_and_the_last_checkpoint_stays(tmp_path: Path) -> None:
     """A real refusal by the system: weights fit the limit, those with Adam's moments do not."""

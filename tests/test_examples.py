@@ -89,10 +89,12 @@ def test_it_is_short_and_prints_what_it_found(name: str) -> None:
     assert text.endswith(LAST)
 
 
+@pytest.mark.slow
 def test_plain_pyro() -> None:
     assert figures("plain_pyro")["held-out ELBO in nats per image"] > constant_normal() + 50
 
 
+@pytest.mark.slow
 def test_own_observation() -> None:
     found = figures("own_observation")
     residuals = constant().numpy()
@@ -107,6 +109,7 @@ def test_own_observation() -> None:
         assert found[f"{name}, held-out bits per dimension"] < baseline - 0.05
 
 
+@pytest.mark.slow
 def test_own_networks() -> None:
     found = figures("own_networks")
     assert found["held-out ELBO in nats per image"] > constant_normal() + 50
@@ -115,6 +118,7 @@ def test_own_networks() -> None:
     assert found["held-out squared error per pixel"] < 0.8 * error
 
 
+@pytest.mark.slow
 def test_semi_supervised() -> None:
     # Ten classes: chance is 0.1.
     assert figures("semi_supervised")["held-out accuracy with 100 labels"] > 0.5
@@ -138,6 +142,7 @@ def test_semi_supervised_sums_over_labels(few: Tensor) -> None:
     assert loss == pytest.approx(-total.sum().item(), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_conditional_digits() -> None:
     found = figures("conditional_digits")
     told = found["held-out ELBO given the class, in nats per image"]
@@ -147,6 +152,7 @@ def test_conditional_digits() -> None:
     assert share > 0.4  # chance is 0.1
 
 
+@pytest.mark.slow
 def test_vampprior_iaf() -> None:
     found = figures("vampprior_iaf")
     for name in ("standard normal and diagonal", "VampPrior and flow"):
@@ -155,6 +161,7 @@ def test_vampprior_iaf() -> None:
         assert found[f"{name}, importance-weighted bound of 10"] > elbo
 
 
+@pytest.mark.slow
 def test_mixed_table() -> None:
     found = figures("mixed_table")
     assert found["courses predicted rightly, of 1"] > 0.45  # chance is 1/3, of 100 patients
@@ -166,6 +173,7 @@ def test_mixed_table() -> None:
     assert found["held-out ELBO in nats per row"] > -apart
 
 
+@pytest.mark.slow
 def test_hmc_latent() -> None:
     """The guide of a model like this is off by some of the posterior's standard deviations."""
     distance, ratio = figures("hmc_latent").values()
@@ -187,6 +195,7 @@ def test_a_chain_that_stands_still_is_no_result(
     assert capsys.readouterr().out == ""
 
 
+@pytest.mark.slow
 def test_hmc_is_the_posterior_by_quadrature(few: Tensor) -> None:
     vae = pv.VAE((1, 28, 28), 2, "normal-learned-sigma", pv.networks.MLP(hidden=16))
     pv.fit(vae, few, epochs=20)
@@ -205,6 +214,7 @@ def test_hmc_is_the_posterior_by_quadrature(few: Tensor) -> None:
     assert ((draws.std(0) / scale).log().abs() < 0.5).all()
 
 
+@pytest.mark.slow
 def test_missing_pixels() -> None:
     found = figures("missing_pixels")
     by_mean = found["squared error per missing pixel, filled by the mean image"]
@@ -213,6 +223,7 @@ def test_missing_pixels() -> None:
         assert found[f"squared error per missing pixel, {how}"] < 0.9 * by_mean
 
 
+@pytest.mark.slow
 def test_custom_elbo() -> None:
     found = figures("custom_elbo")
     assert found["held-out ELBO in nats per image"] > constant_normal() + 50
@@ -228,6 +239,7 @@ def test_custom_discrepancy_in_closed_form() -> None:
     assert found == pytest.approx(zeros, rel=0.1)  # standard deviation over draws: about 3%
 
 
+@pytest.mark.slow
 @quiet
 def test_lightning_loop() -> None:
     assert figures("lightning_loop")["held-out ELBO in nats per image"] > constant_normal() + 50

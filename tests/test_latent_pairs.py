@@ -144,6 +144,7 @@ def test_every_pair_is_captured(prior: str, posterior: str) -> None:
     agree(found, wanted, 1e-6, 1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*_prims_common.check.*:FutureWarning")  # torch's own
 @pytest.mark.parametrize(("prior", "posterior"), [("vamp:3", "iaf"), ("flow", "full")])
 def test_compiled_steps_train(prior: str, posterior: str) -> None:

@@ -14,6 +14,8 @@ from pyro_vae.heads import BuiltHead
 
 from .test_observations import LIKELIHOODS, built
 
+pytestmark = pytest.mark.slow
+
 DRAWS, BATCH, STEPS = 100_000, 500, 300
 NATS = 0.01
 

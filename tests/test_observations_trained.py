@@ -14,6 +14,8 @@ from torch import Tensor
 from pyro_vae import VAE, Head, Param, evaluate, fit, measures, networks, observations
 from pyro_vae.data import Data
 
+pytestmark = pytest.mark.slow
+
 WIDE = (0.0, 255.0)
 FAST: dict[str, Any] = {"lr": 3e-3, "batch_size": 64}
 

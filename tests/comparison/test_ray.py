@@ -25,6 +25,7 @@ from pyro_vae.comparison.spec import read_spec
 
 # Ray itself is imported by the first sweep: what it says is settled by then.
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.skipif(find_spec("ray") is None, reason="Ray, of the extra `ray`, is missing"),
     # Ray leaves the pipes and sockets of processes that it has ended to the garbage collector.
     pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning"),

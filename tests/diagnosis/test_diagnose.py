@@ -76,6 +76,7 @@ BROKEN: dict[str, tuple[str, str, dict[str, Any]]] = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", list(BROKEN))
 def test_broken_runs(digits: pv.data.Data, case: str) -> None:
     code, verdict, options = BROKEN[case]
@@ -135,6 +136,7 @@ def test_a_healthy_verdict_beside_bad_calibration_has_a_remark(
         )
 
 
+@pytest.mark.slow
 def test_a_held_out_score_that_rises_while_pictures_come_apart(digits: pv.data.Data) -> None:
     vae, history, settings, found = run(digits, **BROKEN["few images for long"][2])
     e = found.evidence
@@ -151,6 +153,7 @@ def test_a_held_out_score_that_rises_while_pictures_come_apart(digits: pv.data.D
     assert "trained-too-long" not in [cause.code for cause in untold.causes]
 
 
+@pytest.mark.slow
 def test_a_run_that_was_too_short_is_told_how_long_it_takes(digits: pv.data.Data) -> None:
     vae, _, settings, found = run(digits, epochs=1, lr=1e-4)
     cause = found.causes[0]
@@ -161,6 +164,7 @@ def test_a_run_that_was_too_short_is_told_how_long_it_takes(digits: pv.data.Data
     assert mended.mended
 
 
+@pytest.mark.slow
 def test_a_beta_that_mends_takes_the_place_of_a_target(digits: pv.data.Data) -> None:
     *_, found = run(digits, **BROKEN["one epoch of a decoder that ignores z"][2])
     assert found.causes[0].changes == {"beta": "linear:0,1,epochs=10"}
@@ -234,6 +238,7 @@ def test_counts_are_diagnosed() -> None:
     json.dumps(found.to_dict(), allow_nan=False)
 
 
+@pytest.mark.slow
 def test_floats_beyond_the_range_are_told_theirs(few: torch.Tensor) -> None:
     x = few[:100].float()
     vae = pv.VAE(SHAPE, 4, pv.observations.get("normal", loc=pv.Param(link="identity")),
@@ -254,6 +259,7 @@ def test_an_adapted_beta_is_no_warm_up(few: torch.Tensor) -> None:
     assert "warm-up-unfinished" not in [cause.code for cause in found.causes]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("case", "changes"),
     [
@@ -276,6 +282,7 @@ def test_the_mend_mends(digits: pv.data.Data, case: str, changes: dict[str, Any]
     assert all(torch.equal(value, before[name]) for name, value in vae.state_dict().items())
 
 
+@pytest.mark.slow
 def test_networks_that_replace_a_users_own(digits: pv.data.Data) -> None:
     vae, _, settings, found = run(digits, **BROKEN["a decoder that ignores z"][2])
     with pytest.raises(pv.InputError, match="networks of your own cannot be made anew"):
@@ -286,6 +293,7 @@ def test_networks_that_replace_a_users_own(digits: pv.data.Data) -> None:
     assert mended.mended
 
 
+@pytest.mark.slow
 def test_prior_and_posterior_stay(digits: pv.data.Data) -> None:
     vae = pv.VAE(SHAPE, 4, "normal", pv.networks.MLP(hidden=32), prior="mixture:2")
     history = pv.fit(vae, digits.train[:600], epochs=5, beta=1000)

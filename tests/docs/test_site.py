@@ -18,6 +18,8 @@ from .test_words import COMMANDS
 sys.path.insert(0, str(ROOT / "docs/_ext"))
 import reference
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -14,6 +14,8 @@ import pytest
 
 from .pages import ROOT, blocks_of
 
+pytestmark = pytest.mark.slow
+
 LEFT_OUT = shutil.ignore_patterns(".git", ".venv", "build", "dist", "runs", "*.egg-info", ".*cache")
 
 

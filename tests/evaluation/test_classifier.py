@@ -40,6 +40,7 @@ def _same(a: Classifier, b: Classifier) -> bool:
     return all(torch.equal(value, second[name]) for name, value in first.items())
 
 
+@pytest.mark.slow
 def test_accuracy_on_the_embedded_digits(digits: Data, tmp_path: Path) -> None:
     found = classifier_for(digits, tmp_path)
     guessed = found.logits(digits.test).argmax(1).numpy()

@@ -32,6 +32,7 @@ def run_folder(digits: Data, tmp_path: Path) -> Path:
     return pv.save(vae, tmp_path / "run", data={"name": str(tmp_path / "own.npz"), "root": None})
 
 
+@pytest.mark.slow
 def test_the_command_scores_samples(
     cli: Callable[..., Result], run_folder: Path, tmp_path: Path
 ) -> None:

@@ -135,6 +135,7 @@ def test_an_untrained_model_beats_nothing(few: Tensor) -> None:
     assert scores["uniform_bits_per_dim"] == 8
 
 
+@pytest.mark.slow
 def test_a_trained_model_gains_from_particles(few: Tensor) -> None:
     vae = VAE((1, 28, 28), 5, net=networks.MLP(hidden=32))
     fit(vae, few, epochs=15, lr=3e-3)

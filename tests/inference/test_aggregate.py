@@ -85,6 +85,7 @@ def test_the_mixture_scores_as_the_aggregate_posterior(toy: Toy) -> None:
     assert (toy.aggregate.log_prob(z) - toy.vae.prior().log_prob(z)).mean() > 1
 
 
+@pytest.mark.slow
 def test_two_stages_draw_from_the_aggregate_posterior(toy: Toy) -> None:
     """Energy distance of 2,000 draws, and the share near each centre; seed 0.
 

@@ -57,6 +57,7 @@ def test_a_few_steps_take_most_of_the_gap(oblique: Oblique) -> None:
     assert (after < start / 10).all()
 
 
+@pytest.mark.slow
 def test_draws_follow_the_exact_posterior(oblique: Oblique, mask: Tensor | None) -> None:
     """First and second moments, each within 4.5 standard errors; 18 figures, seed 0."""
     x, some = oblique.x[:2], None if mask is None else mask[:2]
@@ -76,6 +77,7 @@ def test_draws_follow_the_exact_posterior(oblique: Oblique, mask: Tensor | None)
     assert (error < 0.4 * covariance.diagonal(dim1=-2, dim2=-1).amax()).all()
 
 
+@pytest.mark.slow
 def test_the_exact_guide_and_the_chains_agree() -> None:
     """Orthogonal columns: the guide is the posterior, to float32; draws within 4.5 errors."""
     linear = Linear.random(DIMS, LATENTS, 0.5)

@@ -75,6 +75,7 @@ def test_a_compiled_run_resumes_bit_identical(few: Tensor, tmp_path: Path, step:
         assert torch.equal(value, fresh.state_dict()[key]), key
 
 
+@pytest.mark.slow
 def test_inductor_trains_and_resumes_bit_identical(few: Tensor, tmp_path: Path) -> None:
     settings = {**SETTINGS, "compile": "on", "epochs": 2}
     eager, whole, again, fresh = made(), made(), made(), made()

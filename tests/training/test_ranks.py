@@ -16,6 +16,8 @@ from safetensors.torch import load_file
 
 from pyro_vae import load
 
+pytestmark = pytest.mark.slow
+
 CHILD = """
     import json
     import sys

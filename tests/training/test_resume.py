@@ -125,6 +125,7 @@ def child(out: Path, die_in_write: int = 0, kill_after: int | None = None) -> tu
     return process.returncode, steps
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
 def test_a_killed_run_ends_bit_identical(tmp_path: Path) -> None:
     """Two kills at random steps and two inside the writing of a checkpoint."""
