@@ -352,6 +352,18 @@ def test_a_limit_takes_images_from_everywhere() -> None:
     assert measures.forecast_of(vae, images, limit=10).eigenvalues[0] == pytest.approx(1.0)
 
 
+@pytest.mark.parametrize("dims", [5, 800])
+def test_what_rounding_leaves_is_no_variance(dims: int) -> None:
+    """The mean of equal numbers is off by roundings, for some counts on any processor."""
+    for count in (3, 10, 47, 300):
+        rows = (0.1 + torch.arange(dims, dtype=torch.float64) / 7).repeat(count, 1)
+        assert Covariance(lambda rows=rows: iter(rows.split(11)), dims).top(3).tolist() == [0, 0, 0]
+        rows[0, 0] += 1e-6
+        found = Covariance(lambda rows=rows: iter(rows.split(11)), dims).top(3)
+        variance = 1e-12 * (count - 1) / count**2
+        assert found.tolist() == pytest.approx([variance, 0, 0], rel=1e-6)
+
+
 def test_images_that_do_not_vary() -> None:
     for variance in (0.5, None):
         forecast = measures.forecast_gaussian(torch.full((5, 4), 0.3), variance)

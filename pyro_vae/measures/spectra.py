@@ -55,6 +55,9 @@ class Covariance:
             low, high = torch.aminmax(block)
             self.low, self.high = min(self.low, float(low)), max(self.high, float(high))
         self.mean = total / self.count
+        # Of columns of one value each: their mean is a few roundings off.
+        off = 32 * torch.finfo(torch.float64).eps * max(abs(self.low), abs(self.high))
+        self._noise = dims * off**2
         self._matrix: Tensor | None = None
         if dims <= WIDE:
             self._matrix = self._over_rows(lambda centred: centred.T @ centred)
@@ -81,9 +84,10 @@ class Covariance:
         """
         number = min(number, self.dims)
         weight = torch.ones(self.dims, dtype=torch.float64) if weight is None else weight
+        noise = self._noise * float(weight.square().max())
         if self._matrix is not None:
             matrix = weight[:, None] * self._matrix * weight
-            return _largest(matrix, number)
+            return _largest(matrix, number, noise)
         size = min(number + _OVERSAMPLING, self.dims)
         generator = torch.Generator().manual_seed(0)
         start = torch.randn(self.dims, size, generator=generator, dtype=torch.float64)
@@ -91,16 +95,17 @@ class Covariance:
         for _ in range(_ITERATIONS):
             basis = torch.linalg.qr(self._applied(basis, weight)).Q
         ritz = basis.T @ self._applied(basis, weight)
-        return _largest((ritz + ritz.T) / 2, number)
+        return _largest((ritz + ritz.T) / 2, number, noise)
 
     def _applied(self, basis: Tensor, weight: Tensor) -> Tensor:
         weighted = weight[:, None] * basis
         return weight[:, None] * self._over_rows(lambda centred: centred.T @ (centred @ weighted))
 
 
-def _largest(symmetric: Tensor, number: int) -> Tensor:
-    eigenvalues: Tensor = torch.linalg.eigvalsh(symmetric)
-    return eigenvalues.flip(0)[:number].clamp_min(0)
+def _largest(symmetric: Tensor, number: int, noise: float) -> Tensor:
+    """The largest eigenvalues, descending; 0 where they are no more than rounding leaves."""
+    eigenvalues: Tensor = torch.linalg.eigvalsh(symmetric).flip(0)[:number]
+    return eigenvalues.masked_fill(eigenvalues <= noise, 0.0)
 
 
 def blocks_of(images: Tensor, observe: Callable[[Tensor], Tensor]) -> Blocks:

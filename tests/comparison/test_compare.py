@@ -175,6 +175,7 @@ def test_forecasts_of_cells() -> None:
     assert forecast_cells(adapted)[0][1] is None
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGKILL there")
 def test_killed_and_started_again_with_two_workers(swept: pv.Comparison, tmp_path: Path) -> None:
     """What two processes make is bit for bit what one does, through a kill on the way."""

@@ -44,6 +44,7 @@ def under_way(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[subpro
             process.kill()
 
 
+@pytest.mark.slow
 def test_the_second_is_refused_until_the_first_is_killed(
     under_way: subprocess.Popen[bytes], cli: Callable[..., Result], tmp_path: Path
 ) -> None:

@@ -52,6 +52,7 @@ def test_words_and_mend(cli: Cli, tmp_path: Path, digits: pv.data.Data) -> None:
     assert _contents(run) == before
 
 
+@pytest.mark.slow
 def test_json_and_verify(cli: Cli, tmp_path: Path, digits: pv.data.Data) -> None:
     images = tmp_path / "few.npz"
     np.savez(images, train=digits.train[:300].numpy(), test=digits.test[:100].numpy())

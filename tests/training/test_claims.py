@@ -35,6 +35,7 @@ def test_every_objective_trains(few: Tensor, spec: str) -> None:
     assert str(objectives.parse(spec)) == spec
 
 
+@pytest.mark.slow
 def test_a_target_kl_is_held(thousand: Tensor) -> None:
     history = trained(thousand, "normal", 40, target_kl=4.0)
     seen = [record["kl"] for record in history.epochs("held-out")[-10:]]
@@ -42,6 +43,7 @@ def test_a_target_kl_is_held(thousand: Tensor) -> None:
     assert history.epochs()[-1]["beta"] > 1.2  # at β = 1 it would be above 6
 
 
+@pytest.mark.slow
 def test_a_target_reconstruction_is_held(thousand: Tensor) -> None:
     history = trained(thousand, "normal", 40, target_reconstruction=-480.0)
     seen = [record["reconstruction"] for record in history.epochs()[-10:]]
@@ -49,6 +51,7 @@ def test_a_target_reconstruction_is_held(thousand: Tensor) -> None:
     assert history.baselines["best constant prediction"] < -490  # it is no matter of course
 
 
+@pytest.mark.slow
 def test_free_bits_keep_units_that_a_large_beta_gives_up(thousand: Tensor) -> None:
     without, with_them = (
         trained(thousand, "normal", 30, elbo=elbo, beta=8.0).epochs("held-out")[-1]
@@ -59,6 +62,7 @@ def test_free_bits_keep_units_that_a_large_beta_gives_up(thousand: Tensor) -> No
     assert without["active_units"] < with_them["active_units"] == 10
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("obs", ["normal", "bernoulli"])
 def test_a_mean_collapses_and_a_sum_does_not(thousand: Tensor, obs: str) -> None:
     """A mean over batch and pixels beside a summed KL is β = batch × pixels, for both losses."""

@@ -41,11 +41,11 @@ def made() -> VAE:
     "options",
     [
         {},
-        {"accumulate": 3},
-        {"clip": 1.0, "augment": ("shift",)},
-        {"target_kl": 3.0, "beta": "1"},
-        {"precision": "bfloat16"},
-        {"elbo": "dreg:3"},
+        pytest.param({"accumulate": 3}, marks=pytest.mark.slow),
+        pytest.param({"clip": 1.0, "augment": ("shift",)}, marks=pytest.mark.slow),
+        pytest.param({"target_kl": 3.0, "beta": "1"}, marks=pytest.mark.slow),
+        pytest.param({"precision": "bfloat16"}, marks=pytest.mark.slow),
+        pytest.param({"elbo": "dreg:3"}, marks=pytest.mark.slow),
     ],
     ids=str,
 )
@@ -61,6 +61,7 @@ def test_compiled_steps_are_the_same_steps(few: Tensor, options: dict[str, Any])
     torch.testing.assert_close(found[1], found[0], rtol=1e-4, atol=1e-5)
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("without_compiler")
 @pytest.mark.parametrize("step", [1, 2, 6])
 def test_a_compiled_run_resumes_bit_identical(few: Tensor, tmp_path: Path, step: int) -> None:

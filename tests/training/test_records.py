@@ -57,10 +57,10 @@ def test_every_record_has_every_field(run: tuple[History, Path]) -> None:
 
 
 def draws_by_hand(folder: Path, levels: np.ndarray, noisy: bool) -> dict[str, np.ndarray]:
-    """Terms of a saved two-layer model in numpy, per image: 200 fresh draws of noise and latents.
+    """Terms of a saved two-layer model in numpy, per image: 50 fresh draws of noise and latents.
 
     Returns:
-        ``reconstruction`` and ``kl`` (200, N), ``kl_per_latent`` and ``mean`` (200, N, L).
+        ``reconstruction`` and ``kl`` (50, N), ``kl_per_latent`` and ``mean`` (50, N, L).
     """
     w = {name: value.astype(float) for name, value in load_file(folder / WEIGHTS).items()}
     rng, found = np.random.default_rng(1), []
@@ -71,7 +71,7 @@ def draws_by_hand(folder: Path, levels: np.ndarray, noisy: bool) -> dict[str, np
             x = x.clip(0) if i == first else x
         return x
 
-    for _ in range(200):
+    for _ in range(50):
         x = (levels + rng.random(levels.shape)) / 256 if noisy else levels / 255
         mean, raw = np.split(layers(x, "encoder", 1), 2, axis=1)
         sd = 1e-4 + np.logaddexp(0, raw)
@@ -106,14 +106,15 @@ def test_a_runs_figures_can_be_recomputed_from_its_saved_model(
             each = hand[name] if i is None else hand[name][..., i]
             value = source[name] if i is None else source[name][i]
             over_images = each.mean(1)
-            # Four standard deviations over draws; float32 against float64.
-            slack = 4 * over_images.std(ddof=1) + 1e-4 * abs(over_images.mean())
+            # Five standard deviations over draws; float32 against float64.
+            slack = 5 * over_images.std(ddof=1) + 1e-4 * abs(over_images.mean())
             assert abs(value - over_images.mean()) < slack, (name, i)
         difference = source["reconstruction"] - source["kl"]
         assert source[history.objective] == pytest.approx(difference, rel=1e-5)
         spread = hand["mean"].var(1, ddof=1).mean(0)
-        assert (abs(spread / 0.01 - 1) > 0.1).all()  # none at the threshold
-        assert source["active_units"] == (spread > 0.01).sum()
+        # A unit near the threshold of 0.01 may be on either side.
+        sure, possible = (int((spread > bound).sum()) for bound in (0.0105, 0.0095))
+        assert sure <= source["active_units"] <= possible
     # The same draw in both: closer than any two draws are.
     for name in ("reconstruction", "kl", "kl_per_latent"):
         assert scores[name] == pytest.approx(best[name], rel=1e-5), name
