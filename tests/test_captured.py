@@ -84,7 +84,7 @@ def test_every_observation_is_captured(name: str) -> None:
     vae = VAE((1, 8, 8), 3, CASES[name](), networks.MLP(hidden=8))
     vae.train()
     wanted, found = both(vae, shown(vae), "trace", torch.tensor(0.7))
-    agree(found, wanted, 1e-6, 1e-5)
+    agree(found, wanted, 1e-5, 1e-4)
 
 
 @pytest.mark.slow
@@ -101,7 +101,7 @@ def test_compiled_observations_agree(name: str) -> None:
 def test_every_objective_is_captured(spec: str) -> None:
     vae = VAE((1, 8, 8), 3, "normal", networks.MLP(hidden=8))
     wanted, found = both(vae, shown(vae), spec, torch.tensor(2.0))
-    agree(found, wanted, 1e-6, 1e-5)
+    agree(found, wanted, 1e-5, 1e-4)
 
 
 @pytest.mark.parametrize("text", SCHEDULES)
@@ -116,7 +116,7 @@ def test_a_schedule_needs_one_graph(text: str, monkeypatch: pytest.MonkeyPatch) 
             torch.manual_seed(step)
             with pyro.validation_enabled(False):
                 losses.append(elbo.differentiable_loss(vae.model, vae.guide, x, beta=beta))
-        torch.testing.assert_close(losses[1], losses[0], rtol=1e-6, atol=0)
+        torch.testing.assert_close(losses[1], losses[0], rtol=1e-5, atol=0)
         seen.add(float(beta))
     assert captured.reason is None
     assert len(captured._programs) == 1

@@ -263,6 +263,7 @@ pyro_vae.observations =
 """
 
 
+@pytest.mark.slow
 def test_a_head_of_another_installed_package(tmp_path: Path) -> None:
     source, site = tmp_path / "source", tmp_path / "site"
     source.mkdir()

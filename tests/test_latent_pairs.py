@@ -92,6 +92,7 @@ def log_evidence(vae: VAE, x: Tensor) -> np.ndarray:
     return log_joint.logsumexp(1).numpy()
 
 
+@pytest.mark.slow
 @every_pair
 def test_elbo_below_importance_bound_below_evidence(prior: str, posterior: str) -> None:
     vae, x = pair(prior, posterior), rows(200)
@@ -141,7 +142,7 @@ def test_a_run_is_saved_resumed_and_loaded(prior: str, posterior: str, tmp_path:
 def test_every_pair_is_captured(prior: str, posterior: str) -> None:
     vae = pair(prior, posterior)
     wanted, found = both(vae, rows(8), "trace", torch.tensor(0.7))
-    agree(found, wanted, 1e-6, 1e-5)
+    agree(found, wanted, 1e-5, 1e-4)
 
 
 @pytest.mark.slow

@@ -17,6 +17,7 @@ from ..zoo import CASES, NAMES
 from .models import small
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_every_observation_learns(name: str, few: Tensor) -> None:
     torch.manual_seed(1)
