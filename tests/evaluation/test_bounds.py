@@ -151,7 +151,7 @@ def test_levels_masses_are_differences_of_the_cdf(
     edges = low + (high - low) * np.arange(257) / 256
     expected = np.log(np.diff(reference(loc, scale).cdf(edges))).sum()
     assert found is not None
-    np.testing.assert_allclose(found.detach(), [expected] * 2, rtol=1e-6)
+    np.testing.assert_allclose(found.detach(), [expected] * 2, rtol=1e-5)
 
 
 def test_no_mass_without_a_cdf() -> None:
@@ -203,7 +203,7 @@ def test_a_uniform_mass_has_eight_bits() -> None:
             parameter.zero_()
     images = torch.randint(0, 256, (30, 1, 4, 4), dtype=torch.uint8)
     scores = evaluate(vae, images, iwae=3, parts=())
-    assert scores["bits_per_dim"] == pytest.approx(8, rel=1e-6)
-    assert scores["iwae"]["bits_per_dim"] == pytest.approx(8, rel=1e-6)
+    assert scores["bits_per_dim"] == pytest.approx(8, rel=1e-5)
+    assert scores["iwae"]["bits_per_dim"] == pytest.approx(8, rel=1e-5)
     assert scores["uniform_bits_per_dim"] == 8
     assert scores["iwae"]["standard_error"] == pytest.approx(0, abs=1e-5)

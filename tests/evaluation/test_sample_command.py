@@ -46,7 +46,7 @@ def test_the_command_scores_samples(
     assert found["classifier_sha256"] == judge.sha256
     pictures = draw(pv.load(run_folder), 150, "mean")
     expected = frechet_distance(judge.features(pictures), judge.features(real.test))
-    assert found["classifier_fid"] == pytest.approx(expected, rel=1e-6)
+    assert found["classifier_fid"] == pytest.approx(expected, rel=1e-5)
     result = cli(*words, "--kind", "mean")
     assert "epoch" not in result.stderr
     lines = result.stdout.splitlines()
