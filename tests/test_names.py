@@ -42,7 +42,7 @@ WEIGHTS = {
     "pyro_vae/training/loop.py": 1,
     "pyro_vae/training/pictures.py": 3,
     "pyro_vae/training/recipe.py": 1,
-    "pyro_vae/training/rows.py": 1,
+    "pyro_vae/training/rows.py": 2,
     "pyro_vae/training/settings.py": 2,
 }
 """How often "beta" is the weight of the KL where the observation of that name could be meant; as
