@@ -82,8 +82,8 @@ class LatentModel(nn.Module):
         self,
         data_shape: tuple[int, ...],
         latent_dim: int,
-        prior: str | priors.Prior,
-        posterior: str | posteriors.Posterior,
+        prior: str | Mapping[str, Any] | priors.Prior,
+        posterior: str | Mapping[str, Any] | posteriors.Posterior,
         name: str | None,
     ) -> None:
         super().__init__()

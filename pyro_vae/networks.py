@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
+from pyro_vae import specs
 from pyro_vae.errors import InputError, positive, unknown
 
 __all__ = ["MLP", "NETWORKS", "Conv", "Networks", "Sizes", "make", "spec", "through"]
@@ -211,44 +212,42 @@ def _transposed(channels: int, out: int, target: tuple[int, int]) -> nn.Module:
     return nn.ConvTranspose2d(channels, out, 3, stride=2, padding=1, output_padding=padding)  # type: ignore[arg-type]
 
 
-NETWORKS: dict[str, type[MLP] | type[Conv]] = {"mlp": MLP, "conv": Conv}
+NETWORKS: dict[str, type[Any]] = {"mlp": MLP, "conv": Conv}
 """Stock networks by name."""
 
 
 def make(
-    net: str | Networks | tuple[nn.Module, nn.Module], sizes: Sizes
+    net: str | Mapping[str, Any] | Networks | tuple[nn.Module, nn.Module], sizes: Sizes
 ) -> tuple[nn.Module, nn.Module]:
     """The pair of networks that ``net`` names, is, or makes.
 
     Args:
-        net: A key of :data:`NETWORKS`, a function of the sizes, or a pair (encoder, decoder).
+        net: A key of :data:`NETWORKS`, what :func:`spec` gave, a function of the sizes, or a pair
+            (encoder, decoder).
         sizes: What they must fit.
 
     Raises:
         InputError: If the name is unknown, or the pair is no pair of modules.
     """
-    if isinstance(net, str):
-        return _named(net)(sizes)
-    pair = net(sizes) if callable(net) else tuple(net)
+    found = _named(net)
+    pair: tuple[nn.Module, nn.Module] = found(sizes) if callable(found) else tuple(found)
     if len(pair) != 2 or not all(isinstance(part, nn.Module) for part in pair):
         raise InputError("net must be a name, a function of the sizes or a pair of torch modules")
     return pair
 
 
-def _named(name: str) -> MLP | Conv:
-    if name not in NETWORKS:
-        raise unknown("network", name, NETWORKS)
-    return NETWORKS[name]()
+def _named(net: Any) -> Any:
+    """The networks of a name or a description; others as they are."""
+    if isinstance(net, str):
+        if net not in NETWORKS:
+            raise unknown("network", net, NETWORKS)
+        return NETWORKS[net]()
+    return specs.read("network", net, NETWORKS) if isinstance(net, Mapping) else net
 
 
 def spec(net: object) -> dict[str, Any] | None:
-    """A stock network as plain data, or None for the user's own."""
-    if isinstance(net, str):
-        net = _named(net)
-    for name, kind in NETWORKS.items():
-        if isinstance(net, kind):
-            return {"name": name, **asdict(net)}
-    return None
+    """A stock network as plain data, its name and all its fields, or None for the user's own."""
+    return specs.described(_named(net), NETWORKS)
 
 
 def through(

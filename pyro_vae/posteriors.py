@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -183,11 +183,12 @@ def _check(what: str, latent_dim: int) -> None:
         raise InputError(f"{what} needs latent-dim of at least 2, got {latent_dim}")
 
 
-def make(posterior: str | Posterior, latent_dim: int) -> nn.Module:
+def make(posterior: str | Mapping[str, Any] | Posterior, latent_dim: int) -> nn.Module:
     """The module that ``posterior`` names or makes.
 
     Args:
-        posterior: A text of :data:`POSTERIORS`, or a function of the latents' number.
+        posterior: A text of :data:`POSTERIORS`, what :func:`spec` gave, or a function of the
+            latents' number.
         latent_dim: L.
 
     Raises:
@@ -202,9 +203,9 @@ def make(posterior: str | Posterior, latent_dim: int) -> nn.Module:
     return made
 
 
-def spec(posterior: object) -> str | None:
-    """A stock posterior as text, or None for the user's own."""
-    return specs.text_of(specs.read("posterior", posterior, POSTERIORS), POSTERIORS)
+def spec(posterior: object) -> dict[str, Any] | None:
+    """A stock posterior as plain data, its name and all its fields, or None for the user's own."""
+    return specs.described(specs.read("posterior", posterior, POSTERIORS), POSTERIORS)
 
 
 def code_of(q: Any) -> Tensor:

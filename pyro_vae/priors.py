@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, cast
 
@@ -226,11 +226,14 @@ def _raw(scale: Tensor) -> Tensor:
     return (scale - _FLOOR).expm1().log()
 
 
-def make(prior: str | Prior, latent_dim: int, data_shape: tuple[int, ...]) -> nn.Module:
+def make(
+    prior: str | Mapping[str, Any] | Prior, latent_dim: int, data_shape: tuple[int, ...]
+) -> nn.Module:
     """The module that ``prior`` names or makes.
 
     Args:
-        prior: A text of :data:`PRIORS`, or a function of the latents' number and the data's shape.
+        prior: A text of :data:`PRIORS`, what :func:`spec` gave, or a function of the latents'
+            number and the data's shape.
         latent_dim: L.
         data_shape: Of one image.
 
@@ -258,6 +261,6 @@ def is_standard(prior: str | Prior) -> bool:
     return bool(getattr(specs.read("prior", prior, PRIORS), "is_standard", False))
 
 
-def spec(prior: object) -> str | None:
-    """A stock prior as text, or None for the user's own."""
-    return specs.text_of(specs.read("prior", prior, PRIORS), PRIORS)
+def spec(prior: object) -> dict[str, Any] | None:
+    """A stock prior as plain data, its name and all its fields, or None for the user's own."""
+    return specs.described(specs.read("prior", prior, PRIORS), PRIORS)

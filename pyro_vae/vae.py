@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import pyro
@@ -46,8 +46,13 @@ class VAE(LatentModel):
             label in one-hot form; the VAE is of p(x|c) then (Sohn et al. 2015), and every method
             takes ``covariates``, (..., N, C).
 
+    Networks, prior and posterior may also be given as plain data, as attributes describe them.
+
     Attributes:
         obs: The observation's head.
+        net: Stock networks as plain data, their name and all their fields; None for one's own.
+        prior_spec: The prior in the same way.
+        posterior_spec: The posterior in the same way.
         arithmetic: What the networks compute in where it is not their weights' dtype, as
             ``torch.bfloat16`` while :func:`~pyro_vae.fit` trains so; else None.
 
@@ -68,10 +73,10 @@ class VAE(LatentModel):
         data_shape: tuple[int, ...],
         latent_dim: int = 20,
         obs: str | Head | Callable[[Tensor], Any] = "normal-learned-sigma",
-        net: str | networks.Networks | tuple[nn.Module, nn.Module] = "mlp",
+        net: str | Mapping[str, Any] | networks.Networks | tuple[nn.Module, nn.Module] = "mlp",
         name: str | None = None,
-        prior: str | priors.Prior = "standard-normal",
-        posterior: str | posteriors.Posterior = "diagonal",
+        prior: str | Mapping[str, Any] | priors.Prior = "standard-normal",
+        posterior: str | Mapping[str, Any] | posteriors.Posterior = "diagonal",
         covariates: int = 0,
     ) -> None:
         self.data_shape = checked_shape(data_shape)

@@ -60,6 +60,10 @@ class Head:
     name: str | None = None
     changes: tuple[tuple[str, Param], ...] = field(default=())
 
+    def __post_init__(self) -> None:
+        if self.kind not in ("density", "mass", "loss"):
+            raise unknown("kind", self.kind, ("density", "mass", "loss"))
+
     @classmethod
     def of(
         cls,
@@ -100,8 +104,6 @@ class Head:
             parameter = attrgetter("base_dist.loc")
         data_levels.get(levels)
         kind = kind or ("mass" if discrete else "density")
-        if kind not in ("density", "mass", "loss"):
-            raise unknown("kind", kind, ("density", "mass", "loss"))
         return cls(family, tuple(pairs), display, parameter, levels, kind)
 
     @classmethod

@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyro_vae import specs
 from pyro_vae.data import levels as data_levels
 from pyro_vae.errors import InputError, positive
 from pyro_vae.measures.curvature import Curvature, curvature_at
@@ -179,7 +180,7 @@ def forecast_of(vae: VAE, images: Tensor, beta: float = 1.0, limit: int | None =
     """
     _check(beta, vae.latent_dim)
     if not vae.prior_is_standard:
-        other = vae.prior_spec or "one of your own"
+        other = specs.short(vae.prior_spec) or "one of your own"
         raise InputError(f"the forecast is of a standard normal prior, not of {other}")
     if limit is not None and len(images) > limit:
         images = images[torch.linspace(0, len(images) - 1, limit).long().to(images.device)]

@@ -9,6 +9,7 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
+from pyro_vae import specs
 from pyro_vae.measures.scores import BLOCK, evaluation_mode
 from pyro_vae.measures.terms import closed_kl
 from pyro_vae.vae import VAE
@@ -304,8 +305,9 @@ def kl_note(vae: VAE, images: Tensor) -> str | None:
         if closed_kl(vae.encode(images[:1]), vae.prior()) is not None:
             return None
     return (
-        f"the KL of {vae.posterior_spec or 'your posterior'} to {vae.prior_spec or 'your prior'} "
-        "has no closed form: figures of it are sampled"
+        f"the KL of {specs.short(vae.posterior_spec) or 'your posterior'} to "
+        f"{specs.short(vae.prior_spec) or 'your prior'} has no closed form: "
+        "figures of it are sampled"
     )
 
 

@@ -1,5 +1,6 @@
 """The stock observations, as one table: adding one is adding one entry."""
 
+from pyro_vae.observations.described import read, spec
 from pyro_vae.observations.families import OnLevels
 from pyro_vae.observations.lookup import GROUP, available, costs, get, resolve
 from pyro_vae.observations.table import GROUPS, TABLE, Entry
@@ -15,5 +16,7 @@ __all__ = [
     "available",
     "costs",
     "get",
+    "read",
     "resolve",
+    "spec",
 ]

@@ -110,7 +110,7 @@ class Checkpoints:
 def write_tensors(
     tensors: Mapping[str, Tensor], path: Path, metadata: dict[str, str] | None = None
 ) -> None:
-    """Write a safetensors file.
+    """Write a safetensors file; tensors that share memory are written each.
 
     Raises:
         OSError: If it cannot be written, also where safetensors has an error of its own for that.
@@ -118,11 +118,23 @@ def write_tensors(
     path.touch()  # safetensors makes files that only their owner may read
     mode = stat.S_IMODE(path.stat().st_mode)
     try:
-        save_file(dict(tensors), path, metadata)
+        save_file(_apart(tensors), path, metadata)
     except SafetensorError as error:
         reason = str(error).partition("I/O error: ")[2] or str(error)
         raise OSError(errno.EIO, reason, str(path)) from None
     path.chmod(mode)
+
+
+def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Tensors of which no two share memory, which safetensors refuses."""
+    found: dict[str, Tensor] = {}
+    taken: set[int] = set()
+    for name, tensor in tensors.items():
+        own = tensor.detach().contiguous()
+        place = own.untyped_storage().data_ptr()
+        found[name] = own.clone() if place in taken else own
+        taken.add(place)
+    return found
 
 
 def _read(path: Path) -> dict[str, Any]:

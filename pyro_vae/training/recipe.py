@@ -161,7 +161,10 @@ class Recipe:
             "depth": self.depth,
             "dropout": self.dropout,
         }
-        return networks.NETWORKS[self.net](**{k: v for k, v in given.items() if v is not None})
+        made: networks.Networks = networks.NETWORKS[self.net](
+            **{k: v for k, v in given.items() if v is not None}
+        )
+        return made
 
     def load(self) -> Data:
         """The data; those that were asked for last are kept in memory.

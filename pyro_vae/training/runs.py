@@ -6,7 +6,6 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import asdict
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pyro_vae import networks, observations, posteriors, priors
-from pyro_vae.errors import InputError, unknown
-from pyro_vae.heads import Head, Param
+from pyro_vae import networks, observations, posteriors, priors, specs
+from pyro_vae.errors import InputError
+from pyro_vae.heads import Head
 from pyro_vae.training.checkpoints import Checkpoints, write_tensors
 from pyro_vae.vae import VAE, checked_vae
 
@@ -28,39 +27,12 @@ __all__ = [
     "check_writable",
     "load",
     "model_of",
-    "network_of",
     "read_config",
     "save",
 ]
 
 FORMAT = 1
 CONFIG, WEIGHTS, METRICS = "config.json", "model.safetensors", "metrics.jsonl"
-
-
-def head_spec(head: Head) -> dict[str, Any] | None:
-    """A stock head as plain data, or None for one that the user must bring along."""
-    if head.name is None or any(callable(param.link) for _, param in head.changes):
-        return None
-    changes = {
-        name: {key: value for key, value in asdict(param).items() if value is not None}
-        for name, param in head.changes
-    }
-    return {
-        "name": head.name,
-        "levels": head.levels,
-        "interval": list(head.interval),
-        "scaled": head.scaled,
-        "parameters": changes,
-    }
-
-
-def _head_of(spec: Mapping[str, Any]) -> Head:
-    parameters: dict[str, Any] = {}
-    for name, fields in spec["parameters"].items():
-        shape = fields.get("shape")
-        parameters[name] = Param(**{**fields, "shape": None if shape is None else tuple(shape)})
-    low, high = map(float, spec["interval"])
-    return observations.get(spec["name"], spec["levels"], (low, high), spec["scaled"], **parameters)
 
 
 def check_free(out: str | Path, overwrite: bool = False) -> Path:
@@ -113,21 +85,30 @@ def save(vae: VAE, out: str | Path, **settings: Any) -> Path:
 
 
 def configuration(vae: VAE, **settings: Any) -> dict[str, Any]:
-    """What config.json holds: how the model is made, and ``settings``."""
-    return {
+    """What config.json holds: how the model is made, and ``settings``.
+
+    Raises:
+        InputError: If a setting is no plain data: better known before training than after it.
+    """
+    config = {
         "format": FORMAT,
         "pyro_vae": version("pyro_vae"),
         "vae": {
             "data_shape": list(vae.data_shape),
             "latent_dim": vae.latent_dim,
-            "obs": head_spec(vae.obs),
+            "obs": observations.spec(vae.obs),
             "net": vae.net,
             "prior": vae.prior_spec,
             "posterior": vae.posterior_spec,
             "covariates": vae.covariates,
         },
-        **settings,
     }
+    for name, value in settings.items():
+        try:
+            config[name] = specs.plain(value)
+        except (TypeError, ValueError) as error:
+            raise InputError(f"{name} must be plain data, as JSON has it: {error}") from None
+    return config
 
 
 def write(vae: VAE, folder: Path, config: Mapping[str, Any]) -> Path:
@@ -262,8 +243,8 @@ def model_of(
         return VAE(
             tuple(spec["data_shape"]),
             spec["latent_dim"],
-            _head_of(spec["obs"]) if obs is None else obs,
-            network_of(spec["net"]) if net is None else net,
+            observations.read(spec["obs"]) if obs is None else obs,
+            spec["net"] if net is None else net,
             name,
             prior or spec["prior"],
             posterior or spec["posterior"],
@@ -281,15 +262,3 @@ def put_weights(vae: VAE, weights: Mapping[str, Tensor]) -> None:
     if "likelihood.offset" in weights:
         vae.likelihood.offset = torch.zeros(vae.likelihood.numbers)
     vae.load_state_dict(weights)
-
-
-def network_of(spec: Mapping[str, Any]) -> networks.Networks:
-    """The stock networks that plain data describe, as :func:`pyro_vae.networks.spec` gives them.
-
-    Raises:
-        InputError: If the name is unknown.
-    """
-    options = {key: value for key, value in spec.items() if key != "name"}
-    if spec["name"] not in networks.NETWORKS:
-        raise unknown("network", spec["name"], networks.NETWORKS)
-    return networks.NETWORKS[spec["name"]](**options)

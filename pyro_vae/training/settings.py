@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, fields
+from numbers import Real
 from typing import Any, TypeVar, cast
 
 import torch
 
-from pyro_vae import controllers, objectives, schedules
+from pyro_vae import controllers, objectives, schedules, specs
 from pyro_vae.data import augment
 from pyro_vae.errors import InputError, shown, unknown
 from pyro_vae.training import optimisers
@@ -110,6 +111,9 @@ class Settings:
         for name in options:
             if name not in names:
                 raise unknown("option", name, names)
+        for name, value in options.items():
+            if isinstance(value, Real) and not isinstance(value, int | float):
+                options[name] = specs.plain(value)  # a number of numpy's: JSON has none of those
         for name in ("beta", "checkpoint"):
             if name in options:
                 options[name] = str(options[name])

@@ -15,7 +15,6 @@ from pyro_vae.diagnosis.diagnose.diagnosing import Diagnosis, diagnose
 from pyro_vae.errors import InputError
 from pyro_vae.heads import Head, Param
 from pyro_vae.training import Settings, fit
-from pyro_vae.training.runs import network_of
 from pyro_vae.vae import VAE
 
 __all__ = ["Verification", "verify"]
@@ -140,7 +139,7 @@ def _rebuilt(
         vae.data_shape,
         latents,
         _head(vae.obs, changes),
-        net or network_of(vae.net or {}),
+        net or vae.net or {},
         prior=prior,
         posterior=posterior,
     )
