@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from pyro_vae import networks, observations, posteriors, priors, specs
 from pyro_vae.errors import InputError
 from pyro_vae.heads import Head
+from pyro_vae.training import weights
 from pyro_vae.training.checkpoints import Checkpoints, write_tensors
 from pyro_vae.vae import VAE, checked_vae
 
@@ -90,7 +91,7 @@ def configuration(vae: VAE, **settings: Any) -> dict[str, Any]:
     Raises:
         InputError: If a setting is no plain data: better known before training than after it.
     """
-    config = {
+    config: dict[str, Any] = {
         "format": FORMAT,
         "pyro_vae": version("pyro_vae"),
         "vae": {
@@ -103,6 +104,8 @@ def configuration(vae: VAE, **settings: Any) -> dict[str, Any]:
             "covariates": vae.covariates,
         },
     }
+    if shared := weights.ties(vae):
+        config["vae"]["ties"] = shared
     for name, value in settings.items():
         try:
             config[name] = specs.plain(value)
@@ -118,10 +121,9 @@ def write(vae: VAE, folder: Path, config: Mapping[str, Any]) -> Path:
         The folder.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    weights = {key: value.contiguous() for key, value in vae.state_dict().items()}
     # The configuration comes last: a folder without it is one whose writing was cut short.
     (folder / CONFIG).unlink(missing_ok=True)
-    replace(folder / WEIGHTS, lambda path: write_tensors(weights, path))
+    replace(folder / WEIGHTS, lambda path: write_tensors(vae.state_dict(), path))
     write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
     return folder
 
@@ -208,15 +210,16 @@ def load(
     path = folder / WEIGHTS
     if folder.is_dir() and not (folder / CONFIG).is_file():
         saved = _unfinished(folder)
-        config, weights = saved["config"], saved["course"]["state"]["vae"]
+        config, found = saved["config"], saved["course"]["state"]["vae"]
     else:
-        config, weights = read_config(folder), None
+        config, found = read_config(folder), None
     vae = model_of(config, folder, obs, net, name, prior, posterior)
     try:
-        put_weights(vae, load_file(path) if weights is None else weights)
+        tensors = load_file(path) if found is None else found
+        put_weights(vae, tensors, config["vae"].get("ties", ()))
     except FileNotFoundError:
         raise InputError(f"{folder} is no finished run: it has no {WEIGHTS}") from None
-    except (SafetensorError, RuntimeError, OSError) as error:
+    except (SafetensorError, RuntimeError, OSError, LookupError, TypeError, ValueError) as error:
         reason = str(error).splitlines()[0]
         raise InputError(f"{path} is damaged or of another model: {reason}") from None
     return vae.eval()
@@ -257,8 +260,23 @@ def model_of(
         raise InputError(f"{folder / CONFIG} describes no model: {reason}") from None
 
 
-def put_weights(vae: VAE, weights: Mapping[str, Tensor]) -> None:
-    """Give a model its weights, an offset that training began at included."""
-    if "likelihood.offset" in weights:
-        vae.likelihood.offset = torch.zeros(vae.likelihood.numbers)
-    vae.load_state_dict(weights)
+def put_weights(
+    vae: VAE, tensors: Mapping[str, Tensor], ties: Sequence[Sequence[Mapping[str, Any]]] = ()
+) -> None:
+    """Give a model its weights, an offset that training began at included.
+
+    Args:
+        vae: The model; of a saved run one that is made anew.
+        tensors: Its state.
+        ties: Which weights share memory where the model's own making does not say.
+
+    Raises:
+        RuntimeError: If they are another model's.
+    """
+    if "likelihood.offset" in tensors and vae.likelihood.offset is None:
+        device = next(vae.parameters()).device
+        vae.likelihood.offset = torch.zeros(vae.likelihood.numbers, device=device)
+    weights.put(vae, tensors)
+    if ties:
+        weights.tie(vae, ties)
+        weights.put(vae, tensors)

@@ -11,7 +11,6 @@ from typing import Any, cast
 import pyro
 import torch
 from torch import Tensor, nn
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from pyro_vae import measures, objectives, schedules
 from pyro_vae.data import Images, augment
@@ -22,6 +21,7 @@ from pyro_vae.training.history import History
 from pyro_vae.training.program import Program
 from pyro_vae.training.rows import total
 from pyro_vae.training.settings import PRECISIONS, Settings
+from pyro_vae.training.weights import Averaged
 from pyro_vae.vae import VAE
 
 __all__ = ["NotFiniteError", "State"]
@@ -73,8 +73,7 @@ class State:
         self.scaler = torch.amp.GradScaler(self.device.type, init_scale=2.0**8, enabled=half)
         self.average = None
         if settings.average is not None:
-            decay = get_ema_multi_avg_fn(settings.average)
-            self.average = AveragedModel(vae, multi_avg_fn=decay)
+            self.average = Averaged(vae, settings.average)
         self.best: tuple[float, dict[str, Tensor]] | None = None
         self.waited = 0
 
@@ -245,6 +244,7 @@ class State:
             part = getattr(self, name)
             if part is not None:
                 part.load_state_dict(saved[name])
+        optimisers.lay_out(self.optimiser)
         for scheduler, state in zip(self.per_step, saved["per_step"], strict=True):
             scheduler.load_state_dict(state)
         self.best, self.waited, self.step = saved["best"], saved["waited"], saved["step"]
@@ -261,7 +261,7 @@ class State:
     def finish(self) -> None:
         """Leave the model with its final weights, in evaluation mode."""
         if self.best is not None and self.settings.keep_best:
-            self.vae.load_state_dict(self.best[1])
+            runs.put_weights(self.vae, self.best[1])
         elif self.average is not None:
-            self.vae.load_state_dict(self.averaged.state_dict())
+            runs.put_weights(self.vae, self.averaged.state_dict())
         self.vae.eval()
