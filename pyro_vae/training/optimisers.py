@@ -6,11 +6,10 @@ from collections.abc import Callable, Iterable
 from functools import partial
 from typing import Any
 
-import torch
-from torch import Tensor, nn, optim
+from torch import nn, optim
 from torch.optim import lr_scheduler
 
-__all__ = ["LR_SCHEDULES", "OPTIMISERS", "lay_out", "make_optimiser", "make_schedules"]
+__all__ = ["LR_SCHEDULES", "OPTIMISERS", "make_optimiser", "make_schedules"]
 
 OPTIMISERS: dict[str, Callable[..., optim.Optimizer]] = {
     "adam": optim.Adam,
@@ -38,9 +37,9 @@ def make_optimiser(
     parameters = list(parameters)
     make = OPTIMISERS[name]
     options: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
-    # The fused form goes through memory from a parameter's first number on, without steps.
-    dense = all(torch.empty_like(p).stride() == p.stride() for p in parameters)
-    if dense and name in ("adam", "adamw", "sgd") and parameters[0].device.type in ("cpu", "cuda"):
+    # The fused form goes through weights, gradients and moments number by number as they lie.
+    plain = all(parameter.is_contiguous() for parameter in parameters)
+    if plain and name in ("adam", "adamw", "sgd") and parameters[0].device.type in ("cpu", "cuda"):
         options["fused"] = True
     return make(parameters, **options)
 
@@ -55,17 +54,3 @@ def make_schedules(
     if warm_up:
         per_step.append(lr_scheduler.LinearLR(optimiser, 1 / warm_up, 1.0, warm_up))
     return per_step, per_epoch
-
-
-@torch.no_grad()
-def lay_out(optimiser: optim.Optimizer) -> None:
-    """Give moments that were read from a file their parameters' order in memory.
-
-    Fused optimisers go through both number by number, as they lie there.
-    """
-    for parameter, state in optimiser.state.items():
-        for name, value in state.items():
-            if isinstance(value, Tensor) and value.shape == parameter.shape:
-                laid_out = torch.empty_like(parameter, dtype=value.dtype)
-                if laid_out.stride() != value.stride():
-                    state[name] = laid_out.copy_(value)

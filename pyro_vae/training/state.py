@@ -244,7 +244,6 @@ class State:
             part = getattr(self, name)
             if part is not None:
                 part.load_state_dict(saved[name])
-        optimisers.lay_out(self.optimiser)
         for scheduler, state in zip(self.per_step, saved["per_step"], strict=True):
             scheduler.load_state_dict(state)
         self.best, self.waited, self.step = saved["best"], saved["waited"], saved["step"]

@@ -160,6 +160,18 @@ def test_resumed(kind: str, settings: str, tmp_path: Path) -> None:
     assert_same(load(tmp_path, net=networks_of(kind)), whole)
 
 
+def test_compiled_steps_train_a_transposed_weight_alike() -> None:
+    """A graph's gradients lie in memory as it likes."""
+    found = []
+    for compiled in ("on", "off"):
+        vae = made("a transposed parameter")
+        history = fit(vae, images(), epochs=2, batch_size=20, lr=0.05, compile=compiled)
+        assert not any("not compiled" in message for message in history.warnings)
+        found.append(outputs(vae))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
 class Watched(Silent):
     """Weights after every step."""
 
