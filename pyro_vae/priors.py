@@ -248,7 +248,7 @@ def make(
     return made
 
 
-def is_standard(prior: str | Prior) -> bool:
+def is_standard(prior: str | Mapping[str, Any] | Prior) -> bool:
     """Whether a prior says that it is N(0, I).
 
     Raises:

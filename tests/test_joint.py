@@ -162,7 +162,10 @@ def test_a_label_is_inferred_from_the_other_part() -> None:
     [
         (lambda: JointVAE({}, 2), "not empty"),
         (lambda: JointVAE({"a": Part((2,), "bernouli")}, 2), "unknown observation"),
-        (lambda: JointVAE({"a": Part((2,), HEAD)}).model({"b": torch.zeros(1, 2)}), "part of data 'b'"),
+        (
+            lambda: JointVAE({"a": Part((2,), HEAD)}).model({"b": torch.zeros(1, 2)}),
+            "part of data 'b'",
+        ),
         (lambda: JointVAE({"a": Part((2,), HEAD)}).encode({}), "at least one of a"),
         (lambda: JointVAE({"a": Part((2,), HEAD)}).model({"a": torch.zeros(1, 3)}), "shape"),
         (lambda: VAE((2,), 2, HEAD, covariates=3).encode(torch.zeros(1, 2)), "3 covariates"),

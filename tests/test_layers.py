@@ -154,7 +154,9 @@ def test_the_table_has_every_room_and_every_import_goes_down_it() -> None:
 def test_what_stands_alone_stands_alone() -> None:
     table = rooms_of(PAGE)
     alone = {room for room, others in table.items() if not others}
-    assert alone == {"objectives", "schedules", "controllers", "distributions", "errors"}
+    assert alone == {
+        *("objectives", "schedules", "controllers", "distributions", "noise", "errors")
+    }
 
 
 def test_only_the_command_line_knows_the_command_line() -> None:
@@ -242,8 +244,8 @@ def f():
 
 def test_a_permission_that_nobody_uses_is_found(tree: Path) -> None:
     table = rooms_of(PAGE)
-    table["training"].add("specs")
-    assert faults(tree, table) == ["the table has training import specs, which it does not"]
+    table["training"].add("distributions")
+    assert faults(tree, table) == ["the table has training import distributions, which it does not"]
 
 
 def test_a_permission_to_import_upwards_is_found(tree: Path) -> None:

@@ -10,7 +10,6 @@ from typing import Self
 
 import torch
 
-from pyro_vae import measures
 from pyro_vae.comparison.cells import Cell
 from pyro_vae.comparison.cluster import Cluster
 from pyro_vae.comparison.engines import Engine, Here, Job, Processes
@@ -28,6 +27,7 @@ from pyro_vae.comparison.spec import Spec
 from pyro_vae.comparison.sweep import Progress, Tally, sweep
 from pyro_vae.errors import InputError, positive
 from pyro_vae.evaluation.classifier import classifier_for
+from pyro_vae.noise import fixed_noise, noise
 
 __all__ = ["Work", "load_all"]
 
@@ -78,7 +78,7 @@ class Work:
 
     def __enter__(self) -> Self:
         self.stack = ExitStack()
-        self.stack.enter_context(measures.fixed_noise(0, torch.device("cpu")))
+        self.stack.enter_context(fixed_noise(noise("comparison"), torch.device("cpu")))
         self.begun = self.claimed = False
         return self
 

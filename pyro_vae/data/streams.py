@@ -14,6 +14,7 @@ from torch.utils.data import DataLoader
 from pyro_vae.data.arrays import unmasked
 from pyro_vae.data.stored import Stored
 from pyro_vae.errors import InputError, positive
+from pyro_vae.noise import noise
 
 __all__ = ["stream"]
 
@@ -58,7 +59,7 @@ class _Stream:
 
     def __init__(self, source: Iterable[Any], images: int, window: int) -> None:
         self.source, self.window = source, window
-        self._noise = torch.Generator().manual_seed(0).get_state()
+        self._noise = torch.Generator().manual_seed(noise("stream")).get_state()
         self._restart()
         with self._own_noise():
             first = next(self._items, None)
@@ -90,7 +91,7 @@ class _Stream:
         return np.stack([self._kept[row - oldest] for row in rows])
 
     def _restart(self) -> None:
-        self._noise = torch.Generator().manual_seed(0).get_state()
+        self._noise = torch.Generator().manual_seed(noise("stream")).get_state()
         self._items = self._iterate()
         self._kept: deque[np.ndarray[Any, Any]] = deque()
         self._next = 0

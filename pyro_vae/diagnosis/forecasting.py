@@ -14,6 +14,7 @@ from pyro_vae.data import as_images
 from pyro_vae.heads import Head
 from pyro_vae.measures import Forecast
 from pyro_vae.networks import MLP
+from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.training.checks import check_images
 from pyro_vae.vae import VAE
 
@@ -58,7 +59,7 @@ def forecast(
         vae = VAE(shape, latent_dim, vae.obs.replace(**parameters), MLP(hidden=1), name="forecast")
     check_images(vae, tensor)
     if "data" in vae.likelihood.origins():
-        with measures.fixed_noise(0, tensor.device):
+        with fixed_noise(noise("estimate"), tensor.device):
             vae.estimate(tensor)
     return measures.forecast_of(vae, tensor, beta)
 

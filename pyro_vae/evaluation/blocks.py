@@ -11,8 +11,9 @@ import pyro
 import torch
 from torch import Tensor
 
-from pyro_vae.measures import Terms, evaluation_mode, fixed_noise, terms_of
+from pyro_vae.measures import Terms, evaluation_mode, terms_of
 from pyro_vae.measures.scores import held_out_traces
+from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.vae import VAE
 
 __all__ = ["DRAWN", "Block", "encoded", "evaluating", "pieces", "univariate"]
@@ -85,7 +86,7 @@ def pieces(blocks: list[Block], limit: int | None = None) -> Iterator[tuple[Bloc
             if limit is not None and done >= limit:
                 return
             rows = slice(start, min(start + DRAWN, len(block)))
-            with fixed_noise(2_000_003 + done, block.images.device):
+            with fixed_noise(noise("pieces", block=done), block.images.device):
                 yield block, rows
             done += rows.stop - rows.start
 

@@ -15,8 +15,9 @@ from pyro_vae.errors import InputError, shown
 from pyro_vae.evaluation.blocks import Block, evaluating, pieces, univariate
 from pyro_vae.evaluation.memory import bytes_of
 from pyro_vae.evaluation.particles import Arguments, Particles, rows_of
-from pyro_vae.measures import BLOCK, fixed_noise, local_params
+from pyro_vae.measures import BLOCK, local_params
 from pyro_vae.measures.scores import block_noise, observed_block
+from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.vae import VAE
 
 __all__ = [
@@ -133,8 +134,7 @@ def _block_bounds(
         return None if levels is None else levels.double() - log_p[observed]
 
     further = weights if mass and len(program.terms.observed) == 1 else None
-    noise = (number * 1_000_003) % 2**32
-    found, masses = log_weights(program, (x,), (seen,), particles, at_once, noise, further)
+    found, masses = log_weights(program, (x,), (seen,), particles, at_once, number, further)
     return Bounds(log_mean(found), None if masses is None else log_mean(masses))
 
 
@@ -153,7 +153,7 @@ def log_weights(
     seen: Arguments,
     particles: int,
     at_once: int,
-    noise: int,
+    number: int,
     further: Further | None = None,
 ) -> tuple[Tensor, Tensor | None]:
     """Log-weights log p(x, z) − log q(z|x) of particles and images.
@@ -164,7 +164,7 @@ def log_weights(
         seen: The guide's.
         particles: K.
         at_once: Pairs of particle and image that the model is run for at a time.
-        noise: Where the numbers of the particles' noise begin.
+        number: Of the block that these images are, for its noise.
         further: What to add for a second set of weights, or None.
 
     Returns:
@@ -176,7 +176,7 @@ def log_weights(
     weights: list[Tensor] = []
     others: list[Tensor] | None = None if further is None else []
     for first in range(0, particles, _DRAWN):
-        with fixed_noise(noise + first // _DRAWN + 1, _device(seen)):
+        with fixed_noise(noise("particles", block=(number, first // _DRAWN)), _device(seen)):
             # As many as are always drawn, so that the first of them are those of a smaller number.
             drawn = program.guide(seen, _DRAWN)
         wanted = min(_DRAWN, particles - first)

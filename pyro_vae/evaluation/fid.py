@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae.errors import InputError
-from pyro_vae.measures import fixed_noise
+from pyro_vae.noise import fixed_noise, noise
 
 __all__ = [
     "BLOCKS",
@@ -95,7 +95,7 @@ def frechet_distance_infinite(first: Tensor, second: Tensor, seed: int = 0) -> f
     _check(first, second, fewest=least(dims))
     most = min(len(first), len(second))
     fewest = min(most // 2, max(2 * dims, most // 5))
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(noise("distance of subsets", seed))
     inverse, distances = [], []
     for step in torch.linspace(1 / most, 1 / fewest, _SIZES, dtype=torch.float64):
         n = min(round(1 / float(step)), most)
@@ -188,7 +188,7 @@ def inception_score(logits: Tensor) -> tuple[float, float]:
     def score(splits: int) -> tuple[Tensor, Tensor]:
         # It warns that it keeps all logits, and of one split's standard deviation; it draws from
         # the global generator to shuffle.
-        with warnings.catch_warnings(), fixed_noise(0, logits.device):
+        with warnings.catch_warnings(), fixed_noise(noise("inception score"), logits.device):
             warnings.simplefilter("ignore", UserWarning)
             metric = InceptionScore(_Given(logits.shape[1]), splits=splits)
             metric.update(logits.double())

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pyro_vae.evaluation.calibration import BINS
-from pyro_vae.measures import fixed_noise
+from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.training.pictures import draw_grid, draw_reconstructions
 from pyro_vae.vae import VAE
 
@@ -97,7 +97,7 @@ def draw_interpolations(vae: VAE, means: Tensor, path: Path) -> None:
 
 def draw_kinds(vae: VAE, images: Tensor, kinds: Sequence[str], path: Path) -> None:
     """Inputs above every kind of reconstruction."""
-    with fixed_noise(0, images.device):
+    with fixed_noise(noise("pictures"), images.device):
         draw_reconstructions(vae, images, path, kinds)
 
 

@@ -15,7 +15,8 @@ from pyro_vae.errors import InputError
 from pyro_vae.evaluation.bounds import checked_particles, log_mean, log_weights, standard_error
 from pyro_vae.evaluation.memory import bytes_of
 from pyro_vae.evaluation.particles import Arguments, Particles, rows_of, run
-from pyro_vae.measures import BLOCK, Terms, fixed_noise, scores_of, terms_of
+from pyro_vae.measures import BLOCK, Terms, scores_of, terms_of
+from pyro_vae.noise import fixed_noise, noise
 
 __all__ = ["UNRELIABLE", "as_arguments", "evaluate_programs", "pareto_shape", "terms_of_programs"]
 
@@ -71,7 +72,7 @@ def terms_of_programs(
     parts, drawn = [], []
     for block, start in enumerate(range(0, count, BLOCK)):
         some = rows_of(arguments, count, slice(start, start + BLOCK))
-        with fixed_noise(seed * 1_000_003 + block, device):
+        with fixed_noise(noise("programs", seed, block), device):
             traces = run(model, guide, some, some)
         parts.append(terms_of(*traces))
         sampled = terms_of(*traces, closed=False)
@@ -140,8 +141,7 @@ def _bound(
     bounds, shapes, sizes = [], [], []
     for block, start in enumerate(range(0, count, BLOCK)):
         some = rows_of(arguments, count, slice(start, start + BLOCK))
-        noise = (block * 1_000_003) % 2**32
-        weights, _ = log_weights(program, some, some, particles, at_once, noise)
+        weights, _ = log_weights(program, some, some, particles, at_once, block)
         bounds.append(log_mean(weights))
         each = weights.flatten(1)  # (K, elements)
         sizes.append((2 * each.logsumexp(0) - (2 * each).logsumexp(0)).exp())

@@ -11,7 +11,7 @@ from torch.nn.functional import conv2d
 
 from pyro_vae.errors import InputError
 from pyro_vae.evaluation.blocks import DRAWN
-from pyro_vae.measures import fixed_noise
+from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.observed import KINDS
 from pyro_vae.vae import VAE
 
@@ -35,7 +35,7 @@ def reconstructed(vae: VAE, images: Tensor, kind: str) -> Tensor:
     """
     parts = []
     for start in range(0, len(images), DRAWN):
-        with fixed_noise(3_000_003 + start, images.device):
+        with fixed_noise(noise("reconstructions", block=start), images.device):
             parts.append(vae.reconstruct(images[start : start + DRAWN], kind))
     return torch.cat(parts)
 

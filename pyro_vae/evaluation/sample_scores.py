@@ -20,7 +20,8 @@ from pyro_vae.evaluation.fid import (
     kernel_distance,
     least,
 )
-from pyro_vae.measures import BLOCK, fixed_noise
+from pyro_vae.measures import BLOCK
+from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.training.pictures import unit
 from pyro_vae.vae import VAE
 
@@ -52,7 +53,7 @@ def check_samples(vae: VAE, data: Data, n: int, kind: str = "sample") -> None:
     _check_number(n, "samples", least(FEATURES), FEATURES)
     _check_number(len(real), "real images", least(FEATURES), FEATURES)
     labelled(data)
-    with evaluating(vae), fixed_noise(0, next(vae.parameters()).device):
+    with evaluating(vae), fixed_noise(noise("one sample"), next(vae.parameters()).device):
         vae.sample(1, kind)
 
 
@@ -115,7 +116,7 @@ def draw(vae: VAE, n: int, kind: str = "sample", seed: int = 0) -> Tensor:
     parts = []
     with evaluating(vae):
         for block in range(-(-n // BLOCK)):
-            with fixed_noise(seed * 1_000_003 + block, next(vae.parameters()).device):
+            with fixed_noise(noise("samples", seed, block), next(vae.parameters()).device):
                 parts.append(vae.sample(BLOCK, kind).cpu())
     return torch.cat(parts)[:n].clamp(0, 1)
 
@@ -156,7 +157,7 @@ def score_pictures(
         if classifier is None:
             raise InputError("scores of samples need a classifier, or features of your own")
         chosen = classifier.features
-    generator = torch.Generator().manual_seed(seed)
+    generator = torch.Generator().manual_seed(noise("order of samples", seed))
     # Blocks and halves are of pictures in random order, whatever order the data came in.
     pictures, real = (
         part.cpu().clamp(0, 1)[torch.randperm(len(part), generator=generator)]

@@ -37,7 +37,7 @@ def aggregate_draws(
     parts = []
     with standing(vae):
         for target in targets(vae, as_images(images, vae.data_shape), None, covariates, seed):
-            with seeded(seed, target.number, target.x.device):
+            with seeded("aggregate", seed, target.number, target.x.device):
                 parts.append(target.guide(vae).rsample((draws,)))
     return torch.cat(parts, 1).flatten(0, 1)
 

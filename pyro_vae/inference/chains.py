@@ -99,7 +99,7 @@ def hmc(
     parts = []
     with standing(vae):
         for target in targets(vae, x, mask, covariates, seed):
-            with seeded(seed, target.number, x.device):
+            with seeded("chains", seed, target.number, x.device):
                 runs = [_chain(vae, target, num_samples, warmup_steps, c) for c in range(chains)]
             parts.append(_draws(runs))
     return Draws(

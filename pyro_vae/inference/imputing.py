@@ -59,7 +59,7 @@ def impute(
     q = refine(vae, x, steps, lr, mask, covariates, seed=seed)
     known, full = checked_images(vae, x, mask)
     total = torch.zeros(())
-    with standing(vae), seeded(seed, 0, known.device):
+    with standing(vae), seeded("impute", seed, 0, known.device):
         for _ in range(draws):  # one at a time: a picture for each image is room enough
             total = total + vae.picture(vae.decode(q.sample(), covariates=covariates), "mean")
     shown = unit(vae, known)

@@ -92,7 +92,7 @@ def refine(
     found = []
     with standing(vae):
         for target in targets(vae, x, mask, covariates, seed):
-            with seeded(seed, target.number, x.device):
+            with seeded("refine", seed, target.number, x.device):
                 found.append(_refined(vae, target, steps, lr, particles))
     loc, scale = (torch.cat(parts) for parts in zip(*found, strict=True))
     if not bool(torch.isfinite(loc).all() and torch.isfinite(scale).all()):

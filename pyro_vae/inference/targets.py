@@ -13,8 +13,9 @@ from torch import Tensor
 
 from pyro_vae.errors import InputError
 from pyro_vae.evaluation.blocks import evaluating
-from pyro_vae.measures import BLOCK, fixed_noise, local_params
+from pyro_vae.measures import BLOCK, local_params
 from pyro_vae.measures.scores import block_noise, observed_block
+from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.training.checks import check_images
 from pyro_vae.vae import VAE
 
@@ -146,10 +147,9 @@ def standing(vae: VAE) -> Iterator[None]:
 
 
 @contextmanager
-def seeded(seed: int, stream: int, device: torch.device) -> Iterator[None]:
-    """Noise of its own for each use of a seed, other than that of the images' levels."""
+def seeded(purpose: str, seed: int, block: int, device: torch.device) -> Iterator[None]:
+    """Noise of its own for each use of a seed; arguments as for :func:`pyro_vae.noise.noise`."""
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise InputError(f"seed must be a non-negative integer, got {seed!r}")
-    # Only 32 bits of a seed count on a CPU.
-    with fixed_noise((seed * 1_000_003 + 3_000_017 + stream) % 2**32, device):
+    with fixed_noise(noise(purpose, seed, block), device):
         yield

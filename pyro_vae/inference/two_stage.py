@@ -51,7 +51,7 @@ class TwoStage:
             InputError: If the size is not positive.
         """
         positive(size=size)
-        noise = nullcontext() if seed is None else seeded(seed, 0, self.loc.device)
+        noise = nullcontext() if seed is None else seeded("second stage", seed, 0, self.loc.device)
         with standing(self.vae), noise:
             z: Tensor = self.vae.decode(self.vae.prior().sample((size,))).sample()
         return self.loc + self.scale * z
@@ -102,7 +102,7 @@ def two_stage(
     loc, scale = z.mean(0), z.std(0).clamp_min(1e-6)
     obs = observations.get("real-normal", scale="dataset")
     made = net or networks.MLP(hidden=_WIDTH, depth=_DEPTH)
-    with seeded(seed, 0, z.device):
+    with seeded("fit of the second stage", seed, 0, z.device):
         second = VAE((vae.latent_dim,), vae.latent_dim, obs, made).to(z.device)
     history = fit(
         second,

@@ -14,11 +14,9 @@ from pyro_vae.measures.scores import (
     BLOCK,
     bits_per_dim,
     evaluation_mode,
-    fixed_noise,
     held_out_terms,
     local_params,
     scores_of,
-    seed_noise,
 )
 from pyro_vae.measures.signs import (
     few_words,
@@ -44,7 +42,6 @@ __all__ = [
     "curves_of",
     "evaluation_mode",
     "few_words",
-    "fixed_noise",
     "forecast_gaussian",
     "forecast_of",
     "freeze_residuals",
@@ -55,7 +52,6 @@ __all__ = [
     "predict_half",
     "scale_note",
     "scores_of",
-    "seed_noise",
     "start_at",
     "terms_of",
     "worse_than_mean_image",

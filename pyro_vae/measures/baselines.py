@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from pyro_vae.heads import BuiltHead
-from pyro_vae.measures.scores import BLOCK, block_noise, fixed_noise, observed_block
+from pyro_vae.measures.scores import BLOCK, block_noise, observed_block
+from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.vae import VAE
 
 __all__ = [
@@ -89,7 +90,7 @@ def _fit(vae: VAE, images: Tensor, limit: int, steps: int, everything: bool) -> 
     raw = torch.zeros(head.numbers, device=images.device)
     # The first numbers are the grid's: at 0 they stand in the middle of the range.
     held = 0 if everything else head.grid_numbers
-    with fixed_noise(0, images.device):
+    with fixed_noise(noise("best constant"), images.device):
         x, frequencies = _counted(vae, images, limit)
         # Not exactly 0, where the components of a mixture stay alike for ever.
         free = (0.01 * torch.randn_like(raw[held:])).requires_grad_(True)
@@ -158,7 +159,7 @@ def freeze_residuals(vae: VAE, images: Tensor) -> None:
     """
     squared = torch.zeros(vae.data_shape, dtype=torch.float64, device=images.device)
     for block, part in enumerate(images.split(BLOCK)):
-        with fixed_noise(block, images.device):
+        with fixed_noise(noise("residuals", block=block), images.device):
             x = vae.observe(part)
             prediction = vae.decode(vae.encode(x).rsample()).mean
         squared += (x - prediction).square().sum(0)

@@ -15,7 +15,7 @@ from pyro_vae.data import levels as data_levels
 from pyro_vae.distributions.normalizers import log_normalizer
 from pyro_vae.errors import InputError
 from pyro_vae.heads import BuiltHead, Head
-from pyro_vae.measures.scores import fixed_noise
+from pyro_vae.noise import fixed_noise, noise
 
 __all__ = ["Curves", "Errors", "curves_of"]
 
@@ -89,7 +89,7 @@ def curves_of(head: Head, points: int = 1201) -> Curves:
         >>> curves.name, curves.log_normalizer
         ('probs', tensor([2.4849, 0.6931, 2.4849]))
     """
-    with fixed_noise(0, torch.device("cpu")):
+    with fixed_noise(noise("curves"), torch.device("cpu")):
         built = head.build((1,)).eval()
     width = head.interval[1] - head.interval[0]
     for set_scale in (built.estimate, built.freeze):

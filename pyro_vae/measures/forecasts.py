@@ -15,8 +15,8 @@ from pyro_vae import specs
 from pyro_vae.data import levels as data_levels
 from pyro_vae.errors import InputError, positive
 from pyro_vae.measures.curvature import Curvature, curvature_at
-from pyro_vae.measures.scores import fixed_noise
 from pyro_vae.measures.spectra import Covariance, Spectrum, blocks_of
+from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.vae import VAE
 
 __all__ = ["Forecast", "forecast_gaussian", "forecast_of"]
@@ -224,7 +224,7 @@ def _covariance(
 
     def fixed() -> Iterator[Tensor]:
         # Every pass must see the same draws.
-        with fixed_noise(0, images.device):
+        with fixed_noise(noise("forecast"), images.device):
             yield from blocks()
 
     return Covariance(fixed if random else blocks, math.prod(images.shape[1:]))

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pyro_vae.data import Images
 from pyro_vae.measures.terms import Terms, active_units, terms_of
+from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.vae import VAE, local_params
 
 __all__ = [
@@ -20,14 +21,12 @@ __all__ = [
     "bits_per_dim",
     "block_noise",
     "evaluation_mode",
-    "fixed_noise",
     "held_out_terms",
     "held_out_traces",
     "local_params",
     "objective_key",
     "observed_block",
     "scores_of",
-    "seed_noise",
 ]
 
 BLOCK = 250
@@ -45,29 +44,6 @@ def evaluation_mode(vae: VAE) -> Iterator[None]:
         vae.train(training)
 
 
-@contextmanager
-def fixed_noise(seed: int, device: torch.device) -> Iterator[None]:
-    """The same random numbers each time, leaving the caller's generators where they were."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices):
-        seed_noise(seed, device)
-        yield
-
-
-def seed_noise(seed: int, device: torch.device) -> None:
-    """Start the noise of the processor and of a device anew.
-
-    ``torch.manual_seed`` formats the stack for every accelerator that is not in use, which takes
-    longer than most of what is drawn then.
-    """
-    torch.default_generator.manual_seed(seed)
-    if device.type == "cuda":
-        with torch.cuda.device(device):
-            torch.cuda.manual_seed(seed)
-    elif device.type != "cpu":
-        torch.manual_seed(seed)
-
-
 def block_noise(block: int, device: torch.device, seed: int = 0) -> AbstractContextManager[None]:
     """The fixed noise of a block of images.
 
@@ -76,7 +52,7 @@ def block_noise(block: int, device: torch.device, seed: int = 0) -> AbstractCont
         device: Where the images are.
         seed: Which fixed noise.
     """
-    return fixed_noise(seed * 1_000_003 + block, device)
+    return fixed_noise(noise("images", seed, block), device)
 
 
 @torch.no_grad()

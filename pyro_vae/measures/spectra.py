@@ -9,6 +9,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pyro_vae.noise import noise
+
 __all__ = ["WIDE", "Covariance", "Spectrum", "blocks_of"]
 
 WIDE = 2000
@@ -84,18 +86,18 @@ class Covariance:
         """
         number = min(number, self.dims)
         weight = torch.ones(self.dims, dtype=torch.float64) if weight is None else weight
-        noise = self._noise * float(weight.square().max())
+        least = self._noise * float(weight.square().max())
         if self._matrix is not None:
             matrix = weight[:, None] * self._matrix * weight
-            return _largest(matrix, number, noise)
+            return _largest(matrix, number, least)
         size = min(number + _OVERSAMPLING, self.dims)
-        generator = torch.Generator().manual_seed(0)
+        generator = torch.Generator().manual_seed(noise("spectrum"))
         start = torch.randn(self.dims, size, generator=generator, dtype=torch.float64)
         basis = torch.linalg.qr(start).Q
         for _ in range(_ITERATIONS):
             basis = torch.linalg.qr(self._applied(basis, weight)).Q
         ritz = basis.T @ self._applied(basis, weight)
-        return _largest((ritz + ritz.T) / 2, number, noise)
+        return _largest((ritz + ritz.T) / 2, number, least)
 
     def _applied(self, basis: Tensor, weight: Tensor) -> Tensor:
         weighted = weight[:, None] * basis

@@ -14,6 +14,7 @@ from torch import Tensor
 from pyro_vae import measures
 from pyro_vae.data import Images, batches, order
 from pyro_vae.errors import TrainingError
+from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.training import faults, ranks
 from pyro_vae.training.history import History
 from pyro_vae.training.rows import Layout, Rows, layout_of_one_site
@@ -60,7 +61,7 @@ class Course:
         """
         settings, device = self.state.settings, train.device
         self.state.vae.train()
-        with measures.fixed_noise(settings.seed * 1_000_003 + self.epoch, device):
+        with fixed_noise(noise("epoch", settings.seed, self.epoch), device):
             parts = order(train).split(settings.batch_size)
             if self._noise is None:
                 self._noise = _noise(device)

@@ -16,6 +16,7 @@ from pyro_vae.data import Images, as_source, looked_at, split
 from pyro_vae.data.kept import kept_of
 from pyro_vae.errors import InputError, TrainingError
 from pyro_vae.measures import few_words, signs
+from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.training import faults, pictures, ranks, runs
 from pyro_vae.training.checkpoints import Checkpoints
 from pyro_vae.training.checks import check_images
@@ -198,7 +199,7 @@ def _ended(
 
 def _prepare(vae: VAE, train: Tensor, settings: Settings, history: History) -> str | None:
     """Everything that is read off the training images before the first step, and a warning."""
-    with measures.fixed_noise(settings.seed, train.device):
+    with fixed_noise(noise("estimate", settings.seed), train.device):
         vae.estimate(train)
     constant = measures.best_constant(vae, train)
     history.baselines = {

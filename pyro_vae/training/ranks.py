@@ -14,6 +14,8 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
+from pyro_vae.noise import noise
+
 __all__ = ["count", "group", "parallel", "part", "present", "seed", "silent", "total", "wait"]
 
 
@@ -73,14 +75,16 @@ def silent(program: nn.Module) -> AbstractContextManager[None]:
     return nullcontext()
 
 
-def seed(*numbers: int) -> None:
-    """Start a process's own noise for a step, so that none is drawn twice and none need be kept."""
-    if count() == 1:
-        return
-    state = 0
-    for number in (*numbers, present()):
-        state = (state * 1_000_003 + number) % (1 << 63)
-    torch.manual_seed(state)
+def seed(number: int, epoch: int, batch: int) -> None:
+    """Start a process's own noise for a step, so that none is drawn twice and none need be kept.
+
+    Args:
+        number: The run's seed.
+        epoch: The epoch.
+        batch: The batch of it.
+    """
+    if count() > 1:
+        torch.manual_seed(noise("step", number, (epoch, present(), batch)))
 
 
 def wait() -> None:

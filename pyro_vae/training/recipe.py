@@ -12,13 +12,14 @@ from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
-from pyro_vae import measures, networks, posteriors, priors, testing
+from pyro_vae import networks, posteriors, priors, testing
 from pyro_vae.data import Data, first, load, looked_at
 from pyro_vae.data.files import digest
 from pyro_vae.data.kept import digests_of
 from pyro_vae.data.stock import is_path
 from pyro_vae.errors import InputError, shown, unknown
 from pyro_vae.heads import Head
+from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.observations import Words
 from pyro_vae.training.devices import device_of
 from pyro_vae.training.history import History
@@ -212,7 +213,7 @@ class Recipe:
         described |= {name: value for name, value in sizes.items() if value is not None}
         if data.validation is not None:  # training does not see the others
             described["test"] = digests_of(data.test)
-        with measures.fixed_noise(self.settings.seed, data.train.device):
+        with fixed_noise(noise("weights", self.settings.seed), data.train.device):
             latent: dict[str, Any] = {"prior": self.prior, "posterior": self.posterior}
             vae = VAE(shape, self.latent_dim, head, self.network(), **latent)
             vae.to(device_of(self.device))

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from pyro_vae import measures, objectives, schedules
 from pyro_vae.data import Images, augment
+from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.objectives.capture import NotCapturedError
 from pyro_vae.training import optimisers, ranks, runs
 from pyro_vae.training.compiling import compiled
@@ -194,7 +195,7 @@ class State:
         scale = torch.full_like(self.beta, beta)
         for block, batch in enumerate(images.split(measures.BLOCK)):
             with (
-                measures.fixed_noise(block, images.device),
+                fixed_noise(noise("objective", block=block), images.device),
                 measures.local_params(),
                 pyro.validation_enabled(False),
             ):

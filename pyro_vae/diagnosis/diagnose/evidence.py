@@ -22,6 +22,7 @@ from pyro_vae.diagnosis.diagnose.looks import (
 from pyro_vae.diagnosis.forecasting import forecast
 from pyro_vae.errors import InputError
 from pyro_vae.measures import Forecast, signs
+from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.training import History
 from pyro_vae.vae import VAE
 
@@ -148,7 +149,7 @@ def _measured(
     course = course_of(history, settings)
     if not _finite_weights(vae):
         return _nothing(vae, images, course, beta, wanted)
-    with measures.fixed_noise(0, images.device):
+    with fixed_noise(noise("diagnosis"), images.device):
         terms = measures.held_out_terms(vae, images)
         looks = looks_of(vae, images, train)
         training_error = None if train is None else error_of(vae, train)

@@ -9,11 +9,12 @@ from typing import Any
 
 from torch import nn
 
-from pyro_vae import measures, networks, observations
+from pyro_vae import networks, observations
 from pyro_vae.data import as_images
 from pyro_vae.diagnosis.diagnose.diagnosing import Diagnosis, diagnose
 from pyro_vae.errors import InputError
 from pyro_vae.heads import Head, Param
+from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.training import Settings, fit
 from pyro_vae.vae import VAE
 
@@ -99,7 +100,7 @@ def verify(
         raise InputError(f"no option mends {cause.code}: it takes {cause.mend}")
     train = as_images(images, vae.data_shape)
     changed = Settings.of(**_changed(cause.changes, settings or {}, cause.code, len(train)))
-    with measures.fixed_noise(changed.seed, train.device):
+    with fixed_noise(noise("weights", changed.seed), train.device):
         fresh = _rebuilt(vae, cause.changes, net).to(train.device)
     history = fit(fresh, train, held_out, **changed.to_dict())
     shown, seen = (train, None) if held_out is None else (held_out, train)
