@@ -22,6 +22,9 @@ from pyro_vae.distributions.continuous_bernoulli import log_norm
 
 mpmath.mp.dps = 60
 
+LARGE = 1.3e-4
+"""Two roundings of a float32 near 1000."""
+
 # Statistical tests: seed 0 (conftest), expected to fail once in FAILURE_RATE of all seeds.
 FAILURE_RATE = 1e-4
 
@@ -120,13 +123,13 @@ def grad_of_log_prob(distribution: type, logits: Tensor, value: Tensor) -> Tenso
 def test_log_prob(band: str, dtype: torch.dtype) -> None:
     logits, x = logits_of(band, dtype), values(dtype)
     flat = band in ("zero", "flat")
-    bound = 1e-12 if dtype == torch.float64 else 1e-6 if flat else 5e-5
+    bound = 1e-12 if dtype == torch.float64 else 1e-6 if flat else LARGE
     assert worst(ContinuousBernoulli(logits=logits).log_prob(x), true_log_prob, logits, x) <= bound
 
 
 def test_log_prob_of_arbitrary_floats() -> None:
     logits, x = 2000 * torch.rand(3000) - 1000, torch.rand(3000) ** 2  # 1 - x rounds
-    assert worst(ContinuousBernoulli(logits=logits).log_prob(x), true_log_prob, logits, x) <= 5e-5
+    assert worst(ContinuousBernoulli(logits=logits).log_prob(x), true_log_prob, logits, x) <= LARGE
 
 
 @bands
@@ -214,7 +217,7 @@ def test_kl(band: str, dtype: torch.dtype) -> None:
     p = logits_of(band, dtype)
     q = torch.tensor([-300, -7, -1, -0.01, 0, 0.3, 7, 300], dtype=dtype)[:, None]
     kl = kl_divergence(ContinuousBernoulli(logits=p), ContinuousBernoulli(logits=q))
-    bound = 1e-12 if dtype == torch.float64 else 5e-5
+    bound = 1e-12 if dtype == torch.float64 else LARGE
     assert kl.shape == (8, len(p))
     assert worst(kl, true_kl, p, q) <= bound
 
@@ -282,7 +285,7 @@ def worst_member(name: str, logits: Tensor, x: Tensor) -> float:
     [
         ("log_prob", 0.006, 1e-6),
         ("log_prob", 16.0, 5e-5),
-        ("log_prob", 1000.0, 5e-5),
+        ("log_prob", 1000.0, LARGE),
         ("gradient", 0.006, 1e-6),
         ("gradient", 20.0, 1e-6),
         ("mean", 0.006, 1e-6),

@@ -74,12 +74,16 @@ def test_scores_do_not_depend_on_the_memory_budget(few: Tensor) -> None:
     assert {"elbo", "kl_per_latent 1", "iwae bound", "iwae bits_per_dim_standard_error"} < set(
         found
     )
-    assert found == pytest.approx(wanted, rel=1e-4, abs=1e-6)
+    assert found.keys() == wanted.keys()
+    for name, value in wanted.items():
+        # One pixel of 47,040 may fall on the other side of a bound.
+        close = pytest.approx(value, rel=1e-4, abs=1e-4) if isinstance(value, float) else value
+        assert found[name] == close, name
 
 
 def leaves(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
     """The numbers and words of nested scores, each with its way there."""
-    if isinstance(value, dict | list):
+    if isinstance(value, dict | list | tuple):
         for key, part in value.items() if isinstance(value, dict) else enumerate(value):
             yield from leaves(part, f"{name} {key}".strip())
     else:
