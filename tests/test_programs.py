@@ -227,13 +227,14 @@ def test_the_bound_of_the_exact_posterior_is_the_evidence() -> None:
 
 
 def test_a_guide_that_is_too_narrow_is_unreliable() -> None:
-    """Weights of a normal proposal of half the width have no variance: k is 1 − ½² = ¾."""
+    """Weights of a proposal of a quarter of the width have no variance: k is 1 − ¼² = .94."""
     x = torch.randn(40)
     narrow, wide = (
-        pv.evaluate((Linear(w).model, Linear(w).guide), x, iwae=2000)["iwae"] for w in (0.4, 1.3)
+        pv.evaluate((Linear(w).model, Linear(w).guide), x, iwae=2000)["iwae"] for w in (0.25, 1.3)
     )
-    assert narrow["unreliable"] > 0.5
-    assert narrow["pareto_shape"] > 0.6
+    # Of one image k is some .2 off.
+    assert narrow["unreliable"] > 0.4
+    assert narrow["pareto_shape"] == pytest.approx(0.94, abs=0.17)
     assert wide["unreliable"] == 0
     # E[w]² / E[w²] of a proposal w times as wide: √(2w² − 1) / w².
     assert wide["effective_size"] == pytest.approx(2000 * math.sqrt(2 * 1.69 - 1) / 1.69, rel=0.01)
@@ -248,7 +249,7 @@ def test_the_shape_is_that_of_known_tails_and_of_pyro(shape: float) -> None:
 
 
 def test_pyros_own_diagnostic_agrees() -> None:
-    """Medians over 40 images and 40 runs, whose errors are .02 each: within .1 for all seeds."""
+    """Medians over 40 images and 40 runs, whose errors are .03 each: one seed in 50,000 fails."""
     programs, x = Linear(0.5), torch.randn(40)
     options = {"num_particles": 2000, "max_plate_nesting": 1}
     theirs = [
@@ -256,7 +257,7 @@ def test_pyros_own_diagnostic_agrees() -> None:
         for i in range(40)
     ]
     ours = pv.evaluate((programs.model, programs.guide), x, iwae=2000)["iwae"]["pareto_shape"]
-    assert ours == pytest.approx(np.median(theirs), abs=0.1)
+    assert ours == pytest.approx(np.median(theirs), abs=0.19)
 
 
 def discrete(x: Tensor) -> None:

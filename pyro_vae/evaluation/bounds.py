@@ -175,8 +175,8 @@ def log_weights(
     step = max(1, at_once // few)
     weights: list[Tensor] = []
     others: list[Tensor] | None = None if further is None else []
-    for first in range(0, particles, _DRAWN):
-        with fixed_noise(noise("particles", block=(number, first // _DRAWN)), _device(seen)):
+    for draw, first in enumerate(range(0, particles, _DRAWN)):
+        with fixed_noise(noise("particles", block=(number, draw)), _device(seen)):
             # As many as are always drawn, so that the first of them are those of a smaller number.
             drawn = program.guide(seen, _DRAWN)
         wanted = min(_DRAWN, particles - first)

@@ -79,7 +79,8 @@ def test_it_grows_with_k_towards_the_evidence() -> None:
         # Each fails for one seed in 700.
         assert float(gain.mean()) > -3 * float(gain.std()) / math.sqrt(len(gain))
     slack = torch.tensor(MODEL.log_evidence(x.numpy())) - bounds[-1]
-    assert float(slack.mean()) == pytest.approx(0, abs=0.002)
+    # The mean of 100 images' weights is .0014 off: one seed in 100,000 fails.
+    assert float(slack.mean()) == pytest.approx(0, abs=0.006)
     assert float((bounds[-1] - bounds[0]).mean()) > 0.3
 
 
@@ -185,15 +186,16 @@ def test_dequantised_levels_score_above_the_exact_mass_on_average(name: str) -> 
 def test_a_steep_density_loses_bits_by_noise() -> None:
     head = observations.get("normal", scale=0.001, loc=Param(link="identity"))
     vae = constant_vae((4,), head, 100.5 / 256)
-    scores = evaluate(vae, torch.full((20, 4), 100, dtype=torch.uint8), parts=())
+    scores = evaluate(vae, torch.full((2000, 4), 100, dtype=torch.uint8), parts=())
     # All mass lies in one bin; a uniform x in it costs log(σ √2π e^(1/24 (1/(256σ))²)).
     width = 1 / 256
     noise = math.log(0.001 * math.sqrt(2 * math.pi)) + width**2 / 24 / 0.001**2
     assert scores["mass_bits_per_dim"] == pytest.approx(
         -math.log2(norm.cdf(1.953) * 2 - 1), abs=0.01
     )
-    assert scores["bits_per_dim"] == pytest.approx(noise / math.log(2) + 8, abs=0.2)
-    assert scores["bits_per_dim"] > scores["mass_bits_per_dim"] + 0.2
+    # A pixel's bits are .82 off: of 8,000, one seed in 100,000 fails.
+    assert scores["bits_per_dim"] == pytest.approx(noise / math.log(2) + 8, abs=0.041)
+    assert scores["bits_per_dim"] > scores["mass_bits_per_dim"] + 0.15
 
 
 def test_a_uniform_mass_has_eight_bits() -> None:
