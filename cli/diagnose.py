@@ -10,7 +10,15 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import as_json, data_options, echo_json, load_data, load_run, own_head
+from .options import (
+    as_json,
+    data_options,
+    echo_json,
+    load_data,
+    load_run,
+    own_head,
+    tell_changed,
+)
 
 if TYPE_CHECKING:
     from pyro_vae.diagnosis import Diagnosis, Verification
@@ -61,6 +69,7 @@ def diagnose(
     history = _history(run, config.get("kind", "density"), settings)
     train = None if held_out is None else images.train
     found = pv.diagnose(vae, shown, history, settings, train)
+    tell_changed(described)
     verified: Verification | None = None
     if asked_verify:
         reason = _not_verified(found)

@@ -11,7 +11,15 @@ from typing import Any
 import click
 
 from .classify import cache_option
-from .options import as_json, data_options, echo_json, load_data, load_run, own_head
+from .options import (
+    as_json,
+    data_options,
+    echo_json,
+    load_data,
+    load_run,
+    own_head,
+    tell_changed,
+)
 
 __all__ = ["evaluate"]
 
@@ -98,6 +106,7 @@ def evaluate(
     scores |= pv.evaluate(
         vae, images.test, train=images.train, iwae=iwae, memory_budget=memory_budget
     )
+    tell_changed(described)
     if samples is not None:
         judge = classifier_for(images, cache, lambda line: click.echo(line, err=True))
         scores["samples"] = sample_scores(vae, images.test, judge, samples, kind)

@@ -35,6 +35,7 @@ __all__ = [
     "parameter_options",
     "png_option",
     "size_options",
+    "tell_changed",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -193,10 +194,11 @@ def load_data(
     """The data set that was asked for, or the one that a run was trained on.
 
     Image files come to the size that was asked for, else to that of the run's. What a run held out
-    stays held out, and a line on stderr says where its data have changed since.
+    stays held out.
 
     Returns:
-        The data, and how to find them again.
+        The data; and how to find them again, with ``changed``, a line where they have changed
+        since the run held some of them out, for :func:`tell_changed`.
     """
     from pyro_vae.data import first, load, stock
     from pyro_vae.data.kept import as_kept
@@ -219,10 +221,14 @@ def load_data(
                 f"the run is of a version that did not keep which images of {name} were held out: "
                 "if they have changed since, those scored may be ones that it was trained on"
             )
-    if changed is not None:
-        click.echo(changed, err=True)
     rest = {"name": name, "root": str(root) if root else None, "changed": changed}
     return first(found, count), rest
+
+
+def tell_changed(described: dict[str, Any]) -> None:
+    """Say on stderr that a run's data have changed; a mistake, which is one line, comes first."""
+    if described["changed"] is not None:
+        click.echo(described["changed"], err=True)
 
 
 def absolute(name: str | None) -> str | None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import SEED, data_options, load_data, load_run, own_head, png_option
+from .options import SEED, data_options, load_data, load_run, own_head, png_option, tell_changed
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -55,13 +55,14 @@ def reconstruct(
     from pyro_vae.training.pictures import draw_reconstructions
 
     vae = load_run(run, obs)
-    images, _ = load_data(data, data_root, download, pv.training.read_config(run))
+    images, described = load_data(data, data_root, download, pv.training.read_config(run))
     out = out or run / "reconstructions.png"
     test = as_images(images.test[:count], vae.data_shape)
     if "all" in kind:
         kind = tuple(_kinds(vae, test))
     torch.manual_seed(seed)
     draw_reconstructions(vae, test, out, kind or ("mean",), count)
+    tell_changed(described)
     click.echo(out)
 
 
