@@ -72,9 +72,15 @@ def compare(spec: Path, out: Path | None, setting: str | None, **options: Any) -
     known = comparison.read_spec(spec, setting, options["yes"], search=trials is not None)
     known = known.limit(options["max_cells"], options["max_steps"], options["seeds"])
     if options["dry_run"]:
+        comparison.check_scores(known)
         _dry_run(known, options["as_json"])
         return
     name = spec.stem if setting is None else f"{spec.stem}-{setting}"
+    if out is not None:
+        from pyro_vae.training.runs import check_apart
+
+        for data in {cell.recipe.data for cell in known.trained}:
+            check_apart(out, data)
     out = out or Path("comparisons") / name
 
     from .progress import Sweeping

@@ -85,17 +85,21 @@ def evaluate(
     """Score a RUN on held-out images, with the baselines that keep the scores honest.
 
     Leaves evaluation.json and pictures in the RUN: latents, traversals, interpolations, kinds of
-    reconstructions and calibration.
+    reconstructions and calibration. Scores of an earlier call that were not asked for again stay
+    in evaluation.json, where they are of the same weights and images.
     """
     import pyro_vae as pv
+    from pyro_vae import ours
     from pyro_vae.evaluation import (
         check_samples,
         classifier_for,
         sample_scores,
         write_evaluation,
     )
+    from pyro_vae.evaluation.report import WRITTEN
 
     vae = load_run(run, obs)
+    ours.check(run, ours.RUN, WRITTEN)
     images, described = load_data(data, data_root, download, pv.training.read_config(run))
     if labels and images.test_labels is None:
         raise pv.InputError(f"--labels needs labels, {described['name']} has none")

@@ -210,7 +210,7 @@ def _read(load: Callable[[], Data], name: str) -> tuple[Data, list[str]]:
 
 def _fitted(options: dict[str, Any]) -> tuple[Path, History, Data]:
     from pyro_vae.training import Recipe
-    from pyro_vae.training.runs import check_free
+    from pyro_vae.training.runs import check_apart, check_free
 
     from .progress import Watcher
 
@@ -218,6 +218,8 @@ def _fitted(options: dict[str, Any]) -> tuple[Path, History, Data]:
     options["range"] = options.pop("interval")
     options["data"] = absolute(options["data"]) or "mnist-5k"
     recipe = Recipe.of(**options)
+    if out is not None:
+        check_apart(out, recipe.data)
     out = out or Path("runs") / f"{recipe.title}-{recipe.settings.seed}"
     check_free(out, overwrite)
     _, lines = _read(recipe.load, recipe.data)

@@ -16,6 +16,7 @@ from .options import (
     head_of,
     load_data,
     observation_options,
+    replace_option,
     size_options,
 )
 
@@ -34,6 +35,7 @@ __all__ = ["forecast"]
     metavar="FILE.png",
     help="Draw the rate-distortion curve.",
 )
+@replace_option
 @as_json
 def forecast(**options: Any) -> None:
     """Tell before training how many latents will survive, and where all collapse.
@@ -48,7 +50,7 @@ def forecast(**options: Any) -> None:
     head_of(**observation)
     plot: Path | None = options["plot"]
     if plot is not None:
-        _check_picture(plot)
+        _check_picture(plot, options["overwrite"])
     data, described = load_data(
         options["data"],
         options["data_root"],
@@ -70,10 +72,12 @@ def forecast(**options: Any) -> None:
         click.echo("\n" + click.wrap_text(warning, 79, "  ", "  "))
 
 
-def _check_picture(path: Path) -> None:
+def _check_picture(path: Path, overwrite: bool) -> None:
+    from pyro_vae import ours
     from pyro_vae.errors import InputError
 
     if path.suffix != ".png":
         raise InputError(f"--plot must name a .png file, got {path}")
     if not path.parent.is_dir():
         raise InputError(f"--plot names the folder {path.parent}, which does not exist")
+    ours.check_picture(path, overwrite)

@@ -16,6 +16,7 @@ from .options import (
     head_of,
     parameter_options,
     png_option,
+    replace_option,
 )
 
 if TYPE_CHECKING:
@@ -32,9 +33,12 @@ __all__ = ["obs"]
     help="Draw its log-density, log-normaliser and mean against its first parameter, and the loss "
     "against the error where σ is the error's own.",
 )
+@replace_option
 @parameter_options
 @as_json
-def obs(name: str | None, plot: Path | None, as_json: bool, **options: Any) -> None:
+def obs(
+    name: str | None, plot: Path | None, overwrite: bool, as_json: bool, **options: Any
+) -> None:
     """List the observations: what each assumes, its parameters, range, levels and kind."""
     from pyro_vae import observations
 
@@ -43,7 +47,7 @@ def obs(name: str | None, plot: Path | None, as_json: bool, **options: Any) -> N
         raise click.UsageError(f"{given[0]} needs the NAME of an observation")
     head = None if name is None else _head(name, options)
     if head is not None and plot is not None:
-        _plot(head, plot)
+        _plot(head, plot, overwrite)
     if name is None or head is None:
         rows = [_row(key, entry.head, entry) for key, entry in observations.TABLE.items()]
     else:
@@ -106,10 +110,12 @@ def _head(name: str, options: dict[str, Any]) -> Head:
     return head_of(name, **options)
 
 
-def _plot(head: Head, path: Path) -> None:
+def _plot(head: Head, path: Path, overwrite: bool) -> None:
+    from pyro_vae import ours
     from pyro_vae.measures import curves_of
     from pyro_vae.training.portraits import draw_observation
 
+    ours.check_picture(path, overwrite)
     draw_observation(curves_of(head), path)
     click.echo(f"drawn in {path}", err=True)
 

@@ -34,6 +34,7 @@ __all__ = [
     "own_head",
     "parameter_options",
     "png_option",
+    "replace_option",
     "size_options",
     "tell_changed",
 ]
@@ -81,6 +82,10 @@ def png_option(*names: str, **extra: Any) -> Callable[[F], F]:
     kind = click.Path(path_type=Path, dir_okay=False)
     return click.option(*names, type=kind, callback=_png, metavar="FILE.png", **extra)
 
+
+replace_option = click.option(
+    "--overwrite", is_flag=True, help="Replace a file that pyro-vae did not draw."
+)
 
 data_options = _all(
     click.option(

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import SEED, data_options, load_data, load_run, own_head, png_option, tell_changed
+from .options import (
+    SEED,
+    data_options,
+    load_data,
+    load_run,
+    own_head,
+    png_option,
+    replace_option,
+    tell_changed,
+)
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,6 +45,7 @@ TILES = click.IntRange(1, 10_000)
 @click.option("--count", default=16, type=TILES, show_default=True, help="Held-out images to show.")
 @click.option("--seed", default=0, type=SEED, show_default=True, help="Of --kind sample.")
 @png_option("--out", help="Picture to write [RUN/reconstructions.png].")
+@replace_option
 def reconstruct(
     run: Path,
     data: str | None,
@@ -46,6 +56,7 @@ def reconstruct(
     count: int,
     seed: int,
     out: Path | None,
+    overwrite: bool,
 ) -> None:
     """Draw inputs of a RUN above their reconstructions, all on one grey scale from 0 to 1."""
     import torch
@@ -55,15 +66,16 @@ def reconstruct(
     from pyro_vae.training.pictures import draw_reconstructions
 
     vae = load_run(run, obs)
+    place = _place(run, out, "reconstructions.png", overwrite)
     images, described = load_data(data, data_root, download, pv.training.read_config(run))
-    out = out or run / "reconstructions.png"
     test = as_images(images.test[:count], vae.data_shape)
     if "all" in kind:
         kind = tuple(_kinds(vae, test))
     torch.manual_seed(seed)
-    draw_reconstructions(vae, test, out, kind or ("mean",), count)
+    draw_reconstructions(vae, test, place, kind or ("mean",), count)
+    _list(run, out, place)
     tell_changed(described)
-    click.echo(out)
+    click.echo(place)
 
 
 @click.command()
@@ -81,17 +93,46 @@ def reconstruct(
 )
 @click.option("--seed", default=0, type=SEED, show_default=True, help="Of the latents.")
 @png_option("--out", help="Picture to write [RUN/samples.png].")
-def sample(run: Path, obs: str | None, kind: str, count: int, seed: int, out: Path | None) -> None:
+@replace_option
+def sample(
+    run: Path,
+    obs: str | None,
+    kind: str,
+    count: int,
+    seed: int,
+    out: Path | None,
+    overwrite: bool,
+) -> None:
     """Draw images from a RUN: p(x|z) at z drawn from the prior."""
     import torch
 
     from pyro_vae.training.pictures import draw_samples
 
     vae = load_run(run, obs)
+    place = _place(run, out, "samples.png", overwrite)
     torch.manual_seed(seed)
-    out = out or run / "samples.png"
-    draw_samples(vae, out, count, kind)
-    click.echo(out)
+    draw_samples(vae, place, count, kind)
+    _list(run, out, place)
+    click.echo(place)
+
+
+def _place(run: Path, out: Path | None, name: str, overwrite: bool) -> Path:
+    """Where the picture goes, which another's file does not lie at."""
+    from pyro_vae import ours
+
+    if out is None:
+        ours.check(run, ours.RUN, [name])
+        return run / name
+    ours.check_picture(out, overwrite)
+    return out
+
+
+def _list(run: Path, out: Path | None, place: Path) -> None:
+    """List the picture as the run's if it is; one that the user named is the user's."""
+    from pyro_vae import ours
+
+    if out is None:
+        ours.record(run, ours.RUN, [place.name])
 
 
 def _kinds(vae: VAE, images: Tensor) -> Iterator[str]:

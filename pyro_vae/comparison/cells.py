@@ -7,13 +7,25 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from pyro_vae.data.stock import TABLE
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.training import Recipe
 from pyro_vae.training.recipe import read_option
 
-__all__ = ["MOST", "Cell", "Point", "Range", "Space", "count_cells", "expand", "option_name"]
+__all__ = [
+    "MOST",
+    "Cell",
+    "Point",
+    "Range",
+    "Space",
+    "count_cells",
+    "expand",
+    "option_name",
+    "placed",
+]
 
 MOST = 1000
 """Cells of a spec that nobody need confirm."""
@@ -34,15 +46,17 @@ class Cell:
         labels: Where it stands on each axis of its grid: the name of a variant, or a value.
         given: Names of the options that the spec sets for it.
         recipe: Its run's at seed 0.
+        home: Folder that paths are relative to.
     """
 
     name: str
     labels: dict[str, Any]
     given: tuple[str, ...]
     recipe: Recipe
+    home: Path = Path()
 
     @classmethod
-    def of(cls, name: str, labels: dict[str, Any], options: Table) -> Cell:
+    def of(cls, name: str, labels: dict[str, Any], options: Table, home: Path) -> Cell:
         """A cell from its options.
 
         Raises:
@@ -54,7 +68,8 @@ class Cell:
                 f"got {name!r}: give variants of an axis short names"
             )
         try:
-            return cls(name, labels, tuple(options), Recipe.of(**options))
+            there = {option: placed(option, value, home) for option, value in options.items()}
+            return cls(name, labels, tuple(options), Recipe.of(**there), home)
         except InputError as error:
             raise InputError(f"cell {name}: {error}") from None
 
@@ -125,20 +140,22 @@ class Space:
     Args:
         base: Options that all cells share.
         grid: Its axes.
+        home: Folder that paths are relative to.
 
     Raises:
         InputError: If an axis is empty or malformed, or an option unknown, set by two axes, of a
             wrong type or out of range.
     """
 
-    def __init__(self, base: Table, grid: Table) -> None:
+    def __init__(self, base: Table, grid: Table, home: Path) -> None:
+        self.home = home
         self.common = _options(base, "[base]")
         self.axes = {name: _axis(name, values) for name, values in grid.items()}
         self.ends = self._ends()
 
     def cell(self, points: Sequence[Point]) -> Cell:
         """The cell at one point of every axis."""
-        return _cell(self.common, points)
+        return _cell(self.common, points, self.home)
 
     def _ends(self) -> tuple[Cell, ...]:
         """A cell for every point of a list and end of a range, others at their first."""
@@ -168,12 +185,37 @@ def option_name(name: str, where: str) -> str:
     return spelt
 
 
+def placed(option: str, value: Any, home: Path) -> Any:
+    """An option's value, with a path of data from a folder that it is relative to.
+
+    Args:
+        option: Its name.
+        value: As the spec has it.
+        home: The folder.
+
+    Example:
+        >>> home = Path("specs")
+        >>> placed("data", "mnist-5k", home), placed("data", "own.npy", home) == "specs/own.npy"
+        ('mnist-5k', True)
+    """
+    if option not in ("data", "data_root") or not isinstance(value, str | Path) or home == Path():
+        return value
+    if option == "data" and value in TABLE:
+        return value
+    there = (home / value).as_posix()
+    # What is neither here nor there may be a data set's name, misspelt: whoever loads it says so.
+    named = option == "data" and not Path(value).suffix and "/" not in str(value)
+    return value if named and not (Path(there).exists() or Path(value).exists()) else there
+
+
 def count_cells(grids: Sequence[Table], listed: Sequence[Table]) -> int:
     """How many cells there would be, without making them."""
     return len(listed) + sum(math.prod(len(axis) for axis in grid.values()) for grid in grids)
 
 
-def expand(base: Table, grids: Sequence[Table], listed: Sequence[Table]) -> tuple[Cell, ...]:
+def expand(
+    base: Table, grids: Sequence[Table], listed: Sequence[Table], home: Path
+) -> tuple[Cell, ...]:
     """All cells: each grid's product, in the order written, then the listed ones.
 
     Args:
@@ -181,19 +223,20 @@ def expand(base: Table, grids: Sequence[Table], listed: Sequence[Table]) -> tupl
         grids: Of each the axes: a list of values of the option of that name, or a table of
             variants, each a table of options.
         listed: Tables of options, with a ``name``.
+        home: Folder that paths are relative to.
 
     Raises:
         InputError: If an axis is empty or malformed, an option is unknown, set by two axes, of a
             wrong type or out of range, or two cells have one name.
     """
     common = _options(base, "[base]")
-    cells = [cell for grid in grids for cell in _product(common, grid)]
+    cells = [cell for grid in grids for cell in _product(common, grid, home)]
     for entry in listed:
         own = _options({k: v for k, v in entry.items() if k != "name"}, "[[cells]]")
         name = entry.get("name") or _name(own)
         if not isinstance(name, str):
             raise InputError(f"a cell's name must be text, got {name!r}")
-        cells.append(Cell.of(_safe(name), {}, {**common, **own}))
+        cells.append(Cell.of(_safe(name), {}, {**common, **own}, home))
     _check(cells)
     return tuple(cells)
 
@@ -213,7 +256,7 @@ def _options(table: Table, where: str) -> dict[str, Any]:
     return {option_name(name, where): value for name, value in table.items()}
 
 
-def _product(common: Table, grid: Table) -> list[Cell]:
+def _product(common: Table, grid: Table, home: Path) -> list[Cell]:
     axes: list[list[Point]] = []
     for name, values in grid.items():
         axis = _axis(name, values)
@@ -225,10 +268,10 @@ def _product(common: Table, grid: Table) -> list[Cell]:
         axes.append(axis)
     if not axes:
         raise InputError("[grid] is empty: give an option a list of values")
-    return [_cell(common, points) for points in itertools.product(*axes)]
+    return [_cell(common, points, home) for points in itertools.product(*axes)]
 
 
-def _cell(common: Table, points: Sequence[Point]) -> Cell:
+def _cell(common: Table, points: Sequence[Point], home: Path) -> Cell:
     """The cell at one point of every axis."""
     labels: dict[str, Any] = {}
     own: dict[str, Any] = {}
@@ -238,7 +281,7 @@ def _cell(common: Table, points: Sequence[Point]) -> Cell:
             raise InputError(f"two axes of [grid] set {both.pop()}: one cell can have one value")
         labels[axis] = label
         own |= options
-    return Cell.of(_name(labels), labels, {**common, **own})
+    return Cell.of(_name(labels), labels, {**common, **own}, home)
 
 
 def _axis(name: str, values: Any) -> list[Point] | Range:

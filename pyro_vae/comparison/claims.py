@@ -28,7 +28,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from pyro_vae.comparison.cells import Cell, option_name
+from pyro_vae.comparison.cells import Cell, option_name, placed
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.training.recipe import read_option
 
@@ -225,6 +225,7 @@ def _test(name: str, wanted: Any, cells: Sequence[Cell]) -> Any:
     if name in axes and name.replace("-", "_") not in cells[0].recipe.options:
         return lambda cell: cell.labels.get(name) in values
     option = option_name(name, f"a selection (axes: {', '.join(sorted(axes)) or 'none'})")
-    accepted = [read_option(option, value) for value in values]
+    home = cells[0].home
+    accepted = [read_option(option, placed(option, value, home)) for value in values]
     accepted = [list(value) if isinstance(value, tuple) else value for value in accepted]
     return lambda cell: cell.recipe.options[option] in accepted

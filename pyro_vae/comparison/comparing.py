@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from pyro_vae import priors
+from pyro_vae import ours, priors
 from pyro_vae.comparison.cells import Cell
+from pyro_vae.comparison.names import check_scores
 from pyro_vae.comparison.pictures import draw_comparison
 from pyro_vae.comparison.results import Row, write_tables
 from pyro_vae.comparison.runs import write_json
@@ -97,6 +98,7 @@ def compare(
         raise InputError("the spec is one for a search: compare takes one with cells")
     count = len(known.cells) * len(known.seeds)
     with Work(out, count, workers, threads, ray, overwrite, retry, progress) as work:
+        check_scores(known)
         return conclude(known, work.rows(known), work.folder)
 
 
@@ -111,6 +113,7 @@ def conclude(spec: Spec, rows: tuple[Row, ...], folder: Path) -> Comparison:
     files = write_tables(rows, spec, folder)
     files += draw_comparison(rows, spec, folder)
     verdicts = () if spec.limited else tuple(judge(claim, rows) for claim in spec.claims)
+    ours.claim(folder, ours.COMPARISON, ["claims.json"])
     files.append(write_json(folder / "claims.json", [one.to_dict() for one in verdicts]))
     return Comparison(spec, rows, verdicts, tuple(files))
 

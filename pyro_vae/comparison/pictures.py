@@ -9,6 +9,7 @@ from typing import Any
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from pyro_vae import ours
 from pyro_vae.comparison.cells import Cell
 from pyro_vae.comparison.results import Row, by_cell
 from pyro_vae.comparison.spec import Spec
@@ -17,9 +18,10 @@ from pyro_vae.errors import InputError
 from pyro_vae.training import load
 from pyro_vae.training.pictures import draw_grid, unit
 
-__all__ = ["draw_comparison"]
+__all__ = ["draw_comparison", "names_of"]
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
+_ALWAYS = ("rate-distortion.png", "reconstructions.png")
 _SHOWN, _ROWS = 12, 40
 Line = tuple[str, list[tuple[float, Cell]]]
 
@@ -37,15 +39,25 @@ def draw_comparison(rows: Sequence[Row], spec: Spec, out: Path) -> list[Path]:
         ``rate-distortion.png``, and ``reconstructions.png`` of the first seed.
     """
     files = []
+    ours.claim(out, ours.COMPARISON, names_of(spec.cells))
     for option in _varying(spec.cells):
-        files.append(out / f"by-{option.replace('_', '-')}.png")
+        files.append(out / _by(option))
         _draw_curves(rows, spec, option, files[-1])
     done = [row for row in rows if row.fault is None]
     if done:
-        files += [out / "rate-distortion.png", out / "reconstructions.png"]
+        files += [out / name for name in _ALWAYS]
         _draw_rate_distortion(done, spec, files[-2])
         _draw_reconstructions(done, spec, files[-1])
     return files
+
+
+def names_of(cells: Sequence[Cell]) -> list[str]:
+    """Names of the pictures that may be drawn of cells."""
+    return [*map(_by, _varying(cells)), *_ALWAYS]
+
+
+def _by(option: str) -> str:
+    return f"by-{option.replace('_', '-')}.png"
 
 
 def _varying(cells: Sequence[Cell]) -> list[str]:

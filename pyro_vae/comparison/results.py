@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pyro_vae import ours
 from pyro_vae.comparison.cells import Cell
 from pyro_vae.comparison.runs import FAILED, RESULT, Run, read_json
 from pyro_vae.comparison.spec import Spec
@@ -19,6 +20,7 @@ from pyro_vae.training.runs import write_text
 __all__ = ["Row", "by_cell", "differences", "rate_distortion", "row_of", "summary", "write_tables"]
 
 Record = dict[str, Any]
+TABLES = ("results.csv", "results.jsonl", "summary.csv", "differences.csv", "rate_distortion.csv")
 
 
 @dataclass(frozen=True)
@@ -161,13 +163,15 @@ def write_tables(rows: Sequence[Row], spec: Spec, out: Path) -> list[Path]:
     """
     records = [row.flat() for row in rows]
     lines = "".join(json.dumps(record) + "\n" for record in records)
-    texts = {
-        "results.csv": _csv(records),
-        "results.jsonl": lines,
-        "summary.csv": _csv(list(summary(rows))),
-        "differences.csv": _csv(list(differences(rows, spec.reference))),
-        "rate_distortion.csv": _csv(list(rate_distortion(rows))),
-    }
+    contents = (
+        _csv(records),
+        lines,
+        _csv(list(summary(rows))),
+        _csv(list(differences(rows, spec.reference))),
+        _csv(list(rate_distortion(rows))),
+    )
+    texts = dict(zip(TABLES, contents, strict=True))
+    ours.claim(out, ours.COMPARISON, texts)
     for name, text in texts.items():
         write_text(out / name, text)
     return [out / name for name in texts]

@@ -15,31 +15,40 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
+from pyro_vae import ours
 from pyro_vae.comparison.cells import Cell
 from pyro_vae.comparison.scoring import Evaluation
 from pyro_vae.comparison.spec import Spec
+from pyro_vae.data import as_images
 from pyro_vae.errors import InputError, TrainingError
-from pyro_vae.evaluation import EVALUATION
+from pyro_vae.evaluation.report import WRITTEN, keep_scores
 from pyro_vae.training import History, Recipe, load, runs
+from pyro_vae.training.locks import locked
 
 __all__ = [
+    "DERIVED",
     "FAILED",
+    "LAST",
     "RESULT",
     "Run",
     "carry_out",
+    "check_folder",
     "claim",
     "find_results",
     "plan",
     "read_json",
     "write_json",
+    "write_last",
 ]
 
 RESULT, FAILED = "result.json", "failed.json"
 """What a finished and a failed run's folder holds, written last."""
 
-_LOCK = ".lock"
+LAST = ("elbo", "objective", "reconstruction", "kl", "beta", "active_units", "loss")
+"""What a result keeps of the last training epoch, under ``training``."""
+DERIVED = ("mse_over_mean_image", "seconds", "steps", "failed")
+"""Scores that a result's row has beside those of its evaluation."""
 _LONGEST = 300
 """Characters of a fault that is not ours: some hold whole tensors."""
 
@@ -101,18 +110,8 @@ def claim(out: Path) -> Iterator[None]:
     Raises:
         InputError: If another process has it.
     """
-    out.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(out / _LOCK)
-    try:
-        lock.acquire(blocking=False)
-    except Timeout:
-        raise InputError(
-            f"{out} is in use by another comparison: wait until it is over, or give another folder"
-        ) from None
-    try:
+    with locked(out, "is in use by another comparison"):
         yield
-    finally:
-        lock.release()
 
 
 def carry_out(run: Run, fingerprint: str, trained: bool) -> Path:
@@ -126,9 +125,7 @@ def carry_out(run: Run, fingerprint: str, trained: bool) -> Path:
     Returns:
         The file that was written last, :data:`RESULT` or :data:`FAILED`.
     """
-    for name in (RESULT, FAILED):
-        if not (trained and name == RESULT):
-            (run.folder / name).unlink(missing_ok=True)
+    ours.discard(run.folder, [FAILED] if trained else [RESULT, FAILED])
     own = {"fingerprint": fingerprint, "cell": run.cell, "seed": run.seed}
     try:
         result = {**own, **_result(run, trained)}
@@ -136,8 +133,8 @@ def carry_out(run: Run, fingerprint: str, trained: bool) -> Path:
         fault: dict[str, Any] = {**own, "fault": _fault(error)}
         if not isinstance(error, InputError | TrainingError):
             fault["traceback"] = traceback.format_exc()
-        return write_json(run.folder / FAILED, fault)
-    return write_json(run.folder / RESULT, result)
+        return write_last(run.folder, FAILED, fault)
+    return write_last(run.folder, RESULT, result)
 
 
 def _fault(error: Exception) -> str:
@@ -161,7 +158,7 @@ def _result(run: Run, trained: bool) -> dict[str, Any]:
         vae, data = load(run.folder, run.recipe.own_head()), run.recipe.load()
         training = {key: before[key] for key in ("seconds", "steps", "training", "warnings")}
     scores = {"data": run.recipe.data, **run.evaluation.scores(vae, data)}
-    write_json(run.folder / EVALUATION, scores)
+    keep_scores(vae, as_images(data.test, vae.data_shape), scores, run.folder)
     return {
         "options": run.recipe.options,
         "evaluation": run.evaluation.to_dict(),
@@ -174,9 +171,8 @@ def _result(run: Run, trained: bool) -> dict[str, Any]:
 
 def _last(history: History) -> dict[str, Any]:
     """The last training epoch's figures."""
-    keys = ("elbo", "objective", "reconstruction", "kl", "beta", "active_units", "loss")
     record = history.epochs()[-1]
-    return {key: record.get(key) for key in keys}
+    return {key: record.get(key) for key in LAST}
 
 
 def _flat(scores: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
@@ -199,6 +195,21 @@ def read_json(path: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return found if isinstance(found, dict) else None
+
+
+def write_last(folder: Path, name: str, value: Any) -> Path:
+    """Write what is written last into a run's folder, and list it."""
+    ours.claim(folder, ours.RUN, [name])
+    return write_json(folder / name, value)
+
+
+def check_folder(run: Run) -> None:
+    """Make sure that a run's folder takes what a comparison writes; nothing is touched.
+
+    Raises:
+        InputError: If other files are there.
+    """
+    ours.check(run.folder, ours.RUN, (*runs.WRITTEN, *WRITTEN, RESULT, FAILED))
 
 
 def write_json(path: Path, value: Any) -> Path:

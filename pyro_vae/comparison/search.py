@@ -10,8 +10,10 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from pyro_vae import ours
 from pyro_vae.comparison.cells import Cell, Point, Range, Space
 from pyro_vae.comparison.comparing import Comparison, conclude
+from pyro_vae.comparison.names import check_scores
 from pyro_vae.comparison.objectives import Objective, read_objective
 from pyro_vae.comparison.results import Row, by_cell
 from pyro_vae.comparison.runs import write_json
@@ -120,6 +122,7 @@ def search(
     known = spec if isinstance(spec, Spec) else read_spec(spec, setting, search=True)
     if known.space is None:
         raise InputError("the spec was read for a sweep: read_spec(..., search=True)")
+    check_scores(known, aim.score)
     load_all(known.space.ends, known.evaluation.samples)
     told: list[Trial] = []
     rows: dict[str, list[Row]] = {}
@@ -143,6 +146,7 @@ def search(
             for one, cell in zip(asked, proposed, strict=True):
                 told.append(_trial(len(told), cell, aim.score, rows[cell.name]))
                 _tell(optuna, study, one, told[-1].value)
+            ours.claim(work.folder, ours.COMPARISON, ["search.json"])
             write_json(work.folder / "search.json", _record(aim, told))
         best = _best(aim, told)
         reference = told[0].cell if best is None else best.cell

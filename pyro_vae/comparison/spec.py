@@ -37,6 +37,8 @@ A spec is a few tables; options are those of ``pyro-vae fit``, with dashes or un
     [settings.large]
     base.data = "fashion-mnist"
 
+Paths of data are relative to the spec's own folder, wherever the command is run.
+
 Several ``[[grid]]`` tables are several products, one after the other. The first setting is taken
 where none is asked for.
 
@@ -107,6 +109,11 @@ class Spec:
     limited: bool = False
     space: Space | None = None
 
+    @property
+    def trained(self) -> tuple[Cell, ...]:
+        """Its cells, or of one to be searched such as its space ends in."""
+        return self.cells if self.space is None else self.space.ends
+
     def limit(
         self,
         max_cells: int | None = None,
@@ -176,7 +183,7 @@ def read_spec(
         (['beta=1', 'beta=4'], (0,))
     """
     if isinstance(source, Mapping):
-        return _spec(source, setting, many, search, "comparison")
+        return _spec(source, setting, many, search, "comparison", Path())
     path = Path(source)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -187,13 +194,18 @@ def read_spec(
     except ValueError as error:  # also of an integer of more digits than Python reads
         raise InputError(f"{path} is not TOML: {error}") from None
     try:
-        return _spec(table, setting, many, search, path.stem)
+        return _spec(table, setting, many, search, path.stem, path.resolve().parent)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
 
 
 def _spec(
-    source: Mapping[str, Any], setting: str | None, many: bool, search: bool, title: str
+    source: Mapping[str, Any],
+    setting: str | None,
+    many: bool,
+    search: bool,
+    title: str,
+    home: Path,
 ) -> Spec:
     table = _with_setting(source, setting)
     for key in table:
@@ -201,8 +213,8 @@ def _spec(
             raise unknown("key", key, _KEYS)
     base = of_type("[base]", table.get("base", {}), Mapping)
     grids, listed = _grids(table)
-    space = _space(base, grids, listed) if search else None
-    cells = () if search else _cells(base, grids, listed, many)
+    space = _space(base, grids, listed, home) if search else None
+    cells = () if search else _cells(base, grids, listed, many, home)
     names = [cell.name for cell in cells]
     first = names[0] if names else ""
     reference = of_type("reference", table.get("reference", first), str)
@@ -237,18 +249,18 @@ def _grids(table: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
 
 
 def _cells(
-    base: Mapping[str, Any], grids: list[Any], listed: list[Any], many: bool
+    base: Mapping[str, Any], grids: list[Any], listed: list[Any], many: bool, home: Path
 ) -> tuple[Cell, ...]:
     count = count_cells(grids, listed)
     if count > MOST and not many:
         raise InputError(f"the spec has {count:,} cells, more than {MOST:,}: --yes runs them all")
-    return expand(base, grids, listed)
+    return expand(base, grids, listed, home)
 
 
-def _space(base: Mapping[str, Any], grids: list[Any], listed: list[Any]) -> Space:
+def _space(base: Mapping[str, Any], grids: list[Any], listed: list[Any], home: Path) -> Space:
     if len(grids) != 1 or not grids[0] or listed:
         raise InputError("a search takes one [grid], not several, and no [[cells]]")
-    return Space(base, grids[0])
+    return Space(base, grids[0], home)
 
 
 def _with_setting(source: Mapping[str, Any], setting: str | None) -> dict[str, Any]:

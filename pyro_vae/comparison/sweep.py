@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 from pyro_vae.comparison.engines import Engine, Job
-from pyro_vae.comparison.runs import FAILED, write_json
+from pyro_vae.comparison.runs import FAILED, write_last
 
 __all__ = ["Progress", "Tally", "sweep"]
 
@@ -82,4 +82,4 @@ def sweep(
 def _died(job: Job) -> None:
     fault = "its process died again and again: killed, or out of memory"
     own = {"fingerprint": job.fingerprint, "cell": job.run.cell, "seed": job.run.seed}
-    write_json(job.run.folder / FAILED, {**own, "fault": fault})
+    write_last(job.run.folder, FAILED, {**own, "fault": fault})

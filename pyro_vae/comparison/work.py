@@ -10,14 +10,17 @@ from typing import Self
 
 import torch
 
+from pyro_vae import ours
 from pyro_vae.comparison.cells import Cell
 from pyro_vae.comparison.cluster import Cluster
 from pyro_vae.comparison.engines import Engine, Here, Job, Processes
-from pyro_vae.comparison.results import Row, row_of
+from pyro_vae.comparison.pictures import names_of
+from pyro_vae.comparison.results import TABLES, Row, row_of
 from pyro_vae.comparison.runs import (
     FAILED,
     RESULT,
     Run,
+    check_folder,
     claim,
     find_results,
     plan,
@@ -30,6 +33,9 @@ from pyro_vae.evaluation.classifier import classifier_for
 from pyro_vae.noise import fixed_noise, noise
 
 __all__ = ["Work", "load_all"]
+
+_WRITTEN = (*TABLES, "claims.json", "search.json")
+"""What a comparison may write into its folder, beside pictures and runs."""
 
 
 class Work:
@@ -48,7 +54,8 @@ class Work:
         progress: Who is told.
 
     Raises:
-        InputError: If a number is out of range, the folder is a file, or Ray not to be had.
+        InputError: If a number is out of range, the folder holds other files than a comparison's,
+            or Ray is not to be had.
     """
 
     def __init__(
@@ -64,8 +71,7 @@ class Work:
     ) -> None:
         positive(threads=threads, **({} if workers is None else {"workers": workers}))
         self.folder = Path(out)
-        if self.folder.exists() and not self.folder.is_dir():
-            raise InputError(f"{self.folder} is a file, not a folder for a comparison")
+        ours.check(self.folder, ours.COMPARISON, _WRITTEN)
         self.overwrite, self.retry, self.progress = overwrite, retry, progress
         self.tally = Tally(runs)
         self.engine: Engine
@@ -103,6 +109,7 @@ class Work:
             InputError: If a folder holds a finished run of other options, data are not at hand, or
                 the engine is not to be had.
         """
+        ours.check(self.folder, ours.COMPARISON, names_of(spec.cells))
         runs = list(plan(spec, self.folder))
         jobs, _ = self._jobs(runs)  # so that all is refused before anything is written
         load_all(spec.cells, spec.evaluation.samples)
@@ -120,6 +127,7 @@ class Work:
                 self.begun = True
             if not self.claimed:
                 self.stack.enter_context(claim(self.folder))
+                ours.claim(self.folder, ours.COMPARISON, ())
                 self.claimed = True
             self.stack.push(new.pop_all())
 
@@ -145,6 +153,7 @@ class Work:
             again = failed is None or failed.get("fingerprint") != mark or self.retry
             if again:
                 _check_free(run, mark, self.overwrite)
+                check_folder(run)
                 jobs.append(Job(run, mark))
         return jobs, places
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import os
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
 
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from pyro_vae import ours
 from pyro_vae.data.arrays import Data, as_images, as_source, channels_first, split
 from pyro_vae.data.braces import expand, is_shards
 from pyro_vae.data.stored import Images, limit
@@ -144,7 +146,7 @@ def digest(path: str | Path) -> str | None:
 
     Args:
         path: Of the file, of shards (a pattern with braces), or of a folder, whose files' names
-            count too.
+            count too; those of runs in it do not count.
     """
     path = Path(path)
     if "{" not in path.name and path.is_file():
@@ -157,9 +159,16 @@ def digest(path: str | Path) -> str | None:
         return whole.hexdigest()
     if not path.is_dir():
         return None
-    for file in sorted(found for found in path.rglob("*") if found.is_file()):
+    for file in sorted(_files(path)):
         whole.update(f"{file.relative_to(path).as_posix()}\0{digest(file)}\n".encode())
     return whole.hexdigest()
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """All files below a folder but those of runs, which are no data."""
+    for place, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not ours.only(Path(place, name))]
+        yield from (Path(place, name) for name in names if Path(place, name).is_file())
 
 
 def _arrays(path: Path) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from pyro_vae import ours
 from pyro_vae.data import files
 from pyro_vae.data.arrays import Data
 from pyro_vae.data.found import Search
@@ -36,8 +37,9 @@ def read(path: str | Path, resize: int | None = None, crop: int | None = None) -
     Folders ``train`` and ``test`` in it hold two parts, in either form; ``val`` (or ``valid``,
     ``validation``, ``dev``) is a third one, or stands in for ``test``. Else a tenth is held out,
     always the same. Classes are numbered in the order of their names; below a class folders may be
-    nested. Names that begin with a dot and files of other endings are passed over, as is what links
-    lead to a second time; a line logged by ``pyro_vae`` says so.
+    nested. Names that begin with a dot, files of other endings, and folders of runs and
+    comparisons are passed over, as is what links lead to a second time; a line logged by
+    ``pyro_vae`` says so.
 
     Grey images have one channel; where any image of the folder has colour, all have three. Images
     are turned as their EXIF orientation says. Palettes are resolved, of 16-bit channels the upper 8
@@ -78,7 +80,7 @@ def read(path: str | Path, resize: int | None = None, crop: int | None = None) -
 
 def _parts(folder: Path) -> dict[str, Path]:
     """The folders of the parts; none where all images of the folder are one."""
-    names = [path.name for path in _inside(folder) if path.is_dir()]
+    names = [path.name for path in _inside(folder) if path.is_dir() and not ours.only(path)]
     parts = files.part_names(names, folder)
     if "train" not in parts and parts and len(parts) == len(names):
         given = " and ".join(sorted(parts.values()))
@@ -117,7 +119,8 @@ def _found(folder: Path, search: Search) -> _Found:
         )
     suffixes = ", ".join(SUFFIXES)
     for path in _inside(folder):
-        if path.is_dir() and not path.is_symlink() and not flat and path.name not in classes:
+        empty = path.is_dir() and not path.is_symlink() and path.name not in classes
+        if empty and not flat and not ours.holds(path):
             raise InputError(f"{path} holds no images ({suffixes})")
     if len(paths) < 2:
         said = f"only one image, {paths[0].name}" if paths else f"no images ({suffixes})"

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pyro_vae import ours
 from pyro_vae.data.pictures import SUFFIXES
 
 __all__ = ["Search"]
@@ -49,7 +50,8 @@ class Search:
         """What was passed over, in a few words; empty if nothing was."""
         said = []
         for what, count in sorted(self.passed_over.items()):
-            noun = "link" if "link " in f"{what} " else "file"
+            nouns = ("link", "folder of", "file")
+            noun = next((noun for noun in nouns if f"{noun} " in f"{what} "), "file").split()[0]
             said.append(f"{count} {what if count == 1 else what.replace(noun, f'{noun}s', 1)}")
         return ", ".join(said)
 
@@ -60,6 +62,9 @@ class Search:
             self.passed_over["link to a folder that is there already"] += 1
             return
         self._folders.add(real)
+        if path != folder and ours.kind(path) is not None:  # a run's pictures are no data
+            self.passed_over["folder of a run"] += 1
+            return
         with os.scandir(path) as entries:
             there = sorted(entries, key=lambda entry: entry.name)
         for entry in there:

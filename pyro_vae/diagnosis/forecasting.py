@@ -15,6 +15,7 @@ from pyro_vae.heads import Head
 from pyro_vae.measures import Forecast
 from pyro_vae.networks import MLP
 from pyro_vae.noise import fixed_noise, noise
+from pyro_vae.ours import MARK
 from pyro_vae.training.checks import check_images
 from pyro_vae.vae import VAE
 
@@ -85,4 +86,4 @@ def draw_forecast(forecast: Forecast, path: str | Path) -> None:
     )
     axes.set_title(forecast.note().removeprefix("forecast: "), fontsize=9)
     axes.legend(frameon=False)
-    figure.savefig(path, dpi=120)
+    figure.savefig(path, dpi=120, metadata=MARK)

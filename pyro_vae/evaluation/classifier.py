@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator
+import os
+import re
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,10 +29,13 @@ from pyro_vae.evaluation.classifier_network import (
 )
 from pyro_vae.training.runs import replace
 
-__all__ = ["CACHE", "Classifier", "Labelled", "classifier_for", "labelled"]
+__all__ = ["CACHE", "Classifier", "Labelled", "classifier_for", "labelled", "sha256_of"]
 
 CACHE = Path("~/.cache/pyro_vae/classifiers")
 """Folder of trained classifiers."""
+
+_OURS = re.compile(rb'.{5}\0{3}\{"|\{\s*"recipe"', re.DOTALL)
+"""How weights and the record beside them begin."""
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,8 @@ def classifier_for(
         progress: Called with a line for every epoch.
 
     Raises:
-        InputError: If labels are missing or of one class, or the data are no images on [0, 1].
+        InputError: If labels are missing or of one class, or the data are no images on [0, 1]; or
+            if another file has the name of the entry.
 
     Example:
         >>> import tempfile
@@ -116,20 +122,21 @@ def classifier_for(
     """
     part = labelled(data)
     folder = Path(cache or CACHE).expanduser()
-    folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{_key(part)}.safetensors"
     shape, numbers = tuple(part.train.shape[1:]), part.train_labels.unique()
     classes = len(numbers)
     found = _cached(path, shape, classes)
     if found is not None:
         return found
+    _check_entry(path)
+    folder.mkdir(parents=True, exist_ok=True)
     with _one_thread():
         places = torch.searchsorted(numbers, part.train_labels)
         network = trained_network(part.train, places, classes, progress)
         logits = in_blocks(network, as_unit(part.test))
     accuracy = float((numbers[logits.argmax(1)] == part.test_labels).double().mean())
     weights = {name: value.contiguous() for name, value in network.state_dict().items()}
-    sha256, tested = _sha256(weights), len(part.test)
+    sha256, tested = sha256_of(weights), len(part.test)
     record = {"recipe": RECIPE, "sha256": sha256, "accuracy": accuracy, "tested": tested}
     replace(path, lambda there: save_file(weights, there))
     text = json.dumps(record, indent=2) + "\n"
@@ -192,12 +199,25 @@ def _key(data: Labelled) -> str:
     return digest.hexdigest()
 
 
-def _sha256(weights: dict[str, Tensor]) -> str:
+def sha256_of(weights: Mapping[str, Tensor]) -> str:
+    """SHA-256 of tensors, their names and shapes."""
     digest = hashlib.sha256()
     for name, value in sorted(weights.items()):
         digest.update(f"{name} {value.dtype} {tuple(value.shape)}".encode())
-        digest.update(value.contiguous().numpy().tobytes())
+        raw = value.detach().cpu().contiguous().flatten().view(torch.uint8)
+        digest.update(raw.numpy().data)
     return digest.hexdigest()
+
+
+def _check_entry(path: Path) -> None:
+    """Make sure that what has an entry's name is an entry, however damaged.
+
+    Raises:
+        InputError: If nothing in it shows that.
+    """
+    there = [each for each in (path, path.with_suffix(".json")) if os.path.lexists(each)]
+    if there and not any(each.is_file() and _OURS.match(each.read_bytes()[:80]) for each in there):
+        raise InputError(f"{there[0]} is in the way of a classifier's weights: move it away")
 
 
 def _cached(path: Path, data_shape: tuple[int, ...], classes: int) -> Classifier | None:
@@ -205,7 +225,7 @@ def _cached(path: Path, data_shape: tuple[int, ...], classes: int) -> Classifier
     try:
         record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
         weights = load_file(path)
-        if record["sha256"] != _sha256(weights):
+        if record["sha256"] != sha256_of(weights):
             return None
         network = Network(data_shape, classes)
         network.load_state_dict(weights)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from pyro_vae import ours
 from pyro_vae.data import as_images
 from pyro_vae.errors import InputError
 from pyro_vae.evaluation.blocks import encoded, evaluating
+from pyro_vae.evaluation.classifier import sha256_of
 from pyro_vae.evaluation.pictures import (
     draw_calibration,
     draw_interpolations,
@@ -21,13 +24,16 @@ from pyro_vae.evaluation.pictures import (
 )
 from pyro_vae.observed import KINDS
 from pyro_vae.posteriors import code_of
-from pyro_vae.training.runs import replace
+from pyro_vae.training.runs import write_text
 from pyro_vae.vae import VAE
 
-__all__ = ["EVALUATION", "checked_labels", "write_evaluation"]
+__all__ = ["EVALUATION", "WRITTEN", "checked_labels", "keep_scores", "write_evaluation"]
 
 EVALUATION = "evaluation.json"
 """Where a run folder keeps its scores."""
+_PICTURES = ("latents", "calibration", "traversals", "interpolations", "kinds")
+WRITTEN = (EVALUATION, *(f"{name}.png" for name in _PICTURES))
+"""What an evaluation may write."""
 
 _SCATTERED = 2000
 
@@ -48,16 +54,74 @@ def checked_labels(labels: Any, count: int) -> Tensor | None:
     return tensor
 
 
+def keep_scores(vae: VAE, images: Tensor, scores: dict[str, Any], folder: Path) -> Path:
+    """Write scores as ``evaluation.json``, beside those that it has already.
+
+    A score that is not among the new ones stays where it is of the same weights and images, which
+    ``of`` tells by their SHA-256; all others go.
+
+    Args:
+        vae: The model.
+        images: Those that it was scored on.
+        scores: The new ones.
+        folder: That of the run.
+
+    Returns:
+        The file.
+    """
+    of = {
+        "weights": sha256_of(vae.state_dict()),
+        "images": sha256_of({"images": images}),
+    }
+    path = folder / EVALUATION
+    merged = {**_kept(path, scores, of), "of": of}
+    ours.claim(folder, ours.RUN, [EVALUATION])
+    write_text(path, json.dumps(merged, indent=2) + "\n")
+    return path
+
+
+def _kept(path: Path, scores: dict[str, Any], of: dict[str, str]) -> dict[str, Any]:
+    """The new scores, and such of a file's as are not among them and of the same."""
+    try:
+        before = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return scores
+    # Earlier versions did not say of what scores are, and own heads have no weights: figures do.
+    if not isinstance(before, dict) or before.get("of", of) != of or not _agree(before, scores):
+        return scores
+    # None stands for a table that was not asked for.
+    return before | {
+        key: value
+        for key, value in scores.items()
+        if value is not None or not isinstance(before.get(key), dict)
+    }
+
+
+def _agree(before: dict[str, Any], scores: dict[str, Any]) -> bool:
+    """Whether scores that every evaluation has are the same but for rounding."""
+    if before.get("kind") != scores.get("kind") or before.get("images") != scores.get("images"):
+        return False
+    for key in ("reconstruction", "kl", "mse"):
+        old, new = before.get(key, 0.0), scores.get(key, 0.0)
+        if not (isinstance(old, float) and isinstance(new, float)):
+            return False
+        if not math.isclose(old, new, rel_tol=1e-4, abs_tol=1e-6):
+            return False
+    return True
+
+
 def write_evaluation(
     vae: VAE, images: Any, scores: dict[str, Any], folder: str | Path, labels: Any = None
 ) -> list[Path]:
     """Write scores as ``evaluation.json`` and draw what they speak of.
 
+    Scores that the file has already stay where they are of the same weights and images.
+
     Args:
         vae: The model.
         images: Those that it was scored on.
         scores: From :func:`~pyro_vae.evaluation.evaluate`.
-        folder: An existing folder, as that of the run.
+        folder: That of the run, or a new or empty one.
         labels: Classes of the images, which colour the latents, or None.
 
     Returns:
@@ -66,14 +130,15 @@ def write_evaluation(
         ``interpolations.png`` and ``kinds.png``.
 
     Raises:
-        InputError: If the images have another shape than the model's, or the labels do not fit.
+        InputError: If the images have another shape than the model's, the labels do not fit, or
+            the folder holds other files; nothing is written then.
     """
     folder = Path(folder)
+    ours.check(folder, ours.RUN, WRITTEN)
     tensor = as_images(images, vae.data_shape)
     classes = checked_labels(labels, len(tensor))
-    text = json.dumps(scores, indent=2) + "\n"
-    replace(folder / EVALUATION, lambda path: path.write_text(text, encoding="utf-8"))
-    files = [folder / EVALUATION, folder / "latents.png"]
+    ours.claim(folder, ours.RUN, WRITTEN)
+    files = [keep_scores(vae, tensor, scores, folder), folder / "latents.png"]
     with evaluating(vae):
         blocks = encoded(vae, tensor[:_SCATTERED])
         means = torch.cat([code_of(block.posterior) for block in blocks])

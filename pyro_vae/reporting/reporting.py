@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+from pyro_vae import ours
 from pyro_vae.errors import InputError
 from pyro_vae.reporting.claims import Told, read_claims
 from pyro_vae.reporting.drawing import (
@@ -50,7 +50,8 @@ def report(
         *runs: Run folders, or folders that hold some, as that of a comparison.
         out: File to write, ending in .html; by default ``report.html`` in the one folder that was
             given, or here if there are several.
-        overwrite: Whether the file, and the figures of an earlier report, may be overwritten.
+        overwrite: Whether the file, and the figures of an earlier report, may be overwritten; other
+            files beside these stay.
         progress: Told what is looked at.
 
     Returns:
@@ -84,7 +85,7 @@ def report(
             looks[name] = look(run, shelf)
             found.append(run)
         page = _page(paths, found, looks, place, f"{_beside(file).name}/")
-        _put(place, _beside(file))
+        _put(place, file)
         write_text(file, page)
     return file
 
@@ -108,7 +109,19 @@ def _checked(out: str | Path | None, paths: Sequence[Path], overwrite: bool) -> 
             raise InputError(f"{there} exists already: give another --out, or --overwrite")
         if there.exists() and not os.access(there, os.W_OK):
             raise InputError(f"{there} cannot be written: give another --out")
+    if not _former(file):
+        ours.check(_beside(file), ours.FIGURES)
     return file
+
+
+def _former(file: Path) -> set[str]:
+    """Figures of a report that an earlier version made, which kept no list: those it speaks of."""
+    place = _beside(file)
+    if ours.kind(place) is not None or not (place.is_dir() and file.is_file()):
+        return set()
+    text = file.read_text(encoding="utf-8", errors="replace")
+    names = {path.name for path in place.iterdir() if path.is_file() and not path.is_symlink()}
+    return {name for name in names if _FIGURE.fullmatch(name) and f"{place.name}/{name}" in text}
 
 
 @contextmanager
@@ -129,18 +142,15 @@ def _place_for(file: Path) -> Iterator[Path]:
         yield place
 
 
-def _put(source: Path, target: Path) -> None:
+def _put(source: Path, file: Path) -> None:
     """Move figures to their place; those of an earlier report that are no more are removed."""
-    if not target.exists():
-        source.rename(target)
-        return
-    new = {path.name for path in source.iterdir()}
-    for name in sorted(new):
+    target, new = _beside(file), sorted(path.name for path in source.iterdir())
+    ours.record(target, ours.FIGURES, _former(file))
+    ours.check(target, ours.FIGURES, new)
+    ours.discard(target, ours.files(target) - set(new))
+    ours.record(target, ours.FIGURES, new)
+    for name in new:
         os.replace(source / name, target / name)
-    for path in target.iterdir():
-        if _FIGURE.fullmatch(path.name) and path.name not in new:
-            path.unlink()
-    shutil.rmtree(source)
 
 
 def _page(

@@ -11,6 +11,7 @@ import errno
 import hashlib
 import json
 import os
+import re
 import stat
 from collections.abc import Mapping
 from pathlib import Path
@@ -20,6 +21,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from pyro_vae import ours
 from pyro_vae.errors import InputError
 
 __all__ = ["FOLDER", "Checkpoints", "write_tensors"]
@@ -27,6 +29,11 @@ __all__ = ["FOLDER", "Checkpoints", "write_tensors"]
 FOLDER = "checkpoint"
 _DIGITS = 16  # of the digest, in the name
 _MARKS = ("tensor", "tuple", "pairs")
+
+
+def _named(path: Path) -> bool:
+    """Whether a file has a checkpoint's name."""
+    return re.fullmatch(r"step-\d{8,}-[0-9a-f]{16}\.safetensors", path.name) is not None
 
 
 class Checkpoints:
@@ -47,7 +54,7 @@ class Checkpoints:
     """
 
     def __init__(self, run: Path, keep: int = 2) -> None:
-        self.folder, self.keep = run / FOLDER, keep
+        self.run, self.folder, self.keep = run, run / FOLDER, keep
         self.damaged: list[str] = []
 
     def write(self, step: int, tree: Mapping[str, Any]) -> Path:
@@ -60,22 +67,21 @@ class Checkpoints:
         Raises:
             OSError: If it cannot be written; those there are stay as they were.
         """
-        self.folder.mkdir(parents=True, exist_ok=True)
         tensors: dict[str, Tensor] = {}
         skeleton = json.dumps(_taken_apart(tree, tensors, ""))
         temporary = self.folder / f".writing-{os.getpid()}"
+        self._claim(temporary)
+        self.folder.mkdir(exist_ok=True)
         try:
             write_tensors(tensors, temporary, {"tree": skeleton})
             path = self.folder / f"step-{step:08d}-{_digest(temporary)}.safetensors"
             _flush(temporary)
+            self._claim(path)
             os.replace(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
         _flush(self.folder)
-        for old in self._files()[self.keep :]:
-            old.unlink()
-        for left in self.folder.glob(".writing-*"):  # by a process that was killed
-            left.unlink()
+        self._discard([*self._files()[self.keep :], *self._left()])
         return path
 
     def latest(self) -> tuple[int, dict[str, Any]] | None:
@@ -98,13 +104,22 @@ class Checkpoints:
 
     def clear(self) -> None:
         """Remove all of them."""
-        for path in [*self._files(), *self.folder.glob(".writing-*")]:
-            path.unlink()
+        self._discard([*self._files(), *self._left()])
         if self.folder.is_dir() and not any(self.folder.iterdir()):
             self.folder.rmdir()
 
     def _files(self) -> list[Path]:
-        return sorted(self.folder.glob("step-*.safetensors"), reverse=True)
+        return sorted(filter(_named, self.folder.glob("step-*.safetensors")), reverse=True)
+
+    def _left(self) -> list[Path]:
+        """What a process that was killed has left."""
+        return list(self.folder.glob(".writing-*"))
+
+    def _claim(self, path: Path) -> None:
+        ours.claim(self.run, ours.RUN, [f"{FOLDER}/{path.name}"])
+
+    def _discard(self, paths: list[Path]) -> None:
+        ours.discard(self.run, [f"{FOLDER}/{path.name}" for path in paths])
 
 
 def write_tensors(

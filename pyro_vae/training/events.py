@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+from pyro_vae import ours
 
 __all__ = ["FOLDER", "Events"]
 
@@ -24,12 +26,12 @@ class Events:
     """
 
     def __init__(self, folder: Path | None) -> None:
-        self.folder = None if folder is None else folder / FOLDER
+        self.run = folder
         self.writers: dict[str, Any] = {}
 
     def write(self, records: Iterable[dict[str, Any]]) -> None:
         """Add the figures of records at their steps."""
-        if self.folder is None:
+        if self.run is None:
             return
         try:  # only here: training must neither need it nor wait for its import
             from torch.utils.tensorboard import FileWriter
@@ -39,7 +41,7 @@ class Events:
         for record in records:
             curve = f"{record['record']}-{record['split']}"
             if curve not in self.writers:
-                self.writers[curve] = FileWriter(str(self.folder / curve))
+                self.writers[curve] = _listed(FileWriter, self.run, f"{FOLDER}/{curve}")
             values = [Summary.Value(tag=tag, simple_value=value) for tag, value in figures(record)]
             self.writers[curve].add_summary(Summary(value=values), record["step"])
 
@@ -47,6 +49,15 @@ class Events:
         """Write what is still in memory."""
         for writer in self.writers.values():
             writer.close()
+
+
+def _listed(make: Callable[[str], Any], run: Path, name: str) -> Any:
+    """A writer into a folder of a run, whose new file is listed as the run's."""
+    before = set((run / name).glob("*"))
+    writer = make(str(run / name))
+    new = sorted(path.name for path in set((run / name).glob("*")) - before)
+    ours.record(run, ours.RUN, [f"{name}/{file}" for file in new])
+    return writer
 
 
 def figures(record: dict[str, Any]) -> Iterator[tuple[str, float]]:

@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from pyro_vae import ours
 from pyro_vae.errors import InputError
-from pyro_vae.training import ranks, runs
+from pyro_vae.training import locks, ranks, runs
 from pyro_vae.training.checkpoints import Checkpoints
 from pyro_vae.training.course import Course
 from pyro_vae.training.history import History
@@ -87,8 +88,17 @@ class Keeper:
             reason = str(error).splitlines()[0]
             raise InputError(f"{self.source} is a run of another model: {reason}") from None
 
-    def resume(self, course: Course, saved: Mapping[str, Any]) -> None:
-        """Take the run up where a checkpoint left it."""
+    def begin(self, course: Course, saved: Mapping[str, Any] | None) -> None:
+        """Take the run up where a checkpoint left it; or without one, remove a former run."""
+        if self.folder is not None:
+            if saved is None:
+                ours.remove(self.folder)
+            ours.claim(self.folder, ours.RUN, runs.WRITTEN)
+            locks.sign(self.folder)
+        if saved is not None:
+            self._resume(course, saved)
+
+    def _resume(self, course: Course, saved: Mapping[str, Any]) -> None:
         metrics = None if self.source is None else self.source / runs.METRICS
         if metrics is not None and metrics.is_file():
             course.history.records = History.read(metrics).records

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +16,10 @@ from pyro_vae.data.kept import kept_of
 from pyro_vae.errors import InputError, TrainingError
 from pyro_vae.measures import few_words, signs
 from pyro_vae.noise import fixed_noise, noise
-from pyro_vae.training import faults, pictures, ranks, runs
-from pyro_vae.training.checkpoints import Checkpoints
+from pyro_vae.training import locks, pictures, ranks, runs
 from pyro_vae.training.checks import check_images
 from pyro_vae.training.course import Course
-from pyro_vae.training.events import FOLDER, Events
+from pyro_vae.training.events import Events
 from pyro_vae.training.faults import FaultError
 from pyro_vae.training.history import History
 from pyro_vae.training.keeper import Keeper
@@ -68,7 +66,8 @@ def fit(
         lr: Learning rate.
         beta: β, a number or a schedule as ``"linear:0,1,steps=1000"``.
         seed: Of the batches' order and of all noise; the caller's generators are left alone.
-        out: Run folder to write, or None.
+        out: Run folder to write, or None. It must be new, empty or a run's, whose own files alone
+            are ever replaced.
         overwrite: Whether ``out`` may hold a run already.
         resume: Whether to go on from the last checkpoint in ``out``, with the same model, images
             and options; the end is bit-identical to an uninterrupted run's on the same machine
@@ -81,8 +80,8 @@ def fit(
         The history, with every step's and every epoch's record.
 
     Raises:
-        InputError: If an option is out of range or the images do not suit the observation;
-            nothing is written then.
+        InputError: If an option is out of range, the images do not suit the observation, or
+            ``out`` holds other files or is being trained; nothing is written then.
         FaultError: If a step is not finite; it says where, and what there is has been saved.
         TrainingError: If the folder cannot be written, or images on disk can no longer be read;
             its last checkpoint stays.
@@ -124,31 +123,34 @@ def fit(
     remember = settings.on_nan == "rollback"
     keep = settings.keep_checkpoints
     keeper = Keeper(folder, config, len(train), settings.interval(), keep, remember)
-    saved = keeper.saved() if resume else None
     ranks.wait()  # until all have looked at the folder
-    warning = None
-    if saved is None:
-        warning = _prepare(vae, some, settings, history)
-    else:
-        keeper.weights_of(saved, vae)
-    # Averages are copies of the model: it must have all its parts by now.
-    course = Course(State(vae, settings, len(train)), history)
-    if saved is None:
-        if course.state.compiled is not None:
-            history.notes.append("steps are compiled: the first take seconds, or minutes")
-        few = None if held_out is None else few_words(len(held_out))
-        history.notes += [few] if few else []
-        for message in [warning, *course.state.warnings()]:
-            _warn(message, history, progress)
+    with ExitStack() as stack:
         if keeper.folder is not None:
-            _clear(keeper.folder)
-    else:
-        keeper.resume(course, saved)
-    ranks.wait()
-    for damaged in keeper.damaged:
-        progress.warn(f"passed over a damaged checkpoint, {damaged}")
-    with _ended(course, train, held_out, keeper):
-        _train(course, train, held_out, keeper, progress)
+            stack.enter_context(locks.locked(keeper.folder))
+            # Another process may have been there since.
+            runs.check_free(keeper.folder, overwrite or resume, mine=True)
+        saved = keeper.saved() if resume else None
+        ranks.wait()  # until all have read its checkpoint
+        warning = None
+        if saved is None:
+            warning = _prepare(vae, some, settings, history)
+        else:
+            keeper.weights_of(saved, vae)
+        # Averages are copies of the model: it must have all its parts by now.
+        course = Course(State(vae, settings, len(train)), history)
+        if saved is None:
+            if course.state.compiled is not None:
+                history.notes.append("steps are compiled: the first take seconds, or minutes")
+            few = None if held_out is None else few_words(len(held_out))
+            history.notes += [few] if few else []
+            for message in [warning, *course.state.warnings()]:
+                _warn(message, history, progress)
+        keeper.begin(course, saved)
+        ranks.wait()
+        for damaged in keeper.damaged:
+            progress.warn(f"passed over a damaged checkpoint, {damaged}")
+        with _ended(course, train, held_out, keeper):
+            _train(course, train, held_out, keeper, progress)
     return history
 
 
@@ -220,14 +222,6 @@ def _forecast(vae: VAE, train: Tensor, settings: Settings, history: History) -> 
     forecast = measures.forecast_of(vae, train, settings.schedule().end, limit=5000)
     history.notes.append(forecast.note())
     return forecast.warning()
-
-
-def _clear(folder: Path) -> None:
-    folder.mkdir(parents=True, exist_ok=True)
-    for name in (runs.CONFIG, runs.WEIGHTS, runs.METRICS, faults.FILE):
-        (folder / name).unlink(missing_ok=True)
-    Checkpoints(folder).clear()
-    shutil.rmtree(folder / FOLDER, ignore_errors=True)
 
 
 def _train(

@@ -11,6 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from pyro_vae.ours import MARK
 from pyro_vae.training.history import History
 from pyro_vae.vae import VAE
 
@@ -48,7 +49,7 @@ def draw_grid(rows: Sequence[tuple[str, Tensor]], path: Path, title: str = "") -
     axis.tick_params(length=0)
     if title:
         figure.suptitle(title, fontsize=9)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, metadata=MARK)
 
 
 def _pixels(picture: Tensor) -> Any:

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from pyro_vae.data import levels
 from pyro_vae.measures.curves import Curves
+from pyro_vae.ours import MARK
 
 __all__ = ["draw_observation"]
 
@@ -50,7 +51,7 @@ def draw_observation(curves: Curves, path: Path) -> None:
     for axis in axes[len(panels) :]:
         axis.set_visible(False)
     figure.suptitle(_title(curves), fontsize=10)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=110, metadata=MARK)
 
 
 def _title(curves: Curves) -> str:

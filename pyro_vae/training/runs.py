@@ -15,15 +15,18 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pyro_vae import networks, observations, posteriors, priors, specs
+from pyro_vae import networks, observations, ours, posteriors, priors, specs
 from pyro_vae.errors import InputError
 from pyro_vae.heads import Head
 from pyro_vae.training import weights
-from pyro_vae.training.checkpoints import Checkpoints, write_tensors
+from pyro_vae.training.checkpoints import FOLDER, Checkpoints, write_tensors
+from pyro_vae.training.locks import check_idle
 from pyro_vae.vae import VAE, checked_vae
 
 __all__ = [
     "FORMAT",
+    "WRITTEN",
+    "check_apart",
     "check_free",
     "check_writable",
     "load",
@@ -34,21 +37,44 @@ __all__ = [
 
 FORMAT = 1
 CONFIG, WEIGHTS, METRICS = "config.json", "model.safetensors", "metrics.jsonl"
+WRITTEN = (
+    *(CONFIG, WEIGHTS, METRICS, "fault.json"),
+    *("reconstructions.png", "samples.png", "curves.png", f"{FOLDER}/", "events/"),
+)
+"""What training may write."""
 
 
-def check_free(out: str | Path, overwrite: bool = False) -> Path:
+def check_free(out: str | Path, overwrite: bool = False, mine: bool = False) -> Path:
     """Make sure that a folder may take a run; nothing is written.
 
+    Args:
+        out: The folder.
+        overwrite: Whether it may hold a run already.
+        mine: Whether this process has its lock.
+
     Raises:
-        InputError: If it holds a run already and may not be overwritten, is a file, or cannot be
-            written.
+        InputError: If it holds a run already and may not be overwritten or is being trained, holds
+            something else, is a file, or cannot be written.
     """
     folder = check_writable(out)
-    if not overwrite and any((folder / name).exists() for name in (CONFIG, WEIGHTS, METRICS)):
+    if not mine:
+        check_idle(folder)
+    ours.check(folder, ours.RUN, WRITTEN)
+    if not overwrite and ours.kind(folder) is not None:
         raise InputError(
             f"{folder} holds a run already: give another folder, --overwrite or --resume"
         )
     return folder
+
+
+def check_apart(out: Path, data: str | Path) -> None:
+    """Make sure that a folder to write does not lie among the data.
+
+    Raises:
+        InputError: If it does.
+    """
+    if Path(data).is_dir() and ours.within(out, data):
+        raise InputError(f"--out {out} lies inside --data {data}: give a folder outside of it")
 
 
 def check_writable(out: str | Path) -> Path:
@@ -58,6 +84,8 @@ def check_writable(out: str | Path) -> Path:
         InputError: If it cannot be written; it says why.
     """
     folder = Path(out)
+    if ".." in folder.parts and not folder.exists():
+        folder = folder.resolve()  # its parents are made, but no others on the way
     try:
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder} is a file, not a folder")
@@ -80,9 +108,15 @@ def save(vae: VAE, out: str | Path, **settings: Any) -> Path:
 
     Returns:
         The folder.
+
+    Raises:
+        InputError: If it holds other files than a run's, is being trained, or cannot be written;
+            nothing is written then.
     """
     checked_vae(vae, "save")
-    return write(vae, Path(out), configuration(vae, **settings))
+    folder = check_writable(out)
+    check_idle(folder)
+    return write(vae, folder, configuration(vae, **settings))
 
 
 def configuration(vae: VAE, **settings: Any) -> dict[str, Any]:
@@ -120,7 +154,7 @@ def write(vae: VAE, folder: Path, config: Mapping[str, Any]) -> Path:
     Returns:
         The folder.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    ours.claim(folder, ours.RUN, (CONFIG, WEIGHTS))
     # The configuration comes last: a folder without it is one whose writing was cut short.
     (folder / CONFIG).unlink(missing_ok=True)
     replace(folder / WEIGHTS, lambda path: write_tensors(vae.state_dict(), path))

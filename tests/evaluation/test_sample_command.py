@@ -39,7 +39,8 @@ def test_the_command_scores_samples(
     words = ("evaluate", run_folder, "--samples", 150, "--cache", "cache")
     scores = json.loads(cli(*words, "--kind", "mean", "--json").stdout)
     found, real = scores["samples"], load(str(tmp_path / "own.npz"))
-    assert json.loads((run_folder / "evaluation.json").read_text()) == scores
+    kept = json.loads((run_folder / "evaluation.json").read_text())
+    assert kept == scores | {"of": kept["of"]}
     assert (found["n"], found["n_real"], found["kind"]) == (150, len(real.test), "mean")
     judge = classifier_for(real, tmp_path / "cache")
     assert not judge.fresh

@@ -278,16 +278,31 @@ def test_overwriting_leaves_no_old_figure(reported: Reported, tmp_path: Path) ->
     figures = tmp_path / "one-figures"
     figures.mkdir()
     (figures / "traversal-99-gone.svg").write_text("<svg/>")
-    (figures / "notes.txt").write_text("mine")
-    (figures / "mine.png").write_text("mine")
-    (tmp_path / "one.html").write_text("old")
+    for name in ("notes.txt", "mine.png", "training-plan.svg"):
+        (figures / name).write_text("mine")
+    # The page of an earlier version, which kept no list of its figures.
+    (tmp_path / "one.html").write_text('<a href="one-figures/traversal-99-gone.svg">SVG</a>')
     file = pv.report(reported.folder / HEALTHY, out=tmp_path / "one.html", overwrite=True)
     assert "obs=normal" not in file.read_text(encoding="utf-8")[:5]
     assert file.read_text(encoding="utf-8").startswith("<!DOCTYPE html>")
     assert not (figures / "traversal-99-gone.svg").exists()
-    assert (figures / "notes.txt").read_text() == "mine"
-    assert (figures / "mine.png").read_text() == "mine"
-    assert len(list(figures.glob("*.svg"))) > 4
+    for name in ("notes.txt", "mine.png", "training-plan.svg"):
+        assert (figures / name).read_text() == "mine"
+    drawn = {path.name for path in figures.glob("*.svg")} - {"training-plan.svg"}
+    assert len(drawn) > 4
+    lines = map(json.loads, (figures / "manifest.jsonl").read_text().splitlines())
+    assert drawn <= {line.get("file") for line in lines}
+    # Its list tells the next one what to remove.
+    gone, kept = sorted(drawn)[0], figures / "training-gone.svg"
+    kept.write_text("mine")
+    with (figures / "manifest.jsonl").open("a") as stream:
+        stream.write('{"file": "traversal-98-gone.svg"}\n')
+    (figures / "traversal-98-gone.svg").write_text("<svg/>")
+    (figures / gone).unlink()
+    pv.report(reported.folder / HEALTHY, out=tmp_path / "one.html", overwrite=True)
+    assert not (figures / "traversal-98-gone.svg").exists()
+    assert (figures / gone).is_file()
+    assert kept.read_text() == "mine"
 
 
 def test_a_page_is_there_as_a_whole_or_not(

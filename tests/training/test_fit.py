@@ -100,6 +100,7 @@ def test_a_run_folder_holds_the_run(few: Tensor, tmp_path: Path) -> None:
     assert names - {"events"} == {  # TensorBoard's, where it is installed
         *("config.json", "model.safetensors", "metrics.jsonl"),
         *("reconstructions.png", "samples.png", "curves.png"),
+        *("manifest.jsonl", ".lock"),
     }
     assert History.read(tmp_path / "run" / "metrics.jsonl").records == history.records
     again = load(tmp_path / "run")
