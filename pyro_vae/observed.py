@@ -85,6 +85,13 @@ class Observed:
     def whole(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """Data without a gap that no mask tells of; looked at under Pyro's validation only.
 
+        Args:
+            x: Data, (..., *shape).
+            mask: True where a value was observed, (N, *shape), or None.
+
+        Returns:
+            x, (..., *shape).
+
         Raises:
             InputError: If there is one.
         """

@@ -39,7 +39,13 @@ __all__ = [
 ]
 
 MANIFEST = "manifest.jsonl"
-RUN, COMPARISON, FIGURES = "run", "comparison", "figures"
+"""Name of the list."""
+RUN = "run"
+"""What a folder of :func:`pyro_vae.fit` is called in its list."""
+COMPARISON = "comparison"
+"""What a folder of :func:`pyro_vae.compare` is called."""
+FIGURES = "figures"
+"""What a folder of figures beside a page is called."""
 MARK = {"Software": "pyro_vae"}
 """Metadata of the pictures that we draw, by which they are known wherever they lie."""
 

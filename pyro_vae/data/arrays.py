@@ -32,7 +32,7 @@ class Data:
             does not fit in memory is a :class:`~pyro_vae.data.stored.Stored`.
         train_labels: Their classes, int64 (N,), or None.
         test: Held-out images, which figures are of.
-        test_labels: Their classes, or None.
+        test_labels: Their classes, (N,), or None.
         validation: Held-out images of their own for choices in training, where the data set has
             three parts; else None.
         passed_over: What of a folder or file was not read, in a few words.
