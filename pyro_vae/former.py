@@ -27,6 +27,11 @@ def is_run(folder: Path) -> bool:
     )
 
 
+def drawn_by_us(path: Path) -> bool:
+    """Whether a file is a picture that says of itself that it is ours."""
+    return _marked(path)
+
+
 def _json(*keys: str) -> Callable[[Path], bool]:
     """Whether a file holds a table, or its first line does, with these keys."""
 
@@ -53,8 +58,7 @@ def _head(pattern: bytes) -> Callable[[Path], bool]:
 
 
 _drawn = _head(rb"\x89PNG\r\n.{0,200}Software\0(Matplotlib|pyro_vae)")
-drawn_by_us = _head(rb"\x89PNG\r\n.{0,200}Software\0pyro_vae")
-"""Whether a file, by its path, is a picture that says of itself that it is ours."""
+_marked = _head(rb"\x89PNG\r\n.{0,200}Software\0pyro_vae")
 _weights = _head(rb".{5}\0{3}\{\"")
 _HEX = "[0-9a-f]" * 16
 _MARKS: dict[str, Callable[[Path], bool]] = {
