@@ -62,7 +62,8 @@ def evaluate(
         few to judge by, else None; ``baselines_from``, in words; ``elbo``, its
         ``elbo_standard_error`` over images, ``reconstruction``, ``kl`` and ``collapsed`` (the best
         constant prediction's ELBO) in nats per image; ``beats_collapsed``; ``kl_per_latent`` in
-        nats; ``active_units``; ``bits_per_dim`` and ``collapsed_bits_per_dim``,
+        nats; ``active_units``; ``sites``, by name the same of each latent site, and
+        ``reconstruction`` of each observed one; ``bits_per_dim`` and ``collapsed_bits_per_dim``,
         ``mass_bits_per_dim`` (of a density by the exact mass of each level) and
         ``uniform_bits_per_dim``, each None where there is none, and then ``no_bits`` says why;
         ``mse`` of the mean reconstruction per pixel on [0, 1] and ``mse_mean_image``, that of the
