@@ -113,7 +113,6 @@ def fit(
     for part in (some, held_out):
         if part is not None:
             check_images(vae, looked_at(part))
-    measures.held_out_terms(vae, some[:2])  # names a site of a program that cannot be scored
     folder = None if out is None else runs.check_free(out, overwrite or resume)
     progress = progress or Silent()
     history = History(kind=vae.obs.kind_on(some))
@@ -136,6 +135,7 @@ def fit(
             warning = _prepare(vae, some, settings, history)
         else:
             keeper.weights_of(saved, vae)
+        measures.held_out_terms(vae, some[:2])  # names a site of a program that cannot be scored
         # Averages are copies of the model: it must have all its parts by now.
         course = Course(State(vae, settings, len(train)), history)
         if saved is None:
