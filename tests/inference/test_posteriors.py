@@ -94,7 +94,8 @@ def test_the_exact_guide_and_the_chains_agree() -> None:
     posterior = MultivariateNormal(
         torch.tensor(exact), torch.tensor(linear.posterior_scale**2).diag()
     )
-    kept = refine(vae, x, particles=16)
+    # Over eight seeds at most 0.006; of 16 particles now and then 0.024.
+    kept = refine(vae, x, particles=64)
     assert (kl_divergence(_full(_double(kept)), posterior) < 0.02).all()
 
 

@@ -45,7 +45,8 @@ def test_a_target_kl_is_held(thousand: Tensor) -> None:
 
 @pytest.mark.slow
 def test_a_target_reconstruction_is_held(thousand: Tensor) -> None:
-    history = trained(thousand, "normal", 40, target_reconstruction=-480.0)
+    # After 40 epochs it is still 1.4 above, whatever the seed; after 60, 0.25.
+    history = trained(thousand, "normal", 60, target_reconstruction=-480.0)
     seen = [record["reconstruction"] for record in history.epochs()[-10:]]
     assert sum(seen) / 10 == pytest.approx(-480, abs=1.5)
     assert history.baselines["best constant prediction"] < -490  # it is no matter of course
