@@ -32,8 +32,19 @@ __all__ = ["fit"]
 @size_options
 @click.option("--images", type=int, help="Use the first so many, training and held-out ones each.")
 @observation_options
-@click.option("--net", default="mlp", show_default=True, help="Networks: mlp or conv.")
-@click.option("--latent-dim", default=20, show_default=True, help="Length of z.")
+@click.option(
+    "--net",
+    default="mlp",
+    show_default=True,
+    help="Networks: mlp, conv, or ladder for a hierarchy.",
+)
+@click.option(
+    "--latent-dim",
+    default="20",
+    show_default=True,
+    metavar="D",
+    help="Length of z; D1,D2,... of a hierarchy, from the data up, with --net ladder.",
+)
 @click.option("--hidden", type=int, help="Width of hidden layers (mlp: 400, conv: 256).")
 @click.option("--depth", type=int, help="Hidden layers (mlp: 1) or stridings (conv: 2).")
 @click.option("--dropout", default=0.0, show_default=True, help="Rate after hidden layers.")

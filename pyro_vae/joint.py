@@ -156,10 +156,10 @@ class JointVAE(LatentModel):
             raise InputError(f"give at least one of {', '.join(self.parts)}")
         size = len(next(iter(x.values())))
         seen = [self._seen_of(key, x.get(key), mask.get(key), size) for key in self.parts]
-        return self._posterior_of(torch.cat(seen, 1))
+        return self._posterior_from(self._features(torch.cat(seen, 1)))
 
-    def _posterior_of(self, seen: Tensor) -> Any:
-        return self.posterior(networks.through(self.encoder, seen, 1))
+    def _features(self, seen: Tensor) -> Tensor:
+        return networks.through(self.encoder, seen, 1)
 
     def _seen_of(self, key: str, x: Tensor | None, mask: Tensor | None, size: int) -> Tensor:
         part, observed = self.parts[key], self.observed[key]

@@ -1,23 +1,26 @@
-"""What model/guide pairs with one latent site have in common: prior, posterior, names, β."""
+"""What model/guide pairs have in common: latent sites, their priors and posteriors, names, β."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, cast
 
 import pyro
+import torch
 from pyro import poutine
 from pyro.distributions import Independent
 from torch import Tensor, nn
 
 from pyro_vae import posteriors, priors
+from pyro_vae.distributions.chain import Chain
 from pyro_vae.errors import InputError, positive
+from pyro_vae.networks import Level
 
-__all__ = ["LatentModel", "local_params", "masked"]
+__all__ = ["LatentModel", "checked_dims", "local_params", "masked"]
 
 _numbers = itertools.count(2)
 _taken: set[str] = set()
@@ -58,49 +61,67 @@ def _scaled(beta: float | Tensor) -> AbstractContextManager[Any]:
 
 
 class LatentModel(nn.Module):
-    """The latent site of a model/guide pair: p(z), q(z|x) and the names of their parameters.
+    """The latent sites of a model/guide pair: p(z), q(z|x) and the names of their parameters.
 
-    Subclasses make ``encoder`` and say what is observed.
+    One site is called ``latent``, several ``latent.1`` (next to the data) to ``latent.L``.
+    Subclasses make ``encoder`` and ``decoder`` and say what is observed.
 
     Args:
         data_shape: Of what the encoder sees of one image.
-        latent_dim: Length of z.
-        prior: A text of :data:`pyro_vae.priors.PRIORS`, or what :func:`pyro_vae.priors.make` takes.
-        posterior: A text of :data:`pyro_vae.posteriors.POSTERIORS`, or what
+        latent_dim: Length of z; of a hierarchy each latent's, from the data up.
+        prior: Of the topmost latent, a text of :data:`pyro_vae.priors.PRIORS`, or what
+            :func:`pyro_vae.priors.make` takes.
+        posterior: Of every latent, a text of :data:`pyro_vae.posteriors.POSTERIORS`, or what
             :func:`pyro_vae.posteriors.make` takes.
         name: Prefix of its parameters in Pyro's store; by default one that no other has.
 
     Attributes:
-        posterior: Module raw → q(z|x).
-        latent_prior: Module whose forward returns p(z).
+        latent_dims: Length of each latent, from the data up.
+        latent_dim: Of all together.
+        posterior: Module raw → q(z|x), of the topmost latent.
+        latent_prior: Module whose forward returns p(z) of the topmost latent.
+        lower: Of each latent below it, from the data up, the heads of p(z|above) and q(z|x, above).
         prior_is_standard: Whether p(z) is N(0, I).
     """
 
     encoder: nn.Module
+    decoder: nn.Module
+    arithmetic: torch.dtype | None = None
 
     def __init__(
         self,
         data_shape: tuple[int, ...],
-        latent_dim: int,
+        latent_dim: int | Sequence[int],
         prior: str | Mapping[str, Any] | priors.Prior,
         posterior: str | Mapping[str, Any] | posteriors.Posterior,
         name: str | None,
     ) -> None:
         super().__init__()
-        positive(**{"latent-dim": latent_dim})
-        self.latent_dim = latent_dim
+        self.latent_dims = checked_dims(latent_dim)
+        self.latent_dim = sum(self.latent_dims)
         self.name = name or _unique("vae")
         _taken.add(self.name)
-        self.prior_is_standard = priors.is_standard(prior)
+        *lower, top = self.latent_dims
+        self.prior_is_standard = priors.is_standard(prior) and not lower
         self.prior_spec, self.posterior_spec = priors.spec(prior), posteriors.spec(posterior)
-        self.posterior: Any = posteriors.make(posterior, latent_dim)
-        self.latent_prior: Any = priors.make(prior, latent_dim, data_shape)
+        self.posterior: Any = posteriors.make(posterior, top)
+        self.latent_prior: Any = priors.make(prior, top, data_shape)
+        self.lower = nn.ModuleList(_Level(posterior, dim) for dim in lower)
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Both copy.deepcopy and pickle come through here: a copy that kept the name would share
         # the original's parameters in Pyro's store.
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self.name = _unique(self.name)
+
+    def _levels(self) -> list[Any]:
+        return list(self.lower)
+
+    def _level_sizes(self) -> tuple[Level, ...]:
+        return tuple(
+            Level(dim, level.prior.numbers, level.posterior.numbers)
+            for dim, level in zip(self.latent_dims, self._levels(), strict=False)
+        )
 
     @property
     def prior_encodes(self) -> bool:
@@ -109,17 +130,62 @@ class LatentModel(nn.Module):
 
     def prior(self) -> Any:
         """p(z): batch_shape (), event_shape (latent_dim,)."""
-        return self.latent_prior(self._posterior_of)
+        top = self.latent_prior(self._top_posterior)
+        if not self.lower:
+            return top
+        decoder: Any = self.decoder
 
-    def _posterior_of(self, seen: Tensor) -> Any:
-        """q(z|x) of what the encoder sees."""
+        def conditional(level: int) -> Callable[[Tensor], Any]:
+            head: Any = self.lower[level]
+            return lambda above: head.prior(self._computed(decoder.prior, level, above))
+
+        return Chain(top, list(map(conditional, self._downwards())), self.latent_dims)
+
+    def _features(self, seen: Tensor) -> Tensor:
+        """What the encoder makes of what it sees."""
         raise NotImplementedError
 
+    def _top_posterior(self, seen: Tensor) -> Any:
+        """q(z|x) of the topmost latent."""
+        numbers = self.posterior.numbers
+        return self.posterior(self._features(seen)[..., -numbers:])
+
+    def _posterior_from(self, features: Tensor) -> Any:
+        """q(z|x), from the encoder's features."""
+        top = self.posterior(features[..., -self.posterior.numbers :])
+        if not self.lower:
+            return top
+        encoder: Any = self.encoder
+
+        def conditional(level: int) -> Callable[[Tensor], Any]:
+            head: Any = self.lower[level]
+            return lambda above: head.posterior(
+                self._computed(encoder.posterior, level, features, above)
+            )
+
+        return Chain(top, list(map(conditional, self._downwards())), self.latent_dims)
+
+    def _downwards(self) -> range:
+        return range(len(self.lower) - 1, -1, -1)
+
+    def _computed(self, port: Callable[..., Tensor], level: int, *given: Tensor) -> Tensor:
+        """A port's raw numbers, in float32 or wider, whatever networks compute in."""
+        if self.arithmetic is None:
+            return port(level, *given)
+        with torch.autocast(given[0].device.type, self.arithmetic):
+            raw = port(level, *given)
+        return raw.to(torch.promote_types(raw.dtype, torch.float32))
+
     def _latent(self, distribution: Any, beta: float | Tensor) -> Tensor:
-        """The latent site, its log-probability scaled by β."""
+        """The latent sites, their log-probabilities scaled by β."""
+
+        def draw(level: int, p: Any) -> Tensor:
+            name = f"latent.{level}" if self.lower else "latent"
+            value: Tensor = pyro.sample(name, p)
+            return value
+
         with _scaled(beta):
-            z: Tensor = pyro.sample("latent", distribution)
-        return z
+            return distribution.steps(draw) if self.lower else draw(1, distribution)
 
     def _register(self, part: str, modules: Mapping[str, nn.Module]) -> None:
         """Give Pyro the parameters, as ``pyro.module`` does, but refuse another VAE's."""
@@ -141,12 +207,42 @@ class LatentModel(nn.Module):
             )
 
     def _register_guide(self) -> None:
-        self._register("encoder", {"": self.encoder, "posterior.": self.posterior})
+        lower = {f"lower.{i}.": level.posterior for i, level in enumerate(self._levels())}
+        self._register("encoder", {"": self.encoder, "posterior.": self.posterior, **lower})
 
     def _register_prior(self) -> None:
-        self._register("prior", {"": self.latent_prior})
+        lower = {f"lower.{i}.": level.prior for i, level in enumerate(self._levels())}
+        self._register("prior", {"": self.latent_prior, **lower})
         if self.prior_encodes:
             self._register_guide()
+
+
+class _Level(nn.Module):
+    """The heads of a latent that has another one above it."""
+
+    def __init__(self, posterior: str | Mapping[str, Any] | posteriors.Posterior, dim: int) -> None:
+        super().__init__()
+        self.prior: Any = posteriors.Diagonal()(dim)
+        self.posterior: Any = posteriors.make(posterior, dim)
+
+
+def checked_dims(latent_dim: object) -> tuple[int, ...]:
+    """The length of each latent, from one number or several.
+
+    Raises:
+        InputError: If one is no positive integer, or there are none.
+
+    Example:
+        >>> checked_dims(20), checked_dims([40, 40])
+        ((20,), (40, 40))
+    """
+    several = isinstance(latent_dim, Sequence) and not isinstance(latent_dim, str)
+    dims: tuple[Any, ...] = tuple(latent_dim) if several else (latent_dim,)  # type: ignore[arg-type]
+    if not dims:
+        raise InputError("latent-dim must be a positive integer, or several, got none")
+    for dim in dims:
+        positive(**{"latent-dim": dim})
+    return dims
 
 
 def masked(p: Any, mask: Tensor | None) -> Any:

@@ -13,6 +13,7 @@ from pyro.nn import ConditionalAutoRegressiveNN, ConditionalDenseNN
 from torch import Tensor, nn
 
 from pyro_vae import specs
+from pyro_vae.distributions.chain import Chain
 from pyro_vae.distributions.flow import Flow
 from pyro_vae.distributions.full_normal import FullNormal
 from pyro_vae.errors import InputError
@@ -222,7 +223,7 @@ def code_of(q: Any) -> Tensor:
         NotImplementedError: If it has neither.
     """
     point: Tensor
-    if isinstance(q, Flow):
+    if isinstance(q, Flow | Chain):
         return q.centre
     if isinstance(q, torch.distributions.TransformedDistribution):
         point = code_of(q.base_dist)

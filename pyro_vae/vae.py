@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyro
@@ -26,17 +26,20 @@ class VAE(LatentModel):
        \mathrm{ELBO}(x) = E_{q(z|x)}[\log p(x|z)] - \mathrm{KL}(q(z|x)\,\|\,p(z))
 
     Sites are ``latent`` and ``obs`` in the plate ``data`` at dim −1; leading dimensions (particles)
-    may appear everywhere.
+    may appear everywhere. Of a hierarchy, p(z_L) ... p(z_1|z_2) p(x|z_1), the latent sites are
+    ``latent.1`` to ``latent.L``; z is all of them side by side, in that order.
 
     Args:
         data_shape: (C, H, W) for images, (D,) for vectors.
-        latent_dim: Length of z.
+        latent_dim: Length of z; (D_1, ..., D_L) for a hierarchy, from the data up.
         obs: A stock observation's name, a :class:`~pyro_vae.heads.Head`, or a function raw →
             distribution with an attribute ``num_raw``.
-        net: ``"mlp"``, ``"conv"``, a pair (encoder, decoder) of modules, or a function that makes
-            one from :class:`~pyro_vae.networks.Sizes`. The encoder maps x to (N, numbers of the
-            posterior), 2 × latent_dim for a diagonal normal; the decoder maps z to anything that
-            flattens to (N, numbers of the head). With covariates both take them as well.
+        net: ``"mlp"``, ``"conv"``, for a hierarchy ``"ladder"``, a pair (encoder, decoder) of
+            modules, or a function that makes one from :class:`~pyro_vae.networks.Sizes`. The
+            encoder maps x to (N, numbers of the posterior), 2 × latent_dim for a diagonal normal;
+            the decoder maps z to anything that flattens to (N, numbers of the head). With
+            covariates both take them as well. Of a hierarchy they have the further ports of
+            :class:`~pyro_vae.networks.Ladder`.
         name: Prefix of its parameters in Pyro's store; by default one that no other VAE has.
         prior: p(z), a text of :data:`pyro_vae.priors.PRIORS`, as ``"vamp:50"``, or a function
             (latent_dim, data_shape) → module.
@@ -71,7 +74,7 @@ class VAE(LatentModel):
     def __init__(
         self,
         data_shape: tuple[int, ...],
-        latent_dim: int = 20,
+        latent_dim: int | Sequence[int] = 20,
         obs: str | Head | Callable[[Tensor], Any] = "normal-learned-sigma",
         net: str | Mapping[str, Any] | networks.Networks | tuple[nn.Module, nn.Module] = "mlp",
         name: str | None = None,
@@ -92,11 +95,12 @@ class VAE(LatentModel):
         sizes = networks.Sizes(
             self.data_shape,
             self.posterior.numbers,
-            latent_dim,
+            self.latent_dims[-1],
             self.likelihood.grid_numbers,
             self.likelihood.image_numbers,
             self.likelihood.site_event,
             covariates,
+            self._level_sizes(),
         )
         self.encoder, self.decoder = networks.make(net, sizes)
 
@@ -174,13 +178,11 @@ class VAE(LatentModel):
         Returns:
             A distribution of batch_shape (..., N) and event_shape (latent_dim,).
         """
-        return self._posterior_of(self.observed.seen(x, mask), covariates)
+        return self._posterior_from(self._features(self.observed.seen(x, mask), covariates))
 
-    def _posterior_of(self, seen: Tensor, covariates: Tensor | None = None) -> Any:
+    def _features(self, seen: Tensor, covariates: Tensor | None = None) -> Tensor:
         given = self._checked_covariates(covariates)
-        return self.posterior(
-            networks.through(self.encoder, seen, len(self.data_shape), self.arithmetic, given)
-        )
+        return networks.through(self.encoder, seen, len(self.data_shape), self.arithmetic, given)
 
     @torch.no_grad()
     def code(
@@ -206,6 +208,7 @@ class VAE(LatentModel):
             A distribution of batch_shape (...) and event_shape data_shape.
         """
         given = self._checked_covariates(covariates)
+        z = z[..., : self.latent_dims[0]] if self.lower else z
         return self.likelihood(networks.through(self.decoder, z, 1, self.arithmetic, given), x)
 
     def _checked_covariates(self, covariates: Tensor | None) -> Tensor | None:

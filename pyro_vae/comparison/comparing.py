@@ -131,7 +131,9 @@ def forecast_cells(spec: Spec) -> list[tuple[Cell, Forecast | None]]:
     found: list[tuple[Cell, Forecast | None]] = []
     for cell in spec.cells:
         recipe, settings = cell.recipe, cell.recipe.settings
-        if not (settings.forecastable and priors.is_standard(recipe.prior)):
+        latents = recipe.latent_dim
+        standard = priors.is_standard(recipe.prior)
+        if not (settings.forecastable and standard and isinstance(latents, int)):
             found.append((cell, None))
             continue
         data, beta = recipe.load(), settings.schedule().end
@@ -139,6 +141,6 @@ def forecast_cells(spec: Spec) -> list[tuple[Cell, Forecast | None]]:
         if key not in known:
             some = looked_at(data.train)
             head = recipe.words.head(some)
-            known[key] = forecast(some[:5000], head, beta, recipe.latent_dim)
+            known[key] = forecast(some[:5000], head, beta, latents)
         found.append((cell, known[key]))
     return found

@@ -29,7 +29,7 @@ class Block:
     Attributes:
         images: As given, (n, *data_shape).
         x: As the observation takes them, densities with their noise.
-        posterior: q(z|x), batch_shape (n,); None where several sites make it.
+        posterior: q(z|x), batch_shape (n,); None where several sites of a user's own make it.
         latent: One draw of it, (n, L), of several sites in the order of their names.
         terms: Of the ELBO at that draw.
     """
@@ -61,16 +61,19 @@ def encoded(vae: VAE, images: Tensor) -> list[Block]:
         images: Levels (uint8) or floats, (N, *data_shape).
     """
     return [
-        Block(batch, x, _posterior(traces[1], terms), _latent(traces[1], terms), terms)
-        for batch, x, _, traces in held_out_traces(vae, images)
+        Block(batch, x, _posterior(vae, seen, traces[1], terms), _latent(traces[1], terms), terms)
+        for batch, x, seen, traces in held_out_traces(vae, images)
         for terms in [terms_of(*traces)]
     ]
 
 
-def _posterior(guide_trace: Any, terms: Terms) -> Any | None:
-    """q(z|x) where it is one site's; several sites' is no distribution of its own."""
+def _posterior(vae: VAE, seen: Tensor, guide_trace: Any, terms: Terms) -> Any | None:
+    """q(z|x), which of several sites the model alone knows as one distribution."""
     first, *more = terms.latents
-    return None if more else guide_trace.nodes[first]["fn"]
+    if not more:
+        return guide_trace.nodes[first]["fn"]
+    joint = vae.encode(seen)
+    return joint if joint.event_shape == (terms.mean.shape[1],) else None
 
 
 def _latent(guide_trace: Any, terms: Terms) -> Tensor:

@@ -150,7 +150,7 @@ def write_evaluation(
         if vae.levels.eight_bit:
             files += [folder / f"{name}.png" for name in ("traversals", "interpolations", "kinds")]
             strength = scores["kl_per_latent"] or means.var(0, correction=0).tolist()
-            draw_traversals(vae, means[0], strength, files[-3])
+            draw_traversals(vae, means[0], strength[: vae.latent_dims[0]], files[-3])
             if len(means) > 1:
                 draw_interpolations(vae, means, files[-2])
             kinds = [

@@ -52,7 +52,13 @@ class Target:
         return vae.encode(self.seen, self.covariates, self.mask)
 
     def start(self, vae: VAE) -> tuple[Tensor, Tensor]:
-        """Where the encoder says that z is, and how far it may be from there: (n, L) each."""
+        """Where the encoder says that z is, and how far it may be from there: (n, L) each.
+
+        Raises:
+            InputError: If the model is a hierarchy, whose latents are no one site.
+        """
+        if vae.lower:
+            raise InputError("z is looked for at one latent site, and this model has several")
         q = self.guide(vae)
         centre = vae.code(self.seen, self.covariates, self.mask)
         try:

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae import specs
+from pyro_vae.distributions.chain import Chain
 from pyro_vae.measures.scores import BLOCK, evaluation_mode
 from pyro_vae.measures.terms import closed_kl
 from pyro_vae.vae import VAE
@@ -293,6 +294,22 @@ def scale_note(vae: VAE, kind: str) -> str | None:
     return f"{said}: minimises summed squared error + 2σ² β KL, where 2σ² = {2 * value**2:.4g}"
 
 
+def _parts(distribution: Any) -> list[Any]:
+    """The distributions of a hierarchy's latents at one draw; of one latent its own."""
+    if not isinstance(distribution, Chain):
+        return [distribution]
+    found: list[Any] = []
+
+    def draw(level: int, p: Any) -> Tensor:
+        found.append(p)
+        value: Tensor = p.sample()
+        return value
+
+    with torch.random.fork_rng():
+        distribution.steps(draw)
+    return found
+
+
 @torch.no_grad()
 def kl_note(vae: VAE, images: Tensor) -> str | None:
     """That the KL is sampled, where prior and posterior have none in closed form; else None.
@@ -302,7 +319,8 @@ def kl_note(vae: VAE, images: Tensor) -> str | None:
         images: Levels (uint8) or floats, of which the first is encoded.
     """
     with evaluation_mode(vae):
-        if closed_kl(vae.encode(images[:1]), vae.prior()) is not None:
+        q, p = vae.encode(images[:1]), vae.prior()
+        if all(closed_kl(*pair) is not None for pair in zip(_parts(q), _parts(p), strict=True)):
             return None
     return (
         f"the KL of {specs.short(vae.posterior_spec) or 'your posterior'} to "

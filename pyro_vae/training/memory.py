@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 
@@ -13,18 +14,23 @@ from pyro_vae.errors import InputError
 __all__ = ["check_memory"]
 
 
-def check_memory(net: networks.Networks, data_shape: tuple[int, ...], latent_dim: int) -> None:
+def check_memory(
+    net: networks.Networks, data_shape: tuple[int, ...], latent_dims: Sequence[int]
+) -> None:
     """Make sure that memory holds the weights of stock networks; none are made.
 
     Args:
         net: Makes the networks.
         data_shape: (C, H, W) or (D,).
-        latent_dim: Length of z.
+        latent_dims: Length of each latent, from the data up.
 
     Raises:
         InputError: If they exceed it, or suit no data of this shape.
     """
-    least = networks.Sizes(data_shape, 2 * latent_dim, latent_dim, math.prod(data_shape), 0)
+    *lower, top = latent_dims
+    levels = tuple(networks.Level(dim, 2 * dim, 2 * dim) for dim in lower)
+    pixels = math.prod(data_shape)
+    least = networks.Sizes(data_shape, 2 * top, top, pixels, 0, levels=levels)
     state = torch.get_rng_state()
     try:
         with torch.device("meta"):

@@ -19,6 +19,7 @@ from pyro_vae.data.kept import digests_of
 from pyro_vae.data.stock import is_path
 from pyro_vae.errors import InputError, shown, unknown
 from pyro_vae.heads import Head
+from pyro_vae.latent_model import checked_dims
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.observations import Words
 from pyro_vae.training.devices import device_of
@@ -35,7 +36,7 @@ _ASIDE = ("data_root", "download", "checkpoint", "keep_checkpoints", "workers", 
 """Options that do not bear on the weights: how to come by the data, and what is kept on the way."""
 _TEXT_OR_NUMBER = ("beta", "sigma", "checkpoint")
 _MOST = {
-    **dict.fromkeys(("latent_dim", "images", "resize", "crop", "hidden"), MOST),
+    **dict.fromkeys(("images", "resize", "crop", "hidden"), MOST),
     "depth": 1000,
 }
 """Options that count something, and the largest number that each may be."""
@@ -61,7 +62,7 @@ class Recipe:
         resize: Of image files, pixels to scale the shorter side to, or None.
         crop: Of image files, side of the square to cut from the centre, or None.
         net: A name of :data:`pyro_vae.networks.NETWORKS`.
-        latent_dim: Length of z.
+        latent_dim: Length of z; of a hierarchy each latent's, from the data up.
         hidden: Width of hidden layers, or None for the network's own.
         depth: Hidden layers or stridings, or None for the network's own.
         dropout: Rate after hidden layers.
@@ -86,7 +87,7 @@ class Recipe:
     resize: int | None = None
     crop: int | None = None
     net: str = "mlp"
-    latent_dim: int = 20
+    latent_dim: int | tuple[int, ...] = 20
     hidden: int | None = None
     depth: int | None = None
     dropout: float = 0.0
@@ -113,6 +114,8 @@ class Recipe:
         for name, most in _MOST.items():
             if read.get(name) is not None:
                 check_count(name, read[name], most)
+        for dim in checked_dims(read.get("latent_dim", 1)):
+            check_count("latent_dim", dim, MOST)
         recipe = cls(words=Words(**parts[Words]), settings=settings, **read)
         recipe.words.head()
         recipe.network()
@@ -207,7 +210,7 @@ class Recipe:
         head = self.words.head(looked_at(data.train))
         if head.name is None:
             testing.check_head(head, shape)
-        check_memory(self.network(), shape, self.latent_dim)
+        check_memory(self.network(), shape, checked_dims(self.latent_dim))
         described: dict[str, Any] = {"name": self.data, "root": self.data_root}
         sizes = {name: getattr(self, name) for name in ("images", "resize", "crop")}
         described |= {name: value for name, value in sizes.items() if value is not None}
@@ -280,6 +283,8 @@ def _read(name: str, value: Any, kind: Any) -> Any:
     kinds = get_args(kind) if get_origin(kind) is not tuple else (tuple,)
     kinds = kinds or (kind,)
     number = isinstance(value, int | float) and not isinstance(value, bool)
+    if name == "latent_dim":
+        return _dims(value)
     if value is None and NoneType in kinds:
         return None
     if bool in kinds and isinstance(value, bool):
@@ -296,6 +301,21 @@ def _read(name: str, value: Any, kind: Any) -> Any:
     if tuple in kinds and (texts or isinstance(value, str)):
         return (value,) if isinstance(value, str) else tuple(value)
     raise InputError(f"{name.replace('_', '-')} must be {_wanted(name, kinds)}, got {shown(value)}")
+
+
+def _dims(value: Any) -> int | tuple[int, ...]:
+    """The length of z, or of each latent of a hierarchy, as text (``40,40``) or numbers."""
+    parts = value.split(",") if isinstance(value, str) else value
+    parts = list(parts) if isinstance(parts, list | tuple) else [parts]
+    try:
+        dims = [int(part) if isinstance(part, str) else part for part in parts]
+    except ValueError:
+        dims = []
+    if not dims or not all(isinstance(d, int) and not isinstance(d, bool) for d in dims):
+        raise InputError(
+            f"latent-dim must be an integer, or one for each latent as 40,40, got {shown(value)}"
+        )
+    return dims[0] if len(dims) == 1 else tuple(dims)
 
 
 def _number_as_text(value: float | str) -> str:

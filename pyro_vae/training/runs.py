@@ -130,7 +130,7 @@ def configuration(vae: VAE, **settings: Any) -> dict[str, Any]:
         "pyro_vae": version("pyro_vae"),
         "vae": {
             "data_shape": list(vae.data_shape),
-            "latent_dim": vae.latent_dim,
+            "latent_dim": list(vae.latent_dims) if vae.lower else vae.latent_dim,
             "obs": observations.spec(vae.obs),
             "net": vae.net,
             "prior": vae.prior_spec,

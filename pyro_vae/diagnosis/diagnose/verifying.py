@@ -135,7 +135,7 @@ def _rebuilt(
     prior, posterior = vae.prior_spec, vae.posterior_spec
     if prior is None or posterior is None:
         raise InputError("a prior or a posterior of your own cannot be made anew")
-    latents = changes.get("latent_dim", vae.latent_dim)
+    latents = changes.get("latent_dim", vae.latent_dims)
     return VAE(
         vae.data_shape,
         latents,

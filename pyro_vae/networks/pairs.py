@@ -1,50 +1,34 @@
-"""Networks: torch modules for the two ends of a VAE, made from the sizes they must have."""
+"""Pairs of networks: an encoder and a decoder of one latent site."""
 
 from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from pyro_vae import specs
-from pyro_vae.errors import InputError, positive, unknown
+from pyro_vae.errors import InputError, positive
+from pyro_vae.networks.sizes import Sizes
 
-__all__ = ["MLP", "NETWORKS", "Conv", "Networks", "Sizes", "make", "spec", "through"]
+__all__ = ["MLP", "Conv", "dropout"]
 
 
-class Sizes(NamedTuple):
-    """What a pair of networks must fit.
+def _one_latent(sizes: Sizes) -> None:
+    if sizes.levels:
+        raise InputError(
+            "an encoder and a decoder are of one latent; several (latent-dim 40,40) want net ladder"
+        )
 
-    Attributes:
-        data_shape: (C, H, W) or (D,).
-        posterior_numbers: Raw numbers per image from the encoder.
-        latent_dim: Length of z.
-        grid_numbers: Raw numbers per image from the decoder that belong to the grid of sites.
-        image_numbers: Raw numbers for the whole image, after those.
-        site_event: Event of the observation inside a site; () where sites are single numbers.
-        covariates: C, numbers known of each image; where there are any, both networks are called
-            with them as a second argument, (N, C).
+
+def dropout(rate: float) -> list[nn.Module]:
+    """A layer of dropout, or none where the rate is 0.
+
+    Raises:
+        InputError: If the rate is not in [0, 1).
     """
-
-    data_shape: tuple[int, ...]
-    posterior_numbers: int
-    latent_dim: int
-    grid_numbers: int
-    image_numbers: int
-    site_event: tuple[int, ...] = ()
-    covariates: int = 0
-
-
-Networks = Callable[[Sizes], tuple[nn.Module, nn.Module]]
-"""A function from sizes to (encoder, decoder)."""
-
-
-def _dropout(rate: float) -> list[nn.Module]:
     if not 0 <= rate < 1:
         raise InputError(f"dropout must be in [0, 1), got {rate:g}")
     return [nn.Dropout(rate)] if rate else []
@@ -73,8 +57,10 @@ class MLP:
         """The encoder and the decoder.
 
         Raises:
-            InputError: If a size is not positive or the dropout rate not in [0, 1).
+            InputError: If there are several latents, a size is not positive or the dropout rate not
+                in [0, 1).
         """
+        _one_latent(sizes)
         positive(hidden=self.hidden, depth=self.depth)
         data = math.prod(sizes.data_shape)
         numbers = sizes.grid_numbers + sizes.image_numbers
@@ -87,7 +73,7 @@ class MLP:
 
     def _layers(self, width: int, out: int) -> Iterable[nn.Module]:
         for _ in range(self.depth):
-            yield from (nn.Linear(width, self.hidden), nn.ReLU(), *_dropout(self.dropout))
+            yield from (nn.Linear(width, self.hidden), nn.ReLU(), *dropout(self.dropout))
             width = self.hidden
         yield nn.Linear(width, out)
 
@@ -115,9 +101,10 @@ class Conv:
         """The encoder and the decoder.
 
         Raises:
-            InputError: If the data are no images of at least 8×8, or an observation has an event
-                inside a site (which would be taken for image height).
+            InputError: If there are several latents, the data are no images of at least 8×8, or an
+                observation has an event inside a site (which would be taken for image height).
         """
+        _one_latent(sizes)
         positive(hidden=self.hidden, depth=self.depth)
         if len(sizes.data_shape) != 3 or min(sizes.data_shape[1:]) < 8:
             raise InputError(
@@ -148,7 +135,7 @@ class Conv:
         for width, wider in itertools.pairwise(channels):
             layers += [nn.Conv2d(width, wider, 3, stride=2, padding=1), nn.ReLU()]
         layers += [nn.Flatten(), nn.Linear(features, self.hidden), nn.ReLU()]
-        return [*layers, *_dropout(self.dropout), nn.Linear(self.hidden, out)]
+        return [*layers, *dropout(self.dropout), nn.Linear(self.hidden, out)]
 
 
 class _Informed(nn.Module):
@@ -182,7 +169,7 @@ class _ConvDecoder(nn.Module):
         self.dense = nn.Sequential(
             nn.Linear(sizes.latent_dim + sizes.covariates, net.hidden),
             nn.ReLU(),
-            *_dropout(net.dropout),
+            *dropout(net.dropout),
             nn.Linear(net.hidden, features),
             nn.ReLU(),
             nn.Unflatten(1, (channels[-1], *steps[-1])),
@@ -210,76 +197,3 @@ def _transposed(channels: int, out: int, target: tuple[int, int]) -> nn.Module:
     # A stride of 2 gives 2n - 1 + padding pixels: odd sides need none, even ones 1.
     padding = tuple(1 - side % 2 for side in target)
     return nn.ConvTranspose2d(channels, out, 3, stride=2, padding=1, output_padding=padding)  # type: ignore[arg-type]
-
-
-NETWORKS: dict[str, type[Any]] = {"mlp": MLP, "conv": Conv}
-"""Stock networks by name."""
-
-
-def make(
-    net: str | Mapping[str, Any] | Networks | tuple[nn.Module, nn.Module], sizes: Sizes
-) -> tuple[nn.Module, nn.Module]:
-    """The pair of networks that ``net`` names, is, or makes.
-
-    Args:
-        net: A key of :data:`NETWORKS`, what :func:`spec` gave, a function of the sizes, or a pair
-            (encoder, decoder).
-        sizes: What they must fit.
-
-    Raises:
-        InputError: If the name is unknown, or the pair is no pair of modules.
-    """
-    found = _named(net)
-    pair: tuple[nn.Module, nn.Module] = found(sizes) if callable(found) else tuple(found)
-    if len(pair) != 2 or not all(isinstance(part, nn.Module) for part in pair):
-        raise InputError("net must be a name, a function of the sizes or a pair of torch modules")
-    return pair
-
-
-def _named(net: Any) -> Any:
-    """The networks of a name or a description; others as they are."""
-    if isinstance(net, str):
-        if net not in NETWORKS:
-            raise unknown("network", net, NETWORKS)
-        return NETWORKS[net]()
-    return specs.read("network", net, NETWORKS) if isinstance(net, Mapping) else net
-
-
-def spec(net: object) -> dict[str, Any] | None:
-    """A stock network as plain data, its name and all its fields, or None for the user's own."""
-    return specs.described(_named(net), NETWORKS)
-
-
-def through(
-    network: nn.Module,
-    x: Tensor,
-    event_dims: int,
-    arithmetic: torch.dtype | None = None,
-    covariates: Tensor | None = None,
-) -> Tensor:
-    """Apply a network that takes one batch dimension to x with any number of them.
-
-    Args:
-        network: Takes (N, *event), and (N, C) besides where there are covariates.
-        x: (..., *event).
-        event_dims: Number of the event's dimensions.
-        arithmetic: What it computes in, by ``torch.autocast``; None for its weights' dtype.
-        covariates: (..., C), or None; leading dimensions broadcast against x's.
-
-    Returns:
-        (..., numbers), in float32 or wider.
-    """
-    lead, event = x.shape[: x.dim() - event_dims], x.shape[x.dim() - event_dims :]
-    further: tuple[Tensor, ...] = ()
-    if covariates is not None:
-        lead = torch.broadcast_shapes(lead, covariates.shape[:-1])
-        x = x.expand(*lead, *event)
-        further = (covariates.to(x.dtype).expand(*lead, -1).reshape(-1, covariates.shape[-1]),)
-    flat = x.reshape(-1, *event)
-    if arithmetic is None:
-        raw: Tensor = network(flat, *further)
-    else:
-        with torch.autocast(x.device.type, arithmetic):
-            raw = network(flat, *further)
-        raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
-    return raw.reshape(*lead, -1) if flat.shape[0] else raw.reshape(*lead, *raw.shape[1:])

@@ -1,0 +1,89 @@
+"""Networks by name, and how they are called."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from pyro_vae import specs
+from pyro_vae.errors import InputError, unknown
+from pyro_vae.networks.ladder import Ladder
+from pyro_vae.networks.pairs import MLP, Conv
+from pyro_vae.networks.sizes import Networks, Sizes
+
+__all__ = ["NETWORKS", "make", "spec", "through"]
+
+NETWORKS: dict[str, type[Any]] = {"mlp": MLP, "conv": Conv, "ladder": Ladder}
+"""Stock networks by name."""
+
+
+def make(
+    net: str | Mapping[str, Any] | Networks | tuple[nn.Module, nn.Module], sizes: Sizes
+) -> tuple[nn.Module, nn.Module]:
+    """The pair of networks that ``net`` names, is, or makes.
+
+    Args:
+        net: A key of :data:`NETWORKS`, what :func:`spec` gave, a function of the sizes, or a pair
+            (encoder, decoder).
+        sizes: What they must fit.
+
+    Raises:
+        InputError: If the name is unknown, or the pair is no pair of modules.
+    """
+    found = _named(net)
+    pair: tuple[nn.Module, nn.Module] = found(sizes) if callable(found) else tuple(found)
+    if len(pair) != 2 or not all(isinstance(part, nn.Module) for part in pair):
+        raise InputError("net must be a name, a function of the sizes or a pair of torch modules")
+    return pair
+
+
+def _named(net: Any) -> Any:
+    """The networks of a name or a description; others as they are."""
+    if isinstance(net, str):
+        if net not in NETWORKS:
+            raise unknown("network", net, NETWORKS)
+        return NETWORKS[net]()
+    return specs.read("network", net, NETWORKS) if isinstance(net, Mapping) else net
+
+
+def spec(net: object) -> dict[str, Any] | None:
+    """A stock network as plain data, its name and all its fields, or None for the user's own."""
+    return specs.described(_named(net), NETWORKS)
+
+
+def through(
+    network: nn.Module,
+    x: Tensor,
+    event_dims: int,
+    arithmetic: torch.dtype | None = None,
+    covariates: Tensor | None = None,
+) -> Tensor:
+    """Apply a network that takes one batch dimension to x with any number of them.
+
+    Args:
+        network: Takes (N, *event), and (N, C) besides where there are covariates.
+        x: (..., *event).
+        event_dims: Number of the event's dimensions.
+        arithmetic: What it computes in, by ``torch.autocast``; None for its weights' dtype.
+        covariates: (..., C), or None; leading dimensions broadcast against x's.
+
+    Returns:
+        (..., numbers), in float32 or wider.
+    """
+    lead, event = x.shape[: x.dim() - event_dims], x.shape[x.dim() - event_dims :]
+    further: tuple[Tensor, ...] = ()
+    if covariates is not None:
+        lead = torch.broadcast_shapes(lead, covariates.shape[:-1])
+        x = x.expand(*lead, *event)
+        further = (covariates.to(x.dtype).expand(*lead, -1).reshape(-1, covariates.shape[-1]),)
+    flat = x.reshape(-1, *event)
+    if arithmetic is None:
+        raw: Tensor = network(flat, *further)
+    else:
+        with torch.autocast(x.device.type, arithmetic):
+            raw = network(flat, *further)
+        raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
+    return raw.reshape(*lead, -1) if flat.shape[0] else raw.reshape(*lead, *raw.shape[1:])
