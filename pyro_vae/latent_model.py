@@ -147,12 +147,15 @@ class LatentModel(nn.Module):
 
     def _top_posterior(self, seen: Tensor) -> Any:
         """q(z|x) of the topmost latent."""
-        numbers = self.posterior.numbers
-        return self.posterior(self._features(seen)[..., -numbers:])
+        return self.posterior(self._top_numbers(self._features(seen)))
+
+    def _top_numbers(self, features: Tensor) -> Tensor:
+        """What the topmost posterior is made of: the last of a hierarchy's features, else all."""
+        return features[..., -self.posterior.numbers :] if self.lower else features
 
     def _posterior_from(self, features: Tensor) -> Any:
         """q(z|x), from the encoder's features."""
-        top = self.posterior(features[..., -self.posterior.numbers :])
+        top = self.posterior(self._top_numbers(features))
         if not self.lower:
             return top
         encoder: Any = self.encoder

@@ -178,7 +178,7 @@ PLANTED = {
     "relative, from a file": ("links.py", "from .heads import Head", "heads"),
     "relative, from a file, of a module": ("links.py", "from . import vae as v", "vae"),
     "relative, to its package's own": ("distributions/special.py", "from .. import fit", PUBLIC),
-    "in a function": ("networks.py", "def f():\n    from .data import levels", "data"),
+    "in a function": ("networks/sizes.py", "def f():\n    from ..data import levels", "data"),
     "for types": (
         "heads/head.py",
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ..vae import VAE",

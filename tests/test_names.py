@@ -25,7 +25,7 @@ TABLES = {
     "pyro_vae/observations/lookup.py": "_MEANT",
     "pyro_vae/priors.py": "PRIORS",
     "pyro_vae/posteriors.py": "POSTERIORS",
-    "pyro_vae/networks.py": "NETWORKS",
+    "pyro_vae/networks/making.py": "NETWORKS",
 }
 """Where names are defined: the file, and the variable in it."""
 
