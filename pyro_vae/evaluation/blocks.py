@@ -14,9 +14,10 @@ from torch import Tensor
 from pyro_vae.measures import Terms, evaluation_mode, terms_of
 from pyro_vae.measures.scores import held_out_traces
 from pyro_vae.noise import fixed_noise, noise
+from pyro_vae.posteriors import code_of
 from pyro_vae.vae import VAE
 
-__all__ = ["DRAWN", "Block", "encoded", "evaluating", "pieces", "univariate"]
+__all__ = ["DRAWN", "Block", "codes_of", "encoded", "evaluating", "pieces", "univariate"]
 
 DRAWN = 50
 """Images at a time of what draws from p(x|z) or enumerates it: fixed, so that noise is."""
@@ -29,7 +30,7 @@ class Block:
     Attributes:
         images: As given, (n, *data_shape).
         x: As the observation takes them, densities with their noise.
-        posterior: q(z|x), batch_shape (n,); None where several sites of a user's own make it.
+        posterior: q(z|x), batch_shape (n,); None where sites of a user's own make it up.
         latent: One draw of it, (n, L), of several sites in the order of their names.
         terms: Of the ELBO at that draw.
     """
@@ -70,15 +71,31 @@ def encoded(vae: VAE, images: Tensor) -> list[Block]:
 def _posterior(vae: VAE, seen: Tensor, guide_trace: Any, terms: Terms) -> Any | None:
     """q(z|x), which of several sites the model alone knows as one distribution."""
     first, *more = terms.latents
-    if not more:
-        return guide_trace.nodes[first]["fn"]
-    joint = vae.encode(seen)
-    return joint if joint.event_shape == (terms.mean.shape[1],) else None
+    found = vae.encode(seen) if more else guide_trace.nodes[first]["fn"]
+    whole = found.event_shape == (terms.mean.shape[1],) and found.batch_shape == (len(seen),)
+    return found if whole else None
 
 
 def _latent(guide_trace: Any, terms: Terms) -> Tensor:
     values = [guide_trace.nodes[name]["value"] for name in terms.latents]
     return values[0] if len(values) == 1 else torch.cat(values, -1)
+
+
+def codes_of(vae: VAE, blocks: list[Block]) -> Tensor:
+    """The code of each image, (N, L), as :meth:`pyro_vae.VAE.code` gives it.
+
+    Images are encoded once more only where the encoder was given a draw of them, as of pixels that
+    are made binary by chance.
+    """
+    exact = vae.levels.midpoints or not vae.levels.noisy
+    return torch.cat(
+        [
+            code_of(block.posterior)
+            if block.posterior is not None and (exact or block.images.dtype != torch.uint8)
+            else vae.code(block.images)
+            for block in blocks
+        ]
+    )
 
 
 def pieces(blocks: list[Block], limit: int | None = None) -> Iterator[tuple[Block, slice]]:

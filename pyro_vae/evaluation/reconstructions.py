@@ -27,42 +27,50 @@ _LAPLACIAN = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
 _WINDOW = 11  # of the structural similarity
 
 
-def reconstructed(vae: VAE, images: Tensor, kind: str) -> Tensor:
+def reconstructed(vae: VAE, codes: Tensor, kind: str) -> Tensor:
     """Reconstructions of any number of images, those of ``"sample"`` the same from call to call.
+
+    Args:
+        vae: The model, in evaluation mode.
+        codes: Of the images, (N, L), as :meth:`pyro_vae.VAE.code` gives them.
+        kind: One of :data:`~pyro_vae.observed.KINDS`.
+
+    Returns:
+        (N, *data_shape).
 
     Raises:
         InputError: If the observation has no such picture.
     """
     parts = []
-    for start in range(0, len(images), DRAWN):
-        with fixed_noise(noise("reconstructions", block=start), images.device):
-            parts.append(vae.reconstruct(images[start : start + DRAWN], kind))
+    for start in range(0, len(codes), DRAWN):
+        with fixed_noise(noise("reconstructions", block=start), codes.device):
+            parts.append(vae.picture(vae.decode(codes[start : start + DRAWN]), kind))
     return torch.cat(parts)
 
 
 def reconstruction_scores(
-    vae: VAE, images: Tensor, target: Tensor, mean: Tensor | None = None
+    vae: VAE, codes: Tensor, target: Tensor, mean: Tensor | None = None
 ) -> dict[str, Any]:
     """Scores of every kind of reconstruction that the observation has, and the data's own.
 
     Args:
         vae: The model, in evaluation mode.
-        images: Levels (uint8) or floats, (N, *data_shape); the first :data:`COMPARED` count.
-        target: The same as pictures.
+        codes: Of the images, (N, L); the first :data:`COMPARED` count.
+        target: The images as pictures, (N, *data_shape).
         mean: Their mean reconstructions, where they are at hand.
 
     Returns:
         ``images``, ``data`` (what :func:`describe` says of them), and for each kind what
         :func:`compare` and :func:`describe` say.
     """
-    images, target = images[:COMPARED], target[:COMPARED]
+    codes, target = codes[:COMPARED], target[:COMPARED]
     eight_bit = vae.levels.eight_bit
-    scores: dict[str, Any] = {"images": len(images)}
+    scores: dict[str, Any] = {"images": len(codes)}
     scores["data"] = describe(target, eight_bit)
     for kind in KINDS:
         try:
             known = kind == "mean" and mean is not None
-            shown = mean[: len(images)] if known else reconstructed(vae, images, kind)  # type: ignore[index]
+            shown = mean[: len(codes)] if known else reconstructed(vae, codes, kind)  # type: ignore[index]
         except InputError:
             continue
         scores[kind] = {**compare(shown, target, eight_bit), **describe(shown, eight_bit)}

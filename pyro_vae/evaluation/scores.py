@@ -13,7 +13,7 @@ from pyro_vae import measures
 from pyro_vae.data import as_images
 from pyro_vae.errors import unknown
 from pyro_vae.evaluation.baselines import FITTED, fit_ppca, ppca_rows, uniform_bits
-from pyro_vae.evaluation.blocks import Block, encoded, evaluating
+from pyro_vae.evaluation.blocks import Block, codes_of, encoded, evaluating
 from pyro_vae.evaluation.bounds import (
     checked_particles,
     importance_bound,
@@ -103,7 +103,8 @@ def evaluate(
         blocks = encoded(vae, tensor)
         terms = measures.Terms.cat(block.terms for block in blocks)
         target = unit(vae, tensor).float()
-        mean = reconstructed(vae, tensor, "mean")
+        codes = codes_of(vae, blocks)
+        mean = reconstructed(vae, codes, "mean")
         scores = measures.scores_of(terms, kind)
         objective = scores[measures.scores.objective_key(kind)]
         # What is made of the head alone says nothing of a program with further observations, and
@@ -136,7 +137,7 @@ def evaluate(
         if "latents" in parts:
             scores.update(latent_scores(blocks, terms.kl) if one else dict.fromkeys(LATENT_SCORES))
         if "reconstructions" in parts:
-            scores["reconstructions"] = reconstruction_scores(vae, tensor, target, mean)
+            scores["reconstructions"] = reconstruction_scores(vae, codes, target, mean)
         if "calibration" in parts:
             describes = one and (kind != "loss" or _residual(vae))
             scores["calibration"] = calibration_scores(vae, blocks) if describes else None

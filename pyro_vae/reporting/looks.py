@@ -207,10 +207,10 @@ def _scored(
 
 
 def _pictures(vae: VAE, images: Tensor) -> dict[str, Tensor]:
-    found = {}
+    found, codes = {}, vae.code(images)
     for kind in KINDS:
         try:
-            found[kind] = reconstructed(vae, images, kind)
+            found[kind] = reconstructed(vae, codes, kind)
         except InputError:
             continue  # the observation has no such picture
     return found

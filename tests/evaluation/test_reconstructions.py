@@ -73,7 +73,7 @@ def test_looks(pair: tuple[Tensor, Tensor]) -> None:
 def _kinds(name: str, images: Tensor) -> dict[str, dict[str, float]]:
     vae = VAE(tuple(images.shape[1:]), 2, CASES[name](), networks.MLP(hidden=8)).eval()
     with torch.no_grad():
-        scores = reconstruction_scores(vae, images, unit(vae, images))
+        scores = reconstruction_scores(vae, vae.code(images), unit(vae, images))
     assert scores.pop("images") == len(images)
     return scores
 
