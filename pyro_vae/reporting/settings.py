@@ -16,8 +16,8 @@ __all__ = ["Settings", "settings_of", "short"]
 _OBS, _SEED = "vae.obs.name", "fit.seed"
 _LINE = (_SEED, "fit.beta")
 """What may differ along a line of rate and distortion."""
-_HIDDEN = ("data.root", "format")
-"""Of no interest, or the machine's own."""
+_HIDDEN = ("data.root", "format", "vae.obs.kind")
+"""Of no interest, the machine's own, or said by another: ``kind`` is that on the data."""
 _LONGEST = 200
 """Characters of a value that the page shows."""
 
