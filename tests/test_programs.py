@@ -227,14 +227,16 @@ def test_the_bound_of_the_exact_posterior_is_the_evidence() -> None:
 
 
 def test_a_guide_that_is_too_narrow_is_unreliable() -> None:
-    """Weights of a proposal of a quarter of the width have no variance: k is 1 − ¼² = .94."""
+    """Weights of a proposal of a quarter of the width have no variance: k is 1 − ¼² = .94.
+
+    It is that in the limit; among 2,000 draws the tail still looks a little lighter.
+    """
     x = torch.randn(40)
     narrow, wide = (
         pv.evaluate((Linear(w).model, Linear(w).guide), x, iwae=2000)["iwae"] for w in (0.25, 1.3)
     )
-    # Of one image k is some .2 off.
     assert narrow["unreliable"] > 0.4
-    assert narrow["pareto_shape"] == pytest.approx(0.94, abs=0.17)
+    assert 0.6 < narrow["pareto_shape"] < 1
     assert wide["unreliable"] == 0
     # E[w]² / E[w²] of a proposal w times as wide: √(2w² − 1) / w².
     assert wide["effective_size"] == pytest.approx(2000 * math.sqrt(2 * 1.69 - 1) / 1.69, rel=0.01)
