@@ -56,6 +56,8 @@ def test_others_may_read_a_run_as_far_as_the_umask_lets_them(few: Tensor, tmp_pa
     finally:
         os.umask(before)
     files = [path for path in (tmp_path / "run").rglob("*") if path.is_file()]
+    # The lock is empty, and older versions of filelock know no umask.
+    files = [path for path in files if path.name != ".lock"]
     assert {path.name for path in files} >= {"model.safetensors", "config.json"}
     assert {oct(stat.S_IMODE(path.stat().st_mode)) for path in files} == {"0o640"}
 
