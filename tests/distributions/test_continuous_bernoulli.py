@@ -489,8 +489,6 @@ def log_prob(logits: Tensor, x: Tensor) -> Tensor:
     return ContinuousBernoulli(logits=logits, validate_args=False).log_prob(x)
 
 
-# Older versions of torch make an instance of the function, which they themselves advise against.
-@pytest.mark.filterwarnings("ignore:.*should not be instantiated:DeprecationWarning")
 def test_log_prob_compiles_as_one_graph() -> None:
     compiled = torch.compile(log_prob, fullgraph=True, backend="aot_eager")
     logits, x = torch.tensor([-20.0, 0.0, 0.3], requires_grad=True), torch.rand(4, 3)
