@@ -93,7 +93,7 @@ class CapturedELBO(Objective):
         leaves, structure = tree_flatten((args, kwargs))
         inputs = [leaf for leaf in leaves if isinstance(leaf, Tensor)]
         rest = tuple(_constant(leaf) for leaf in leaves)
-        key = model, guide, structure, rest
+        key = model, guide, repr(structure), rest  # older versions of torch cannot hash it
         if (known := self._programs.get(key)) is None or not known.current():
             if len(self._programs) >= _GRAPHS:
                 self.reason = f"more than {_GRAPHS} kinds of arguments: make tensors of numbers"
