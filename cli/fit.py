@@ -40,7 +40,8 @@ __all__ = ["fit"]
 )
 @click.option(
     "--latent-dim",
-    default="20",
+    default=20,
+    type=str,
     show_default=True,
     metavar="D",
     help="Length of z; D1,D2,... of a hierarchy, from the data up, with --net ladder.",
