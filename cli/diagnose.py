@@ -6,7 +6,7 @@ import math
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import click
 
@@ -21,7 +21,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from pyro_vae.diagnosis import Diagnosis, Verification
+    from pyro_vae.diagnosis import Diagnosis, ProgramDiagnosis, Verification
     from pyro_vae.diagnosis.diagnose import Evidence
     from pyro_vae.training import History
 
@@ -75,7 +75,7 @@ def diagnose(
         reason = _not_verified(found)
         if reason is None:
             click.echo("training anew with the mend ...", err=True)
-            verified = verify(vae, found, images.train, held_out, settings)
+            verified = verify(vae, cast("Diagnosis", found), images.train, held_out, settings)
         else:
             click.echo(reason, err=True)
     if as_json:
@@ -109,8 +109,10 @@ def _history(run: Path, kind: str, settings: Mapping[str, Any]) -> History | Non
     return history
 
 
-def _not_verified(found: Diagnosis) -> str | None:
+def _not_verified(found: Diagnosis | ProgramDiagnosis) -> str | None:
     """Why there is nothing to verify, or None."""
+    if found.evidence is None:
+        return "nothing to verify: no option mends a model of several things"
     if not found.causes:
         return "nothing to verify: no cause was found"
     if not found.causes[0].changes:
@@ -127,7 +129,7 @@ def _plain(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def _lines(found: Diagnosis, split: str) -> Iterator[str]:
+def _lines(found: Diagnosis | ProgramDiagnosis, split: str) -> Iterator[str]:
     yield from _wrapped(f"{found.verdict}: {found.summary}", "")
     for number, cause in enumerate(found.causes, 1):
         yield ""
@@ -139,9 +141,19 @@ def _lines(found: Diagnosis, split: str) -> Iterator[str]:
         yield ""
         yield from _wrapped(f"remark: {remark}", "", "  ")
     yield ""
-    yield f"evidence from {found.evidence.images} {split} images"
-    for label, text in _rows(found.evidence):
+    unit = "rows" if found.evidence is None else "images"
+    yield f"evidence from {found.images} {split} {unit}"
+    for label, text in _sites(found.scores) if found.evidence is None else _rows(found.evidence):
         yield from _wrapped(text, f"  {label:<{LABEL - 2}}", " " * LABEL)
+
+
+def _sites(scores: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    for name, site in scores["sites"].items():
+        if "kl" in site:
+            active = f"{site['active_units']} of {site['units']} units active"
+            yield name, f"KL {site['kl']:.3g} nats, {active}"
+        else:
+            yield name, f"log-probability {site['reconstruction']:.4g} nats"
 
 
 def _wrapped(text: str, first: str, rest: str | None = None) -> list[str]:

@@ -64,6 +64,11 @@ __all__ = ["fit"]
     metavar="NAME",
     help="q(z|x): diagonal or full normal, iaf:STEPS or coupling:STEPS.",
 )
+@click.option(
+    "--condition",
+    metavar="WHAT",
+    help="Model p(x|c): labels, for the data set's classes as what both networks are told.",
+)
 @click.option("--epochs", default=60, show_default=True, help="Passes over the training images.")
 @click.option("--batch-size", default=128, show_default=True, help="Images per step.")
 @click.option("--lr", default=1e-3, show_default=True, help="Learning rate.")

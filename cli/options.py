@@ -205,7 +205,7 @@ def load_data(
         The data; and how to find them again, with ``changed``, a line where they have changed
         since the run held some of them out, for :func:`tell_changed`.
     """
-    from pyro_vae.data import first, load, stock
+    from pyro_vae.data import conditioned, first, load, stock
     from pyro_vae.data.kept import as_kept
     from pyro_vae.errors import InputError
 
@@ -227,7 +227,7 @@ def load_data(
                 "if they have changed since, those scored may be ones that it was trained on"
             )
     rest = {"name": name, "root": str(root) if root else None, "changed": changed}
-    return first(found, count), rest
+    return conditioned(first(found, count), described.get("condition")), rest
 
 
 def tell_changed(described: dict[str, Any]) -> None:

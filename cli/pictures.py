@@ -91,6 +91,11 @@ def reconstruct(
 @click.option(
     "--count", default=32, type=TILES, show_default=True, help="Latents to draw from the prior."
 )
+@click.option(
+    "--condition",
+    metavar="CLASSES",
+    help="Of a RUN that was told classes: those to draw, as 3 or 0,1,2, a row each [all].",
+)
 @click.option("--seed", default=0, type=SEED, show_default=True, help="Of the latents.")
 @png_option("--out", help="Picture to write [RUN/samples.png].")
 @replace_option
@@ -99,21 +104,47 @@ def sample(
     obs: str | None,
     kind: str,
     count: int,
+    condition: str | None,
     seed: int,
     out: Path | None,
     overwrite: bool,
 ) -> None:
-    """Draw images from a RUN: p(x|z) at z drawn from the prior."""
+    """Draw images from a RUN: p(x|z) at z drawn from the prior, p(x|z, c) of classes."""
     import torch
 
     from pyro_vae.training.pictures import draw_samples
 
     vae = load_run(run, obs)
+    classes = _classes(run, vae, condition, count)
     place = _place(run, out, "samples.png", overwrite)
     torch.manual_seed(seed)
-    draw_samples(vae, place, count, kind)
+    draw_samples(vae, place, count, kind, classes)
     _list(run, out, place)
     click.echo(place)
+
+
+def _classes(run: Path, vae: VAE, condition: str | None, count: int) -> dict[str, Tensor] | None:
+    """The covariates of classes that samples are to be of; by default all that it was told."""
+    import pyro_vae as pv
+    from pyro_vae.errors import InputError
+
+    config = pv.training.read_config(run)
+    known = (config.get("data") or {}).get("condition")
+    if known is None and vae.covariates:
+        raise InputError(f"{run} has covariates of a script's, which no option can name")
+    if known is None:
+        if condition is not None:
+            raise InputError(f"--condition is for a run that was told classes; {run} was not")
+        return None
+    parts = range(known["classes"]) if condition is None else condition.split(",")
+    parts = list(map(str, parts))
+    if not all(part.strip().isascii() and part.strip().isdigit() for part in parts):
+        raise InputError(f"--condition must be classes, as 3 or 0,1,2; got {condition!r}")
+    each = max(1, round(count / len(parts)))
+    return {
+        f"class {int(part)}": pv.data.of_classes([int(part)] * each, known["classes"])
+        for part in parts
+    }
 
 
 def _place(run: Path, out: Path | None, name: str, overwrite: bool) -> Path:

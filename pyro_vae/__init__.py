@@ -1,7 +1,7 @@
-"""Variational autoencoders in Pyro, whose two ends are heads.
+"""Variational autoencoders in Pyro, whose sites are heads.
 
-A head turns a network's raw output into a distribution: the encoder's gives q(z|x), the decoder's
-p(x|z). Swapping the likelihood is swapping one head.
+A head turns a network's raw output into a distribution: a latent site has two, p in the model and q
+in the guide, an observed site one. Swapping a likelihood, a prior or a posterior is swapping a head.
 """
 
 from importlib.metadata import version
@@ -24,11 +24,11 @@ from pyro_vae.diagnosis import AuditReport, Diagnosis, audit, diagnose, forecast
 from pyro_vae.errors import InputError, TrainingError
 from pyro_vae.evaluation import evaluate
 from pyro_vae.heads import Head, Param
-from pyro_vae.joint import JointVAE, Part
 from pyro_vae.measures import Forecast
 from pyro_vae.reporting import report
+from pyro_vae.several import Part
 from pyro_vae.training import History, fit, load, save
-from pyro_vae.vae import VAE
+from pyro_vae.vae import VAE, JointVAE
 
 __version__ = version("pyro_vae")
 __all__ = [

@@ -12,7 +12,6 @@ from typing import Any, cast
 import pyro
 import torch
 from pyro import poutine
-from pyro.distributions import Independent
 from torch import Tensor, nn
 
 from pyro_vae import posteriors, priors
@@ -20,7 +19,7 @@ from pyro_vae.distributions.chain import Chain
 from pyro_vae.errors import InputError, positive
 from pyro_vae.networks import Level
 
-__all__ = ["LatentModel", "checked_dims", "local_params", "masked"]
+__all__ = ["LatentModel", "checked_dims", "local_params"]
 
 _numbers = itertools.count(2)
 _taken: set[str] = set()
@@ -246,24 +245,3 @@ def checked_dims(latent_dim: object) -> tuple[int, ...]:
     for dim in dims:
         positive(**{"latent-dim": dim})
     return dims
-
-
-def masked(p: Any, mask: Tensor | None) -> Any:
-    """A distribution that scores some entries only.
-
-    Args:
-        p: Of batch_shape (...) and event_shape data_shape, independent over entries.
-        mask: True where an entry counts, (N, *data_shape); None where all do.
-
-    Raises:
-        InputError: If it does not split into entries.
-    """
-    if mask is None:
-        return p
-    event = len(p.event_shape)
-    if not isinstance(p, Independent):
-        raise InputError(f"{type(p).__name__} does not split into entries that can be masked")
-    grid = p.reinterpreted_batch_ndims
-    if event > grid:  # a site's event is there as a whole or not at all
-        mask = mask.flatten(mask.dim() - (event - grid)).all(-1)
-    return p.base_dist.mask(mask).to_event(grid)

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
 import torch
+from pyro.distributions import Independent
 from pyro.infer.util import is_validation_enabled
 from torch import Tensor
 
@@ -15,7 +16,7 @@ from pyro_vae.data import levels as data_levels
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads import Head
 
-__all__ = ["KINDS", "Observed", "checked_shape", "head_of"]
+__all__ = ["KINDS", "Observed", "checked_shape", "head_of", "masked"]
 
 KINDS = ("mean", "sample", "mode", "parameter")
 """What of p(x|z) a picture may show."""
@@ -28,10 +29,72 @@ class Observed:
     Attributes:
         shape: (C, H, W) for images, (D,) for vectors.
         head: Of the observation.
+        view: What the encoder sees of it in place of what the levels say, (N, *shape) → (N, any).
     """
 
     shape: tuple[int, ...]
     head: Head
+    view: Callable[[Tensor], Tensor] | None = None
+
+    @property
+    def seen_shape(self) -> tuple[int, ...]:
+        """Of what the encoder sees of one image."""
+        return self.shape
+
+    def build(self) -> Any:
+        """The module that makes its distribution of raw numbers."""
+        return self.head.build(self.shape)
+
+    def count(self, x: Tensor) -> int:
+        """N, of data (..., N, *shape) that have been checked."""
+        return x.shape[-len(self.shape) - 1]
+
+    def sites(
+        self, likelihood: Any, x: Tensor | None, mask: Tensor | None
+    ) -> Iterator[tuple[str, Any, Tensor | None]]:
+        """Each observed site's name, its distribution and its value.
+
+        Args:
+            likelihood: p(x|z), as the built head gives it.
+            x: As the observation takes it, (..., N, *shape), or None where it is to be drawn.
+            mask: True where it was observed, (N, *shape), or None.
+
+        Yields:
+            The name, the distribution of event_shape shape, and x.
+        """
+        yield "obs", masked(likelihood, mask), x
+
+    def parts_of(
+        self, likelihood: Any, x: Tensor, mask: Tensor | None
+    ) -> Iterator[tuple[str, Observed, Any, Tensor, Tensor | None]]:
+        """Each site's name, itself, its built head, its data, and where they were observed.
+
+        Args:
+            likelihood: The built head.
+            x: Data, (N, *shape).
+            mask: True where they were observed, (N, *shape), or None.
+
+        Yields:
+            The same as they are.
+        """
+        yield "obs", self, likelihood, x, mask
+
+    def drawn(self, values: dict[str, Tensor]) -> Tensor:
+        """What a program returns, (..., N, *shape), from its sites' values of that shape."""
+        return values["obs"]
+
+    def kind_on(self, x: Tensor) -> str:
+        """What the observation is on data (N, *shape): ``density``, ``mass`` or ``loss``."""
+        return self.head.kind_on(x)
+
+    def given(self, x: Tensor, observed: Tensor) -> Tensor:
+        """What the encoder is given outside training: levels, or what chance made of them.
+
+        Args:
+            x: As given, (N, *shape).
+            observed: What :meth:`observe` made of it.
+        """
+        return x if self.levels.midpoints else observed
 
     @property
     def levels(self) -> data_levels.Levels:
@@ -50,21 +113,40 @@ class Observed:
             raise InputError(f"images must have shape (N, {wanted}), got {tuple(x.shape)}")
         return x
 
-    def observe(self, x: Tensor) -> Tensor:
-        """8-bit levels as the observation takes them, with fresh noise; floats as they are."""
+    def observe(self, x: Tensor, rows: int | None = None) -> Tensor:
+        """8-bit levels as the observation takes them, with fresh noise; floats as they are.
+
+        Args:
+            x: Data, (N, *shape).
+            rows: Draw noise for so many images and use that of the first N, so that an image's does
+                not depend on how many follow.
+        """
         x = self.checked(x)
         if x.dtype != torch.uint8:
             return x
-        noise = torch.rand(x.shape, device=x.device) if self.levels.noisy else None
+        noise = None
+        if self.levels.noisy:
+            drawn = x.shape if rows is None else (rows, *x.shape[1:])
+            noise = torch.rand(drawn, device=x.device)[: len(x)]
         return self.levels.observe(x, noise, self.head.interval)
 
     def seen(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """What the encoder sees: levels at their midpoints; 0 where nothing was observed."""
         x = self.whole(self.checked(x), mask)
+        if self.view is not None:
+            return self._viewed(self.view(self.filled(x, mask)), mask)
         if x.dtype == torch.uint8:
             x = self.levels.observe(x, None, self.head.interval)
         seen = self.levels.seen(x, self.head.interval)
         return seen if mask is None else seen.where(self.present(mask), seen.new_zeros(()))
+
+    def _viewed(self, seen: Tensor, mask: Tensor | None) -> Tensor:
+        if mask is None:
+            return seen
+        whole, seen = self.present(mask).flatten(1), seen.flatten(1)
+        if seen.shape[1] != whole.shape[1]:  # entries cannot be told apart: all or nothing
+            whole = whole.all(1, keepdim=True)
+        return seen.where(whole, seen.new_zeros(()))
 
     def filled(self, x: Tensor, mask: Tensor | None) -> Tensor:
         """What was observed, and some value of the observation's support everywhere else.
@@ -148,6 +230,27 @@ class Observed:
         if not torch.isfinite(value).all():
             raise InputError(f"the {kind} of {self.head.title} is not finite here: show another")
         return self.levels.shown(value, self.head.interval)
+
+
+def masked(p: Any, mask: Tensor | None) -> Any:
+    """A distribution that scores some entries only.
+
+    Args:
+        p: Of batch_shape (...) and event_shape data_shape, independent over entries.
+        mask: True where an entry counts, (N, *data_shape); None where all do.
+
+    Raises:
+        InputError: If it does not split into entries.
+    """
+    if mask is None:
+        return p
+    event = len(p.event_shape)
+    if not isinstance(p, Independent):
+        raise InputError(f"{type(p).__name__} does not split into entries that can be masked")
+    grid = p.reinterpreted_batch_ndims
+    if event > grid:  # a site's event is there as a whole or not at all
+        mask = mask.flatten(mask.dim() - (event - grid)).all(-1)
+    return p.base_dist.mask(mask).to_event(grid)
 
 
 def head_of(obs: str | Head | Callable[[Tensor], Any]) -> Head:

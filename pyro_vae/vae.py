@@ -1,8 +1,9 @@
-"""The variational autoencoder: a Pyro model/guide pair whose two ends are heads."""
+"""The variational autoencoder: a Pyro model/guide pair whose sites are heads."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import pyro
@@ -10,13 +11,14 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae import networks, posteriors, priors
+from pyro_vae.data import Batch
 from pyro_vae.data import levels as data_levels
 from pyro_vae.errors import InputError
-from pyro_vae.heads import Head
-from pyro_vae.latent_model import LatentModel, local_params, masked
+from pyro_vae.latent_model import LatentModel, local_params
 from pyro_vae.observed import Observed, checked_shape, head_of
+from pyro_vae.several import Part, Several
 
-__all__ = ["VAE", "checked_vae", "local_params"]
+__all__ = ["VAE", "JointVAE", "checked_vae", "local_params"]
 
 
 class VAE(LatentModel):
@@ -27,13 +29,18 @@ class VAE(LatentModel):
 
     Sites are ``latent`` and ``obs`` in the plate ``data`` at dim −1; leading dimensions (particles)
     may appear everywhere. Of a hierarchy, p(z_L) ... p(z_1|z_2) p(x|z_1), the latent sites are
-    ``latent.1`` to ``latent.L``; z is all of them side by side, in that order.
+    ``latent.1`` to ``latent.L``; z is all of them side by side, in that order. Of several things
+    observed together, p(z) ∏ p(x_m|z), the observed sites are ``obs.NAME``; any may be missing: it
+    is not scored, and the encoder sees 0 in its place. Where entries are missing at random, that is
+    the ELBO of what was observed (Nazabal et al. 2020, without a model of each type's own).
 
     Args:
-        data_shape: (C, H, W) for images, (D,) for vectors.
+        data_shape: (C, H, W) for images, (D,) for vectors; a mapping from names to such shapes, or
+            to :class:`~pyro_vae.several.Part`, for several things: x, masks and p(x|z) are mappings
+            from these names then, and the networks have them all as one vector.
         latent_dim: Length of z; (D_1, ..., D_L) for a hierarchy, from the data up.
         obs: A stock observation's name, a :class:`~pyro_vae.heads.Head`, or a function raw →
-            distribution with an attribute ``num_raw``.
+            distribution with an attribute ``num_raw``; of several things, a mapping to these.
         net: ``"mlp"``, ``"conv"``, for a hierarchy ``"ladder"``, a pair (encoder, decoder) of
             modules, or a function that makes one from :class:`~pyro_vae.networks.Sizes`. The
             encoder maps x to (N, numbers of the posterior), 2 × latent_dim for a diagonal normal;
@@ -50,9 +57,11 @@ class VAE(LatentModel):
             takes ``covariates``, (..., N, C).
 
     Networks, prior and posterior may also be given as plain data, as attributes describe them.
+    Wherever methods take x they take a :class:`~pyro_vae.data.Batch` as well, with its covariates
+    and mask.
 
     Attributes:
-        obs: The observation's head.
+        obs: The observation's head, or a mapping to heads.
         net: Stock networks as plain data, their name and all their fields; None for one's own.
         prior_spec: The prior in the same way.
         posterior_spec: The posterior in the same way.
@@ -63,6 +72,10 @@ class VAE(LatentModel):
         InputError: If a size is not positive, a name is unknown, or the parts do not fit.
 
     Example:
+        >>> heads = {"image": "bernoulli", "age": "normal"}
+        >>> joint = VAE({"image": (1, 8, 8), "age": (1,)}, latent_dim=2, obs=heads)
+        >>> joint.model(size=3)["age"].shape
+        torch.Size([3, 1])
         >>> vae = VAE((1, 28, 28), latent_dim=20, obs="normal-learned-sigma")
         >>> x = torch.rand(5, 1, 28, 28)
         >>> vae.encode(x).event_shape, vae.decode(torch.zeros(5, 20)).event_shape
@@ -73,27 +86,27 @@ class VAE(LatentModel):
 
     def __init__(
         self,
-        data_shape: tuple[int, ...],
+        data_shape: tuple[int, ...] | Mapping[str, Any],
         latent_dim: int | Sequence[int] = 20,
-        obs: str | Head | Callable[[Tensor], Any] = "normal-learned-sigma",
+        obs: Any = "normal-learned-sigma",
         net: str | Mapping[str, Any] | networks.Networks | tuple[nn.Module, nn.Module] = "mlp",
         name: str | None = None,
         prior: str | Mapping[str, Any] | priors.Prior = "standard-normal",
         posterior: str | Mapping[str, Any] | posteriors.Posterior = "diagonal",
         covariates: int = 0,
     ) -> None:
-        self.data_shape = checked_shape(data_shape)
-        super().__init__(self.data_shape, latent_dim, prior, posterior, name)
-        self.obs = head_of(obs)
-        self.observed = Observed(self.data_shape, self.obs)
+        self.observed: Any = _observed(data_shape, obs)
+        self.data_shape: Any = self.observed.shape
+        super().__init__(self.observed.seen_shape, latent_dim, prior, posterior, name)
+        self.obs: Any = self.observed.head
         self.arithmetic: torch.dtype | None = None
         self.net = networks.spec(net)
         self.covariates = _checked_count(covariates)
         if covariates and self.prior_encodes:
             raise InputError("a prior made of posteriors cannot be had with covariates")
-        self.likelihood = self.obs.build(self.data_shape)
+        self.likelihood: Any = self.observed.build()
         sizes = networks.Sizes(
-            self.data_shape,
+            self.observed.seen_shape,
             self.posterior.numbers,
             self.latent_dims[-1],
             self.likelihood.grid_numbers,
@@ -107,26 +120,28 @@ class VAE(LatentModel):
     @property
     def levels(self) -> data_levels.Levels:
         """How 8-bit data reach the observation."""
-        return self.observed.levels
+        found: data_levels.Levels = self.observed.levels
+        return found
 
     def model(
         self,
-        x: Tensor | None = None,
+        x: Any = None,
         beta: float | Tensor = 1.0,
         size: int = 1,
         covariates: Tensor | None = None,
-        mask: Tensor | None = None,
-    ) -> Tensor:
+        mask: Any = None,
+    ) -> Any:
         """The generative model p(z) p(x|z), as a Pyro program.
 
         Args:
-            x: Images (N, *data_shape): 8-bit levels (uint8) or floats in the observation's unit;
-                None draws them.
-            beta: Scale of the latent site's log-probability; give model and guide the same.
+            x: Images (N, *data_shape): 8-bit levels (uint8) or floats in the observation's unit; of
+                several things a mapping, in which one that is left out is missing for all; None
+                draws them.
+            beta: Scale of the latent sites' log-probability; give model and guide the same.
             size: Number of images where x is None.
             covariates: (..., N, C), where the VAE has any.
-            mask: True where x is observed, (N, *data_shape); other entries are not scored, and
-                may be anything. Give model and guide the same.
+            mask: True where x is observed, (N, *data_shape), or a mapping to such; other entries
+                are not scored, and may be anything. Give model and guide the same.
 
         Returns:
             The observed or drawn images.
@@ -135,59 +150,59 @@ class VAE(LatentModel):
             InputError: If β is negative, x, covariates or mask have another shape, or another
                 module's parameters are in Pyro's store under this VAE's name.
         """
+        x, covariates, mask = _unpacked(x, covariates, mask)
         self._register("decoder", {"": self.decoder, "head.": self.likelihood})
         self._register_prior()
         self.likelihood.check_set()
         if x is not None:
             x = self.observed.filled(self.observe(x), mask)
-            size = x.shape[-len(self.data_shape) - 1]
+            size = self.observed.count(x)
         with pyro.plate("data", size, dim=-1):
             z = self._latent(self.prior(), beta)
-            likelihood = masked(self.decode(z, x, **_given(covariates=covariates)), mask)
-            drawn: Tensor = pyro.sample("obs", likelihood, obs=x)
-        return drawn
+            likelihood = self.decode(z, x, **_given(covariates=covariates))
+            sites = self.observed.sites(likelihood, x, mask)
+            drawn = {name: pyro.sample(name, p, obs=value) for name, p, value in sites}
+        return self.observed.drawn(drawn)
 
     def guide(
         self,
-        x: Tensor,
+        x: Any,
         beta: float | Tensor = 1.0,
         covariates: Tensor | None = None,
-        mask: Tensor | None = None,
+        mask: Any = None,
     ) -> Tensor:
         """The approximate posterior q(z|x), as a Pyro program; arguments as for :meth:`model`.
 
         Returns:
             The latents drawn, (..., N, latent_dim).
         """
+        x, covariates, mask = _unpacked(x, covariates, mask)
         self._register_guide()
         posterior = self.encode(x, **_given(covariates=covariates, mask=mask))
         with pyro.plate("data", posterior.batch_shape[-1], dim=-1):
             return self._latent(posterior, beta)
 
-    def encode(
-        self, x: Tensor, covariates: Tensor | None = None, mask: Tensor | None = None
-    ) -> Any:
+    def encode(self, x: Any, covariates: Tensor | None = None, mask: Any = None) -> Any:
         """q(z|x).
 
         Args:
             x: Images (..., N, *data_shape): 8-bit levels (uint8, seen at their midpoints) or
-                floats in the observation's unit.
+                floats in the observation's unit; of several things a mapping.
             covariates: (..., N, C), where the VAE has any.
-            mask: True where x is observed, (N, *data_shape); elsewhere the encoder sees 0.
+            mask: True where x is observed, of x's form; elsewhere the encoder sees 0.
 
         Returns:
             A distribution of batch_shape (..., N) and event_shape (latent_dim,).
         """
+        x, covariates, mask = _unpacked(x, covariates, mask)
         return self._posterior_from(self._features(self.observed.seen(x, mask), covariates))
 
     def _features(self, seen: Tensor, covariates: Tensor | None = None) -> Tensor:
-        given = self._checked_covariates(covariates)
-        return networks.through(self.encoder, seen, len(self.data_shape), self.arithmetic, given)
+        given, event = self._checked_covariates(covariates), len(self.observed.seen_shape)
+        return networks.through(self.encoder, seen, event, self.arithmetic, given)
 
     @torch.no_grad()
-    def code(
-        self, x: Tensor, covariates: Tensor | None = None, mask: Tensor | None = None
-    ) -> Tensor:
+    def code(self, x: Any, covariates: Tensor | None = None, mask: Any = None) -> Tensor:
         """The point of latent space that stands for an image; arguments as for :meth:`encode`.
 
         Returns:
@@ -196,7 +211,7 @@ class VAE(LatentModel):
         """
         return posteriors.code_of(self.encode(x, **_given(covariates=covariates, mask=mask)))
 
-    def decode(self, z: Tensor, x: Tensor | None = None, covariates: Tensor | None = None) -> Any:
+    def decode(self, z: Tensor, x: Any = None, covariates: Tensor | None = None) -> Any:
         """p(x|z).
 
         Args:
@@ -205,8 +220,10 @@ class VAE(LatentModel):
             covariates: (..., C), where the VAE has any; leading dimensions broadcast.
 
         Returns:
-            A distribution of batch_shape (...) and event_shape data_shape.
+            A distribution of batch_shape (...) and event_shape data_shape; of several things a
+            mapping to such.
         """
+        x, covariates, _ = _unpacked(x, covariates, None)
         given = self._checked_covariates(covariates)
         z = z[..., : self.latent_dims[0]] if self.lower else z
         return self.likelihood(networks.through(self.decoder, z, 1, self.arithmetic, given), x)
@@ -223,19 +240,73 @@ class VAE(LatentModel):
             )
         return covariates
 
-    def observe(self, x: Tensor) -> Tensor:
+    def observe(self, x: Any, rows: int | None = None) -> Any:
         """8-bit levels as the observation takes them, with fresh noise; floats as they are.
 
         Args:
             x: Images (N, *data_shape).
+            rows: Draw noise for so many images and use that of the first N.
 
         Returns:
-            Floats of the same shape, in the observation's unit.
+            Floats of the same form and shape, in the observation's unit.
         """
-        return self.observed.observe(x)
+        if isinstance(x, Batch):
+            return x.with_x(self.observed.observe(x.x, rows))
+        return self.observed.observe(x, rows)
+
+    def given(self, x: Any, observed: Any) -> Any:
+        """What the encoder is given outside training: levels, or what chance made of them.
+
+        Args:
+            x: Images (N, *data_shape), or a batch.
+            observed: What :meth:`observe` made of them.
+        """
+        if isinstance(x, Batch):
+            return x.with_x(self.observed.given(x.x, observed.x))
+        return self.observed.given(x, observed)
+
+    @property
+    def joint(self) -> bool:
+        """Whether several things are observed, by their names."""
+        return isinstance(self.observed, Several)
+
+    def parts_of(self, x: Any) -> Iterator[tuple[str, Observed, Any, Tensor, Tensor | None]]:
+        """What is observed, site by site.
+
+        Args:
+            x: Images (N, *data_shape), a mapping or a batch.
+
+        Yields:
+            The site's name, what it is of, its built head, its data (N, *shape), and where they
+            were observed, or None.
+        """
+        x, _, mask = _unpacked(x, None, None)
+        yield from self.observed.parts_of(self.likelihood, x, mask)
+
+    def check_given(self, images: Any) -> None:
+        """Make sure that images come with the covariates that this VAE wants, or with none.
+
+        Args:
+            images: (N, *data_shape), or a batch.
+
+        Raises:
+            InputError: If they do not.
+        """
+        known = _unpacked(images, None, None)[1]
+        if known is not None and not self.covariates:
+            raise InputError(
+                f"covariates were given, {known.shape[1]} numbers each, and this VAE has none: "
+                "make it with covariates="
+            )
+        self._checked_covariates(known)
+
+    def kind_on(self, x: Any) -> str:
+        """What the observation is on these data: ``density``, ``mass`` or ``loss``."""
+        found: str = self.observed.kind_on(x.x if isinstance(x, Batch) else x)
+        return found
 
     @torch.no_grad()
-    def estimate(self, images: Tensor) -> None:
+    def estimate(self, images: Any) -> None:
         """Set what comes from the data: scales (``source="data"``), a VampPrior's pseudo-inputs.
 
         Args:
@@ -243,9 +314,11 @@ class VAE(LatentModel):
         """
         if hasattr(self.latent_prior, "start"):
             some = images[torch.randperm(len(images))[:5000].to(images.device)]
-            self.latent_prior.start(self.observed.seen(some))
+            some, _, mask = _unpacked(some, None, None)
+            self.latent_prior.start(self.observed.seen(some, mask))
         if "data" not in self.likelihood.origins():
             return
+        images = _unpacked(images, None, None)[0]
         n, first = 0, torch.zeros(self.data_shape, dtype=torch.float64)
         second = first.clone()
         for part in images.split(1000):
@@ -256,11 +329,11 @@ class VAE(LatentModel):
     @torch.no_grad()
     def reconstruct(
         self,
-        x: Tensor,
+        x: Any,
         kind: str = "mean",
         covariates: Tensor | None = None,
-        mask: Tensor | None = None,
-    ) -> Tensor:
+        mask: Any = None,
+    ) -> Any:
         """Pictures of p(x|z) at the posterior mean z, or what :meth:`code` takes for it.
 
         Args:
@@ -275,19 +348,18 @@ class VAE(LatentModel):
         Raises:
             InputError: If the observation has no such picture.
         """
-        code = self.code(x, covariates, mask)
+        x, covariates, mask = _unpacked(x, covariates, mask)
+        code = self.code(x, **_given(covariates=covariates, mask=mask))
         return self.picture(self.decode(code, **_given(covariates=covariates)), kind)
 
     @torch.no_grad()
-    def sample(
-        self, size: int = 16, kind: str = "mean", covariates: Tensor | None = None
-    ) -> Tensor:
+    def sample(self, size: int = 16, kind: str = "mean", covariates: Tensor | None = None) -> Any:
         """Pictures of p(x|z) at z drawn from the prior; arguments as for :meth:`reconstruct`."""
         z = self.prior().sample((size,))
         return self.picture(self.decode(z, **_given(covariates=covariates)), kind)
 
     @torch.no_grad()
-    def picture(self, likelihood: Any, kind: str = "mean") -> Tensor:
+    def picture(self, likelihood: Any, kind: str = "mean") -> Any:
         """The picture of p(x|z), on [0, 1] for images.
 
         Args:
@@ -301,6 +373,60 @@ class VAE(LatentModel):
             InputError: If the observation has no such picture.
         """
         return self.observed.picture(likelihood, kind)
+
+
+def _observed(shape: Any, obs: Any) -> Observed | Several:
+    """One observation, or several by their names."""
+    if not isinstance(shape, Mapping):
+        return Observed(checked_shape(shape), head_of(obs))
+    parts = {key: part for key, part in shape.items() if isinstance(part, Part)}
+    wanted = {*shape} - {*parts}
+    if isinstance(obs, Mapping):
+        if names := wanted ^ {*obs}:
+            raise InputError(
+                "data-shape and obs must be of the same names; "
+                f"{', '.join(sorted(names))} is in one of them only"
+            )
+        parts |= {key: Part(shape[key], obs[key]) for key in wanted}
+    else:
+        parts |= {key: Part(shape[key], obs) for key in wanted}
+    return Several({key: parts[key] for key in shape})
+
+
+def _unpacked(x: Any, covariates: Any, mask: Any) -> tuple[Any, Any, Any]:
+    """Data, covariates and mask, which a batch has all together."""
+    if not isinstance(x, Batch):
+        return x, covariates, mask
+    return (
+        x.x,
+        x.covariates if covariates is None else covariates,
+        x.mask if mask is None else mask,
+    )
+
+
+def JointVAE(  # noqa: N802
+    parts: Mapping[str, Part | tuple[Any, ...]],
+    latent_dim: int = 20,
+    net: Any = "mlp",
+    name: str | None = None,
+    **options: Any,
+) -> VAE:
+    """A VAE of several things, under the name that it had in version 1: deprecated.
+
+    Args:
+        parts: What is observed, by name.
+        latent_dim: Length of z.
+        net: As for :class:`VAE`, as are all others.
+        name: Prefix of its parameters in Pyro's store.
+        **options: ``prior`` and ``posterior``.
+    """
+    warnings.warn(
+        "JointVAE goes in the next release: give VAE the same mapping",
+        DeprecationWarning,
+        stacklevel=2,
+    )
+    shapes = {key: Part(*part) for key, part in parts.items()}
+    return VAE(shapes, latent_dim, net=net, name=name, **options)
 
 
 def checked_vae(vae: object, what: str) -> None:

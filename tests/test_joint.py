@@ -16,7 +16,7 @@ from pyro.optim import Adam
 from scipy.stats import norm
 from torch import Tensor, nn
 
-from pyro_vae import VAE, Head, InputError, JointVAE, Param, Part, networks
+from pyro_vae import VAE, Head, InputError, Param, Part, networks
 
 SIGMA = 0.5
 HEAD = Head.of(dist.Normal, loc=Param(link="identity"), scale=SIGMA, levels="real")
@@ -41,7 +41,7 @@ def linear() -> tuple[nn.Module, nn.Module]:
 def test_parts_together_are_one_vector(linear: tuple[nn.Module, nn.Module]) -> None:
     """Two parts of 2 and 4 numbers score as a VAE of 6 with the same networks, masked as well."""
     whole = VAE((6,), 2, HEAD, copy.deepcopy(linear))
-    joint = JointVAE({"a": Part((2,), HEAD), "b": ((4,), HEAD)}, 2, copy.deepcopy(linear))
+    joint = VAE({"a": (2,), "b": (4,)}, 2, HEAD, copy.deepcopy(linear))
     x, mask = torch.randn(9, 6), torch.rand(9, 6) < 0.6
     parts = dict(zip("ab", x.split([2, 4], 1), strict=True))
     masks = dict(zip("ab", mask.split([2, 4], 1), strict=True))
@@ -133,7 +133,7 @@ def test_a_conditional_vae_learns_what_its_covariate_says() -> None:
 
 def test_draws_and_names_of_a_joint_model() -> None:
     parts = {"image": Part((1, 8, 8), "bernoulli"), "label": Part((1,), LABEL, one_hot)}
-    vae = JointVAE(parts, 2)
+    vae = VAE(parts, 2)
     trace = poutine.trace(vae.model).get_trace(size=7)
     assert {"latent", "obs.image", "obs.label"} <= set(trace.nodes)
     drawn = trace.nodes["_RETURN"]["value"]
@@ -147,7 +147,7 @@ def test_a_label_is_inferred_from_the_other_part() -> None:
     """Clusters far apart: after training, x alone tells the label in 95 of 100 cases."""
     label = torch.arange(300).remainder(3)[:, None].float()
     x = 4 * one_hot(label) + SIGMA * torch.randn(300, 3)
-    vae = JointVAE({"x": Part((3,), HEAD), "label": Part((1,), LABEL, one_hot)}, 2)
+    vae = VAE({"x": Part((3,), HEAD), "label": Part((1,), LABEL, one_hot)}, 2)
     svi = SVI(vae.model, vae.guide, Adam({"lr": 1e-2}), Trace_ELBO())
     seen = torch.rand(300, 1) < 0.5
     for _ in range(200):
@@ -160,20 +160,20 @@ def test_a_label_is_inferred_from_the_other_part() -> None:
 @pytest.mark.parametrize(
     ("call", "words"),
     [
-        (lambda: JointVAE({}, 2), "not empty"),
-        (lambda: JointVAE({"a": Part((2,), "bernouli")}, 2), "unknown observation"),
+        (lambda: VAE({}, 2), "not empty"),
+        (lambda: VAE({"a": Part((2,), "bernouli")}, 2), "unknown observation"),
         (
-            lambda: JointVAE({"a": Part((2,), HEAD)}).model({"b": torch.zeros(1, 2)}),
+            lambda: VAE({"a": Part((2,), HEAD)}).model({"b": torch.zeros(1, 2)}),
             "part of data 'b'",
         ),
-        (lambda: JointVAE({"a": Part((2,), HEAD)}).encode({}), "at least one of a"),
-        (lambda: JointVAE({"a": Part((2,), HEAD)}).model({"a": torch.zeros(1, 3)}), "shape"),
+        (lambda: VAE({"a": Part((2,), HEAD)}).encode({}), "at least one of a"),
+        (lambda: VAE({"a": Part((2,), HEAD)}).model({"a": torch.zeros(1, 3)}), "shape"),
         (lambda: VAE((2,), 2, HEAD, covariates=3).encode(torch.zeros(1, 2)), "3 covariates"),
         (
             lambda: VAE((2,), 2, HEAD).encode(torch.zeros(1, 2), covariates=torch.zeros(1, 3)),
             "0 covariates",
         ),
-        (lambda: JointVAE({"a": Part((2,), FROM_DATA)}), "scale from the data"),
+        (lambda: VAE({"a": Part((2,), FROM_DATA)}), "scale from the data"),
         (lambda: VAE((2,), 2, HEAD, covariates=-1), "0 or more"),
         (
             lambda: VAE((2,), 2, HEAD).model(torch.zeros(1, 2), mask=torch.ones(1, 2)),
@@ -189,7 +189,7 @@ def test_mistakes_are_told(call: Any, words: str) -> None:
 def test_two_joint_models_do_not_share_parameters() -> None:
     x = {"a": torch.randn(20, 2)}
     for _ in range(2):
-        vae = JointVAE({"a": Part((2,), HEAD)}, 2, networks.MLP(hidden=4))
+        vae = VAE({"a": Part((2,), HEAD)}, 2, net=networks.MLP(hidden=4))
         before = copy.deepcopy(vae.state_dict())
         SVI(vae.model, vae.guide, Adam({"lr": 1e-2}), Trace_ELBO()).step(x)
         moved = [k for k, v in vae.state_dict().items() if not torch.equal(v, before[k])]

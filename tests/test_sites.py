@@ -18,7 +18,7 @@ from pyro.infer import Trace_ELBO, TraceMeanField_ELBO
 from scipy.stats import multivariate_normal, norm
 from torch import Tensor, nn
 
-from pyro_vae import VAE, Head, InputError, JointVAE, Param, Part, diagnose, evaluate, fit, save
+from pyro_vae import VAE, Head, InputError, Param, Part, evaluate, fit
 from pyro_vae.evaluation import importance_bound
 from pyro_vae.objectives import MeanFieldELBO, parse
 
@@ -344,7 +344,7 @@ JOINT = {"blood": Part((3,), "real-normal"), "age": Part((1,), "real-normal")}
 def test_a_mask_of_no_part_is_refused(given: dict[str, Any], said: str, end: str) -> None:
     x = {"blood": torch.randn(9, 3), "age": torch.randn(9, 1)}
     with pytest.raises(InputError, match=said):
-        getattr(JointVAE(JOINT, 2), end)(x, **given)
+        getattr(VAE(JOINT, 2), end)(x, **given)
 
 
 @pytest.mark.parametrize("end", ["model", "guide"])
@@ -352,24 +352,11 @@ def test_gaps_without_a_mask_are_said(end: str) -> None:
     x = {"blood": torch.randn(9, 3), "age": torch.randn(9, 1)}
     x["age"][2] = math.nan
     with pytest.raises(InputError, match=r"1 of 9 values are NaN: .* mask=, True where"):
-        getattr(JointVAE(JOINT, 2), end)(x)
+        getattr(VAE(JOINT, 2), end)(x)
     with pytest.raises(InputError, match="1 of 9 values are NaN"):
         getattr(VAE((1,), 2, "real-normal"), end)(x["age"])
     masks = {"age": ~x["age"].isnan()}
-    getattr(JointVAE(JOINT, 2), end)(x, mask=masks)
-
-
-def test_a_joint_model_is_refused_in_a_line(tmp_path: Any) -> None:
-    joint, x = JointVAE(JOINT, 2), {"blood": torch.randn(9, 3), "age": torch.randn(9, 1)}
-    for name, call in (
-        ("fit", lambda: fit(joint, x, epochs=1)),  # type: ignore[arg-type]
-        ("save", lambda: save(joint, tmp_path / "run")),  # type: ignore[arg-type]
-        ("evaluate", lambda: evaluate(joint, x)),  # type: ignore[arg-type]
-        ("diagnose", lambda: diagnose(joint, x)),  # type: ignore[arg-type]
-    ):
-        with pytest.raises(InputError, match=f"^{name} takes a VAE, of one observation; got Joint"):
-            call()
-    assert not list(tmp_path.iterdir())
+    getattr(VAE(JOINT, 2), end)(x, mask=masks)
 
 
 def test_numpys_figures_are_those_of_many_draws(x: Tensor) -> None:

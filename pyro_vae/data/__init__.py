@@ -1,23 +1,41 @@
 """Data: arrays, stock data sets, and how 8-bit levels reach an observation."""
 
 from pyro_vae.data.arrays import Data, as_images, as_source, first, split
+from pyro_vae.data.batch import (
+    Batch,
+    Images,
+    context,
+    cycled,
+    looked_at,
+    of_covariates,
+    plain,
+)
+from pyro_vae.data.conditions import condition_of, conditioned, of_classes
 from pyro_vae.data.reading import batches, order
 from pyro_vae.data.stock import TABLE, load
-from pyro_vae.data.stored import Images, Stored, looked_at
+from pyro_vae.data.stored import Stored
 from pyro_vae.data.streams import stream
 
 __all__ = [
     "TABLE",
+    "Batch",
     "Data",
     "Images",
     "Stored",
     "as_images",
     "as_source",
     "batches",
+    "condition_of",
+    "conditioned",
+    "context",
+    "cycled",
     "first",
     "load",
     "looked_at",
+    "of_classes",
+    "of_covariates",
     "order",
+    "plain",
     "split",
     "stream",
 ]

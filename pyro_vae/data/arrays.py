@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, overload
 
@@ -12,8 +12,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from pyro_vae.data.stored import LOOKED_AT, Images, Stored, limit
-from pyro_vae.errors import InputError
+from pyro_vae.data.batch import Batch, Images
+from pyro_vae.data.stored import LOOKED_AT, Stored, limit
+from pyro_vae.errors import InputError, unknown
 
 __all__ = ["Data", "as_images", "as_source", "channels_first", "first", "split", "unmasked"]
 
@@ -35,6 +36,7 @@ class Data:
         test_labels: Their classes, (N,), or None.
         validation: Held-out images of their own for choices in training, where the data set has
             three parts; else None.
+        validation_labels: Their classes, (N,), or None.
         passed_over: What of a folder or file was not read, in a few words.
     """
 
@@ -45,6 +47,7 @@ class Data:
     test_labels: Tensor | None
     validation: Any = None
     passed_over: str = ""
+    validation_labels: Tensor | None = None
 
     @property
     def held_out(self) -> Any:
@@ -59,18 +62,19 @@ class Data:
         return replace(self, **changes)
 
 
-def as_images(images: Any, data_shape: tuple[int, ...] | None = None) -> Tensor:
+def as_images(images: Any, data_shape: Any = None) -> Any:
     """Images as one tensor: uint8 levels as they are, any other number as float32.
 
     Args:
         images: Array or tensor (N, C, H, W) or (N, D), (N, H, W) for one channel, or a
             ``torch.utils.data.Dataset``, map-style or iterable, of images or (image, ...) tuples.
             Of images on disk (a memory-mapped array, a :class:`~pyro_vae.data.stored.Stored`) that
-            exceed a quarter of the machine's memory 10,000 are taken, spread evenly.
-        data_shape: The shape of one image, if it is known already.
+            exceed a quarter of the machine's memory 10,000 are taken, spread evenly. Of several
+            things a mapping from names to arrays, or a :class:`~pyro_vae.data.Batch` of any of it.
+        data_shape: The shape of one image, if it is known already; of several things a mapping.
 
     Returns:
-        A tensor of shape (N, *data_shape), uint8 or float32.
+        A tensor of shape (N, *data_shape), uint8 or float32; a batch for a batch or a mapping.
 
     Raises:
         InputError: If the array is empty, of another shape, not numeric, or not finite, or a
@@ -80,6 +84,8 @@ def as_images(images: Any, data_shape: tuple[int, ...] | None = None) -> Tensor:
         >>> as_images(np.zeros((5, 28, 28), dtype=np.uint8)).shape
         torch.Size([5, 1, 28, 28])
     """
+    if isinstance(images, Batch | Mapping):
+        return _as_batch(images, data_shape, as_images)
     if isinstance(images, Stored | np.memmap):
         stored = _as_stored(images, data_shape)
         tensor = stored[:] if stored.nbytes <= limit() else stored.some(LOOKED_AT)
@@ -93,7 +99,7 @@ def as_images(images: Any, data_shape: tuple[int, ...] | None = None) -> Tensor:
     return tensor
 
 
-def as_source(images: Any, data_shape: tuple[int, ...] | None = None) -> Images:
+def as_source(images: Any, data_shape: Any = None) -> Images:
     """Images as training reads them: those on disk stay there, all others are one tensor.
 
     Arguments and errors are those of :func:`as_images`. Of floats on disk, :data:`LOOKED_AT` are
@@ -104,12 +110,58 @@ def as_source(images: Any, data_shape: tuple[int, ...] | None = None) -> Images:
         >>> as_source(images) is images, as_source(images[:2]).shape
         (True, torch.Size([2, 1, 28, 28]))
     """
+    if isinstance(images, Batch | Mapping):
+        return _as_batch(images, data_shape, as_source)
     if not isinstance(images, Stored | np.memmap):
-        return as_images(images, data_shape)
+        tensor: Tensor = as_images(images, data_shape)
+        return tensor
     stored = _as_stored(images, data_shape)
     if stored.dtype != torch.uint8:
         _check_finite(stored.some())
     return stored
+
+
+def _as_batch(images: Any, data_shape: Any, read: Callable[..., Any]) -> Batch:
+    """A batch, or several things, each checked by itself; a gap among floats is told by the mask.
+
+    Raises:
+        InputError: If a part is unknown or missing, or there are not as many rows of each.
+    """
+    batch = images if isinstance(images, Batch) else Batch(images)
+    if not isinstance(batch.x, Mapping):
+        found = batch.with_x(read(batch.x, data_shape))
+        if batch.covariates is not None and len(batch.covariates) != len(found):
+            raise InputError(
+                f"there are {len(batch.covariates)} rows of covariates for {len(found)} images"
+            )
+        return found
+    known = data_shape if isinstance(data_shape, Mapping) else dict.fromkeys(batch.x)
+    for name in batch.x:
+        if name not in known:
+            raise unknown("part of data", name, known)
+    if not batch.x:
+        raise InputError(f"give at least one of {', '.join(known)}")
+    x, masks = {}, dict(batch.mask or {})
+    for name, part in batch.x.items():
+        x[name] = _gaps_filled(part, name, masks)
+        x[name] = read(x[name], known[name])
+    if len({len(part) for part in x.values()}) > 1:
+        rows = ", ".join(f"{name} {len(part)}" for name, part in x.items())
+        raise InputError(f"all parts must be of as many rows; got {rows}")
+    return Batch(x, batch.covariates, masks or None)
+
+
+def _gaps_filled(part: Any, name: str, masks: dict[str, Any]) -> Any:
+    """A part whose NaN, by which tables tell gaps, have become 0, and the mask that tells them."""
+    if not isinstance(part, Tensor | np.ndarray) or part.dtype in (torch.uint8, np.uint8):
+        return part
+    tensor = torch.as_tensor(part)
+    gaps = tensor.isnan()
+    if name in masks:
+        return tensor.where(torch.as_tensor(masks[name]), tensor.new_zeros(()))
+    if bool(gaps.any()):
+        masks[name] = ~gaps
+    return tensor.where(~gaps, tensor.new_zeros(()))
 
 
 def _as_stored(images: Stored | np.memmap[Any, Any], data_shape: tuple[int, ...] | None) -> Stored:
@@ -288,10 +340,19 @@ def first(data: Data, count: int | None) -> Data:
     """
     if count is None:
         return data
-    train, labels, test, test_labels, validation = (
-        None if part is None else _first(part, count) for part in (*data, data.validation)
+    further = (data.validation, data.validation_labels)
+    train, labels, test, test_labels, validation, validation_labels = (
+        None if part is None else _first(part, count) for part in (*data, *further)
     )
-    return Data(train, labels, test, test_labels, validation, data.passed_over)
+    over = data.passed_over
+    return Data(train, labels, test, test_labels, validation, over, validation_labels)
+
+
+def _shape_of(images: Images) -> Any:
+    """Of one image; of several things a mapping."""
+    if isinstance(images, Batch) and isinstance(images.x, Mapping):
+        return {name: tuple(part.shape[1:]) for name, part in images.x.items()}
+    return tuple(images.shape[1:])
 
 
 def _first(part: Images, count: int) -> Any:
@@ -319,7 +380,7 @@ def split(images: Images, validation: Any, seed: int = 0) -> tuple[Images, Image
     if validation is None:
         return images, None
     if not isinstance(validation, float | int):
-        return images, as_source(validation, tuple(images.shape[1:]))
+        return images, as_source(validation, _shape_of(images))
     if not 0 < validation < 1:
         raise InputError(f"a validation fraction must be between 0 and 1, got {validation}")
     n = round(len(images) * validation)

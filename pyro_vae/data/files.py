@@ -17,7 +17,7 @@ from torch import Tensor
 from pyro_vae import ours
 from pyro_vae.data.arrays import Data, as_images, as_source, channels_first, split
 from pyro_vae.data.braces import expand, is_shards
-from pyro_vae.data.stored import Images, limit
+from pyro_vae.data.stored import Stored, limit
 from pyro_vae.errors import InputError
 
 __all__ = ["HELD_OUT", "SUFFIXES", "digest", "of_parts", "part_names", "parts", "read"]
@@ -71,7 +71,7 @@ def _data(arrays: dict[str, Any], path: Path) -> Data:
             labels[part] = _labels(arrays.pop(f"{name}_labels", None), found[part])
         data = of_parts(found, labels)
     else:
-        images = as_source(channels_first(arrays.pop("images")))
+        images: Any = as_source(channels_first(arrays.pop("images")))
         data = parts(images, _labels(arrays.pop("labels", None), images))
     over = f"arrays {', '.join(sorted(arrays))}" if arrays else ""
     if over:
@@ -103,7 +103,7 @@ def part_names(names: Iterable[str], where: str | Path) -> dict[str, str]:
     return there
 
 
-def of_parts(images: Mapping[str, Images], labels: Mapping[str, Tensor | None]) -> Data:
+def of_parts(images: Mapping[str, Tensor | Stored], labels: Mapping[str, Tensor | None]) -> Data:
     """A data set that says which images are held out.
 
     Args:
@@ -112,10 +112,13 @@ def of_parts(images: Mapping[str, Images], labels: Mapping[str, Tensor | None]) 
     """
     figures = "test" if "test" in images else "validation"
     data = Data(images["train"], labels["train"], images[figures], labels[figures])
-    return data._replace(validation=images["validation"]) if len(images) > 2 else data
+    if len(images) < 3:
+        return data
+    name = "validation"
+    return data._replace(validation=images[name], validation_labels=labels[name])
 
 
-def parts(images: Images, labels: Tensor | None) -> Data:
+def parts(images: Tensor | Stored, labels: Tensor | None) -> Data:
     """Training and held-out images of a data set that does not say which are which.
 
     Args:
@@ -229,7 +232,7 @@ def _check_size(archive: zipfile.ZipFile) -> None:
         )
 
 
-def _labels(array: Any, images: Images) -> Tensor | None:
+def _labels(array: Any, images: Tensor | Stored) -> Tensor | None:
     if array is None:
         return None
     labels = np.asarray(array)

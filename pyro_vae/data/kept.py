@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data.arrays import Data, first
-from pyro_vae.data.stored import Images, Stored
+from pyro_vae.data.batch import Images, plain
+from pyro_vae.data.stored import Stored
 
 __all__ = ["as_kept", "digests_of", "kept_of"]
 
@@ -33,6 +34,7 @@ def kept_of(train: Images, held_out: Images | None) -> dict[str, Any]:
         1 GiB, of none of a stream); ``held_out``, the number of the others; ``digests`` of these,
         see :func:`digests_of`.
     """
+    train, held_out = plain(train), plain(held_out)
     n, shape = len(train), tuple(train.shape[1:])
     index = torch.arange(n)
     if not _is_whole(train):
@@ -51,6 +53,7 @@ def kept_of(train: Images, held_out: Images | None) -> dict[str, Any]:
 
 def digests_of(images: Images | None) -> str:
     """The first 6 bytes of the SHA-256 of each image's content, one after the other, in base64."""
+    images = plain(images)
     found = [] if images is None or _is_stream(images) else _digests(images)
     return base64.b64encode(b"".join(found)).decode("ascii")
 
@@ -128,8 +131,8 @@ def _divided(
         train=train, train_labels=train_labels, test=test, test_labels=test_labels
     )
     if data.validation is not None:
-        validation, _ = _some(data.validation, None, held["validation"])
-        changed = changed._replace(validation=validation)
+        validation, labels = _some(data.validation, data.validation_labels, held["validation"])
+        changed = changed._replace(validation=validation, validation_labels=labels)
     return changed, said
 
 
@@ -163,7 +166,8 @@ def _digests(images: Images) -> list[bytes]:
 
 
 def _content(images: Images, index: Tensor) -> bytes:
-    return images[index.to(images.device)].cpu().numpy().tobytes()
+    rows: Tensor = plain(images[index.to(images.device)])
+    return rows.cpu().numpy().tobytes()
 
 
 def _is_stream(images: Images) -> bool:

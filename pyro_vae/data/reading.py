@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from pyro_vae.data.stored import Images
+from pyro_vae.data.batch import Batch, Images
 from pyro_vae.errors import TrainingError
 
 __all__ = ["batches", "order"]
@@ -42,7 +42,7 @@ def order(images: Images) -> Tensor:
     return torch.cat(parts).to(images.device)
 
 
-def batches(images: Images, parts: Sequence[Tensor], workers: int = 0) -> Iterator[Tensor]:
+def batches(images: Images, parts: Sequence[Tensor], workers: int = 0) -> Iterator[Any]:
     """The images of one index after the other; those on disk are read ahead of their use.
 
     Args:
@@ -59,12 +59,16 @@ def batches(images: Images, parts: Sequence[Tensor], workers: int = 0) -> Iterat
         InputError: If an image cannot be read.
         TrainingError: If a worker process dies.
     """
-    if isinstance(images, Tensor) or images.window is not None:
+    if isinstance(images, Tensor) or images.window is not None or not _on_disk(images):
         yield from (images[index] for index in parts)
     elif workers and images.decoded:
         yield from (batch.to(images.device) for batch in _by_processes(images, parts, workers))
     else:
         yield from (batch.to(images.device) for batch in _by_thread(images, parts))
+
+
+def _on_disk(images: Images) -> bool:
+    return not isinstance(images, Batch) or not images.in_memory
 
 
 def _by_thread(images: Any, parts: Sequence[Tensor]) -> Iterator[Tensor]:

@@ -21,7 +21,6 @@ __all__ = [
     "Rows",
     "Stored",
     "limit",
-    "looked_at",
     "memory",
     "wanted_type",
 ]
@@ -167,11 +166,15 @@ class Stored:
         Args:
             count: At most so many.
         """
+        return self[self.spread(count)]
+
+    def spread(self, count: int) -> Tensor:
+        """The index of :meth:`some`."""
         n = len(self)
         count = max(1, min(count, n, limit() * n // max(1, self.nbytes)))
         if self.window is not None:
-            return self[:count]
-        return self[torch.arange(count) * (n - 1) // max(1, count - 1)]
+            return torch.arange(count)
+        return torch.arange(count) * (n - 1) // max(1, count - 1)
 
 
 Images: TypeAlias = Tensor | Stored
@@ -181,11 +184,6 @@ Images: TypeAlias = Tensor | Stored
 def wanted_type(dtype: np.dtype[Any]) -> torch.dtype:
     """What numbers become: levels stay uint8, any other is a float32."""
     return torch.uint8 if dtype == np.uint8 else torch.float32
-
-
-def looked_at(images: Images) -> Tensor:
-    """What stands for all images: themselves, or of those on disk :data:`LOOKED_AT`."""
-    return images if isinstance(images, Tensor) else images.some()
 
 
 def limit() -> int:

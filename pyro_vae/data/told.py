@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data.arrays import Data
+from pyro_vae.data.batch import plain
 
 __all__ = ["told", "told_words"]
 
@@ -26,15 +27,16 @@ def told(data: Data) -> dict[str, Any]:
         ``train``, ``validation`` and ``test`` (0 where there is no such part), of ``classes`` (None
         without labels), and what was ``passed_over``.
     """
-    train = data.train if isinstance(data.train, Tensor) else data.train.some(_LOOKED_AT)
+    images = plain(data.train)
+    train = images if isinstance(images, Tensor) else images.some(_LOOKED_AT)
     parts = {"train": data.train, "validation": data.validation, "test": data.test}
     labels = [part for part in (data.train_labels, data.test_labels) if part is not None]
     return {
-        "shape": list(data.train.shape[1:]),
-        "levels": data.train.dtype == torch.uint8,
+        "shape": list(images.shape[1:]),
+        "levels": images.dtype == torch.uint8,
         "low": float(train.min()),
         "high": float(train.max()),
-        **{part: 0 if images is None else len(images) for part, images in parts.items()},
+        **{part: 0 if each is None else len(each) for part, each in parts.items()},
         "classes": len(torch.cat(labels).unique()) if labels else None,
         "passed_over": data.passed_over,
     }

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from pyro_vae.data import plain
 from pyro_vae.measures import BLOCK
 from pyro_vae.measures.scores import block_noise, observed_block
 from pyro_vae.measures.spectra import WIDE
@@ -100,7 +101,7 @@ def fit_ppca(rows: Tensor, latents: int) -> PPCA | None:
     return PPCA(mean, vectors, values.clamp_min(variance), variance)
 
 
-def ppca_rows(vae: VAE, images: Tensor, kind: str) -> Tensor:
+def ppca_rows(vae: VAE, images: Any, kind: str) -> Tensor:
     """Images as probabilistic PCA takes them, in the unit in which the ELBO counts.
 
     A density is given x as the observation has it; a mass over integers x + u, u uniform, whose
@@ -117,6 +118,6 @@ def ppca_rows(vae: VAE, images: Tensor, kind: str) -> Tensor:
     rows = []
     for number, part in enumerate(images.split(BLOCK)):
         with block_noise(number, part.device):
-            x, _ = observed_block(vae, part)
+            x = plain(observed_block(vae, part)[0])
             rows.append((x + torch.rand_like(x) if kind == "mass" else x).flatten(1))
     return torch.cat(rows)

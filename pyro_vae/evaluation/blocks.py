@@ -28,15 +28,15 @@ class Block:
     """Up to 250 images with their posterior; the draws are those that the ELBO is scored at.
 
     Attributes:
-        images: As given, (n, *data_shape).
+        images: As given, (n, *data_shape), or a batch.
         x: As the observation takes them, densities with their noise.
         posterior: q(z|x), batch_shape (n,); None where sites of a user's own make it up.
         latent: One draw of it, (n, L), of several sites in the order of their names.
         terms: Of the ELBO at that draw.
     """
 
-    images: Tensor
-    x: Tensor
+    images: Any
+    x: Any
     posterior: Any
     latent: Tensor
     terms: Terms
@@ -53,7 +53,7 @@ def evaluating(vae: VAE) -> Iterator[None]:
         yield
 
 
-def encoded(vae: VAE, images: Tensor) -> list[Block]:
+def encoded(vae: VAE, images: Any) -> list[Block]:
     """Blocks of images, run through model and guide once: their terms are
     :func:`pyro_vae.measures.held_out_terms`'.
 
@@ -68,7 +68,7 @@ def encoded(vae: VAE, images: Tensor) -> list[Block]:
     ]
 
 
-def _posterior(vae: VAE, seen: Tensor, guide_trace: Any, terms: Terms) -> Any | None:
+def _posterior(vae: VAE, seen: Any, guide_trace: Any, terms: Terms) -> Any | None:
     """q(z|x), which of several sites the model alone knows as one distribution."""
     first, *more = terms.latents
     found = vae.encode(seen) if more else guide_trace.nodes[first]["fn"]

@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pyro_vae.data import Batch, plain
 from pyro_vae.distributions import log_interval_mass
 from pyro_vae.distributions.discretized import in_float64
 from pyro_vae.errors import InputError, shown
@@ -117,7 +118,7 @@ def importance_bound(
 def _block_bounds(
     vae: VAE,
     program: Particles,
-    images: Tensor,
+    images: Any,
     number: int,
     particles: int,
     at_once: int,
@@ -130,7 +131,7 @@ def _block_bounds(
     def weights(trace: Any, log_p: dict[str, Tensor], rows: slice) -> Tensor | None:
         """Log-mass less log-density of the observed levels."""
         (observed,) = (name for name in log_p if name not in program.terms.latents)
-        levels = log_level_mass(vae, trace.nodes[observed]["fn"], images[rows])
+        levels = log_level_mass(vae, trace.nodes[observed]["fn"], plain(images)[rows])
         return None if levels is None else levels.double() - log_p[observed]
 
     further = weights if mass and len(program.terms.observed) == 1 else None
@@ -170,7 +171,7 @@ def log_weights(
     Returns:
         Float64 (K, rest, N), and the second set, or None where there is none.
     """
-    count = len(next(value for value in seen if isinstance(value, Tensor)))
+    count = len(next(value for value in seen if isinstance(value, Tensor | Batch)))
     few = min(count, at_once)
     step = max(1, at_once // few)
     weights: list[Tensor] = []
@@ -198,7 +199,7 @@ def log_weights(
 
 
 def _device(arguments: Arguments) -> torch.device:
-    return next(value.device for value in arguments if isinstance(value, Tensor))
+    return next(value.device for value in arguments if isinstance(value, Tensor | Batch))
 
 
 def masses_of(vae: VAE, blocks: list[Block]) -> Tensor | None:
@@ -214,7 +215,7 @@ def masses_of(vae: VAE, blocks: list[Block]) -> Tensor | None:
     found = []
     for block, rows in pieces(blocks):
         x = block.x[rows]
-        value = log_level_mass(vae, vae.decode(block.latent[rows], x), block.images[rows])
+        value = log_level_mass(vae, vae.decode(block.latent[rows], x), plain(block.images)[rows])
         if value is None:
             return None
         found.append(value.double())

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyro_vae.data import context, plain
 from pyro_vae.evaluation.blocks import Block, pieces, univariate
 from pyro_vae.evaluation.integrals import Predicted, predicted
 from pyro_vae.vae import VAE
@@ -42,8 +43,8 @@ def predictions(vae: VAE, blocks: list[Block]) -> Predicted:
     parts = []
     for block, rows in pieces(blocks, CALIBRATED):
         # Without x: a scale that is a residual is the training data's.
-        p = vae.decode(block.latent[rows])
-        parts.append(predicted(p, univariate(p, vae.data_shape), block.x[rows]))
+        p = vae.decode(block.latent[rows], **context(block.images[rows]))
+        parts.append(predicted(p, univariate(p, vae.data_shape), plain(block.x)[rows]))
     means = [part.mean for part in parts if part.mean is not None]
     sigmas = [part.sigma for part in parts if part.sigma is not None]
     whole = len(sigmas) == len(parts)
@@ -73,7 +74,7 @@ def calibration_scores(vae: VAE, blocks: list[Block]) -> dict[str, Any]:
     found = predictions(vae, blocks)
     u = found.integral
     counts = torch.histc(u, BINS, 0, 1)
-    x = torch.cat([block.x for block in blocks])[: len(u)]
+    x = torch.cat([plain(block.x) for block in blocks])[: len(u)]
     return {
         "images": len(u),
         "pit": (counts / counts.sum()).tolist(),

@@ -17,7 +17,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from pyro_vae.data import Data, as_images
+from pyro_vae.data import Data, as_images, plain
 from pyro_vae.errors import InputError
 from pyro_vae.evaluation.classifier_network import (
     FEATURES,
@@ -160,6 +160,7 @@ def labelled(data: Data) -> Labelled:
         InputError: If labels are missing or of one class, or the data are no images on [0, 1].
     """
     train, train_labels, test, test_labels = data
+    train, test = plain(train), plain(test)
     if train_labels is None or test_labels is None:
         raise InputError(
             "a classifier needs labels, and these data have none: give a data set with labels "

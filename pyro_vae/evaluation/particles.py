@@ -11,6 +11,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
+from pyro_vae.data import Batch
 from pyro_vae.evaluation.memory import bytes_made
 from pyro_vae.measures import Terms, terms_of
 from pyro_vae.objectives import terms as sites
@@ -35,6 +36,8 @@ def rows_of(arguments: Arguments, count: int, rows: slice | Tensor) -> Arguments
             return value[rows] if value.dim() and len(value) == count else value
         if isinstance(value, dict):
             return {key: some(each) for key, each in value.items()}
+        if isinstance(value, Batch):
+            return value[rows]
         return value
 
     return tuple(map(some, arguments))

@@ -55,11 +55,18 @@ def _legend(dots: Any) -> tuple[list[Any], list[str]]:
     return handles[:20], names[:20]
 
 
-def _shown(vae: VAE, latents: Tensor) -> Tensor:
-    return vae.levels.shown(vae.obs.display(vae.decode(latents)), vae.obs.interval)
+def _shown(vae: VAE, latents: Tensor, known: Tensor | None) -> Tensor:
+    likelihood = vae.decode(latents, **({} if known is None else {"covariates": known}))
+    return vae.levels.shown(vae.obs.display(likelihood), vae.obs.interval)
 
 
-def draw_traversals(vae: VAE, start: Tensor, kl_per_latent: Sequence[float], path: Path) -> None:
+def draw_traversals(
+    vae: VAE,
+    start: Tensor,
+    kl_per_latent: Sequence[float],
+    path: Path,
+    covariates: Tensor | None = None,
+) -> None:
     """What the units of the largest KL do: each from −3 to 3, the others as one image has them.
 
     Args:
@@ -67,6 +74,7 @@ def draw_traversals(vae: VAE, start: Tensor, kl_per_latent: Sequence[float], pat
         start: A latent, (L,).
         kl_per_latent: KL of each unit, (L,).
         path: PNG to write.
+        covariates: Of the image, (1, C), where the VAE has any.
     """
     order = torch.tensor(kl_per_latent).argsort(descending=True).tolist()[:_ROWS]
     along = torch.linspace(-3, 3, _STEPS, device=start.device)
@@ -74,28 +82,40 @@ def draw_traversals(vae: VAE, start: Tensor, kl_per_latent: Sequence[float], pat
     for which in order:
         latents = start.repeat(_STEPS, 1)
         latents[:, which] = along
-        rows.append((f"unit {which}\n{kl_per_latent[which]:.2f} nats", _shown(vae, latents)))
+        rows.append(
+            (f"unit {which}\n{kl_per_latent[which]:.2f} nats", _shown(vae, latents, covariates))
+        )
     draw_grid(rows, path, f"{vae.obs.title}: one unit at a time from -3 to 3")
 
 
-def draw_interpolations(vae: VAE, means: Tensor, path: Path) -> None:
+def draw_interpolations(
+    vae: VAE, means: Tensor, path: Path, covariates: Tensor | None = None
+) -> None:
     """Straight lines between the latents of images.
 
     Args:
         vae: The model, in evaluation mode.
         means: Of q(z|x), (N, L), of which pairs are joined.
         path: PNG to write.
+        covariates: Of the images, (N, C), where the VAE has any; they are joined likewise.
     """
+
+    def between(values: Tensor, i: int) -> Tensor:
+        return torch.lerp(values[i], values[i + 1], steps)
+
     steps = torch.linspace(0, 1, _STEPS, device=means.device)[:, None]
     pairs = range(0, min(2 * _ROWS, len(means) - 1), 2)
     rows = [
-        (f"image {i}\nto {i + 1}", _shown(vae, torch.lerp(means[i], means[i + 1], steps)))
+        (
+            f"image {i}\nto {i + 1}",
+            _shown(vae, between(means, i), None if covariates is None else between(covariates, i)),
+        )
         for i in pairs
     ]
     draw_grid(rows, path, f"{vae.obs.title}: between the latents of two images")
 
 
-def draw_kinds(vae: VAE, images: Tensor, kinds: Sequence[str], path: Path) -> None:
+def draw_kinds(vae: VAE, images: Any, kinds: Sequence[str], path: Path) -> None:
     """Inputs above every kind of reconstruction."""
     with fixed_noise(noise("pictures"), images.device):
         draw_reconstructions(vae, images, path, kinds)

@@ -11,6 +11,7 @@ import torch
 from pyro.ops.stats import fit_generalized_pareto
 from torch import Tensor
 
+from pyro_vae.data import Batch
 from pyro_vae.errors import InputError
 from pyro_vae.evaluation.bounds import checked_particles, log_mean, log_weights, standard_error
 from pyro_vae.evaluation.memory import bytes_of
@@ -39,6 +40,8 @@ def as_arguments(data: Any) -> tuple[Arguments, int]:
     given = data if isinstance(data, tuple) else (data,)
     arguments = tuple(torch.as_tensor(a) if hasattr(a, "__array__") else a for a in given)
     first = arguments[0] if arguments else None
+    if isinstance(first, Batch):
+        return arguments, len(first)
     if isinstance(first, dict) and first:
         first = next(iter(first.values()))
     if not isinstance(first, Tensor) or not first.dim() or not len(first):
@@ -68,7 +71,7 @@ def terms_of_programs(
         InputError: If a site cannot be scored; it names the site.
     """
     arguments, count = as_arguments(data)
-    device = next(a.device for a in arguments if isinstance(a, Tensor))
+    device = next(a.device for a in arguments if isinstance(a, Tensor | Batch))
     parts, drawn = [], []
     for block, start in enumerate(range(0, count, BLOCK)):
         some = rows_of(arguments, count, slice(start, start + BLOCK))

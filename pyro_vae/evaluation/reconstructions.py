@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn.functional import conv2d
 
+from pyro_vae.data import context
 from pyro_vae.errors import InputError
 from pyro_vae.evaluation.blocks import DRAWN
 from pyro_vae.noise import fixed_noise, noise
@@ -27,13 +28,14 @@ _LAPLACIAN = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
 _WINDOW = 11  # of the structural similarity
 
 
-def reconstructed(vae: VAE, codes: Tensor, kind: str) -> Tensor:
+def reconstructed(vae: VAE, codes: Tensor, kind: str, images: Any = None) -> Tensor:
     """Reconstructions of any number of images, those of ``"sample"`` the same from call to call.
 
     Args:
         vae: The model, in evaluation mode.
         codes: Of the images, (N, L), as :meth:`pyro_vae.VAE.code` gives them.
         kind: One of :data:`~pyro_vae.observed.KINDS`.
+        images: The images, where covariates come with them.
 
     Returns:
         (N, *data_shape).
@@ -41,15 +43,17 @@ def reconstructed(vae: VAE, codes: Tensor, kind: str) -> Tensor:
     Raises:
         InputError: If the observation has no such picture.
     """
-    parts = []
+    parts, known = [], context(images)
     for start in range(0, len(codes), DRAWN):
+        rows = slice(start, start + DRAWN)
+        given = {name: value[rows] for name, value in known.items()}
         with fixed_noise(noise("reconstructions", block=start), codes.device):
-            parts.append(vae.picture(vae.decode(codes[start : start + DRAWN]), kind))
+            parts.append(vae.picture(vae.decode(codes[rows], **given), kind))
     return torch.cat(parts)
 
 
 def reconstruction_scores(
-    vae: VAE, codes: Tensor, target: Tensor, mean: Tensor | None = None
+    vae: VAE, codes: Tensor, target: Tensor, mean: Tensor | None = None, images: Any = None
 ) -> dict[str, Any]:
     """Scores of every kind of reconstruction that the observation has, and the data's own.
 
@@ -58,6 +62,7 @@ def reconstruction_scores(
         codes: Of the images, (N, L); the first :data:`COMPARED` count.
         target: The images as pictures, (N, *data_shape).
         mean: Their mean reconstructions, where they are at hand.
+        images: The images, where covariates come with them.
 
     Returns:
         ``images``, ``data`` (what :func:`describe` says of them), and for each kind what
@@ -70,7 +75,7 @@ def reconstruction_scores(
     for kind in KINDS:
         try:
             known = kind == "mean" and mean is not None
-            shown = mean[: len(codes)] if known else reconstructed(vae, codes, kind)  # type: ignore[index]
+            shown = mean[: len(codes)] if known else reconstructed(vae, codes, kind, images)  # type: ignore[index]
         except InputError:
             continue
         scores[kind] = {**compare(shown, target, eight_bit), **describe(shown, eight_bit)}

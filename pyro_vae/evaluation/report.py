@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae import ours
-from pyro_vae.data import as_images
+from pyro_vae.data import as_images, cycled, plain
 from pyro_vae.errors import InputError
 from pyro_vae.evaluation.blocks import encoded, evaluating
 from pyro_vae.evaluation.classifier import sha256_of
@@ -54,7 +54,7 @@ def checked_labels(labels: Any, count: int) -> Tensor | None:
     return tensor
 
 
-def keep_scores(vae: VAE, images: Tensor, scores: dict[str, Any], folder: Path) -> Path:
+def keep_scores(vae: VAE, images: Any, scores: dict[str, Any], folder: Path) -> Path:
     """Write scores as ``evaluation.json``, beside those that it has already.
 
     A score that is not among the new ones stays where it is of the same weights and images, which
@@ -71,7 +71,7 @@ def keep_scores(vae: VAE, images: Tensor, scores: dict[str, Any], folder: Path) 
     """
     of = {
         "weights": sha256_of(vae.state_dict()),
-        "images": sha256_of({"images": images}),
+        "images": sha256_of({"images": plain(images)}),
     }
     path = folder / EVALUATION
     merged = {**_kept(path, scores, of), "of": of}
@@ -147,12 +147,14 @@ def write_evaluation(
         if scores.get("calibration"):
             files.append(folder / "calibration.png")
             draw_calibration(scores["calibration"], files[-1])
-        if vae.levels.eight_bit:
+        if not vae.joint and vae.levels.eight_bit:
             files += [folder / f"{name}.png" for name in ("traversals", "interpolations", "kinds")]
             strength = scores["kl_per_latent"] or means.var(0, correction=0).tolist()
-            draw_traversals(vae, means[0], strength[: vae.latent_dims[0]], files[-3])
+            known = cycled(tensor, len(means))
+            one = None if known is None else known[:1]
+            draw_traversals(vae, means[0], strength[: vae.latent_dims[0]], files[-3], one)
             if len(means) > 1:
-                draw_interpolations(vae, means, files[-2])
+                draw_interpolations(vae, means, files[-2], known)
             kinds = [
                 kind for kind in KINDS if kind in scores.get("reconstructions", {"mean": None})
             ]

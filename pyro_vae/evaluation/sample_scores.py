@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_vae.data import Data, as_images
+from pyro_vae.data import Data, as_images, cycled
 from pyro_vae.errors import InputError
 from pyro_vae.evaluation.blocks import evaluating
 from pyro_vae.evaluation.classifier import Classifier, labelled
@@ -54,7 +54,7 @@ def check_samples(vae: VAE, data: Data, n: int, kind: str = "sample") -> None:
     _check_number(len(real), "real images", least(FEATURES), FEATURES)
     labelled(data)
     with evaluating(vae), fixed_noise(noise("one sample"), next(vae.parameters()).device):
-        vae.sample(1, kind)
+        vae.sample(1, kind, covariates=cycled(data.test, 1))
 
 
 def sample_scores(
@@ -81,7 +81,8 @@ def sample_scores(
             those who have its weights. The scores are then named ``custom``.
 
     Returns:
-        Those of :func:`score_pictures`, with ``kind`` and ``seed``.
+        Those of :func:`score_pictures`, with ``kind`` and ``seed``; of a VAE that is told classes
+        ``right_class``, the share of samples that the classifier takes for theirs, else None.
 
     Raises:
         InputError: If there are too few images or samples for the distance (it says how many it
@@ -93,18 +94,36 @@ def sample_scores(
             f"the classifier takes images of shape {classifier.data_shape}, "
             f"the run's have {vae.data_shape}"
         )
-    real = unit(vae, as_images(images, vae.data_shape))
+    given = as_images(images, vae.data_shape)
+    real = unit(vae, given)
     n = len(real) if n is None else n
     if classifier is not None and features is None:
         _check_number(len(real), "real images", least(classifier.dims), classifier.dims)
         _check_number(n, "samples", least(classifier.dims), classifier.dims)
     elif n < 1:
         raise InputError(f"n must be at least 1, got {n}")
-    scores = score_pictures(draw(vae, n, kind, seed), real, classifier, features, seed)
-    return {**scores, "kind": kind, "seed": seed}
+    pictures = draw(vae, n, kind, seed, given)
+    scores = score_pictures(pictures, real, classifier, features, seed)
+    return {
+        **scores,
+        "right_class": _right(pictures, given, classifier),
+        "kind": kind,
+        "seed": seed,
+    }
 
 
-def draw(vae: VAE, n: int, kind: str = "sample", seed: int = 0) -> Tensor:
+def _right(pictures: Tensor, images: Any, classifier: Classifier | None) -> float | None:
+    """Share of samples that the classifier takes for the class that they were drawn of."""
+    known = cycled(images, len(pictures))
+    if classifier is None or known is None:
+        return None
+    logits = classifier.logits(pictures)
+    if logits.shape[1] != known.shape[1]:  # classes that no training image has
+        return None
+    return float((logits.argmax(1) == known.argmax(1).cpu()).double().mean())
+
+
+def draw(vae: VAE, n: int, kind: str = "sample", seed: int = 0, images: Any = None) -> Tensor:
     """Pictures at latents from the prior, (n, *data_shape) on [0, 1], in fixed blocks of noise.
 
     Args:
@@ -112,12 +131,15 @@ def draw(vae: VAE, n: int, kind: str = "sample", seed: int = 0) -> Tensor:
         n: How many.
         kind: As for :meth:`~pyro_vae.vae.VAE.sample`.
         seed: Of the latents and the samples.
+        images: Those whose covariates the samples have, one after the other, where there are any.
     """
-    parts = []
+    parts, blocks = [], -(-n // BLOCK)
+    known = None if images is None else cycled(images, blocks * BLOCK)
     with evaluating(vae):
-        for block in range(-(-n // BLOCK)):
+        for block in range(blocks):
+            given = None if known is None else known[block * BLOCK : (block + 1) * BLOCK]
             with fixed_noise(noise("samples", seed, block), next(vae.parameters()).device):
-                parts.append(vae.sample(BLOCK, kind).cpu())
+                parts.append(vae.sample(BLOCK, kind, covariates=given).cpu())
     return torch.cat(parts)[:n].clamp(0, 1)
 
 
@@ -266,6 +288,9 @@ def rows(scores: dict[str, Any]) -> list[tuple[str, str]]:
                 f"on {scores['classifier_tested']} test images",
             ),
         ]
+    if scores.get("right_class") is not None:
+        text = f"{scores['right_class']:10.4f} of the samples, by the classifier"
+        found.append(("  of the class asked for", text))
     return [
         *found,
         ("samples' dark pixels", f"{scores['dark']:10.4f} < 0.02, real: {scores['dark_real']:.4f}"),

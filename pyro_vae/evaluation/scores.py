@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae import measures
-from pyro_vae.data import as_images
+from pyro_vae.data import as_images, of_covariates
 from pyro_vae.errors import unknown
 from pyro_vae.evaluation.baselines import FITTED, fit_ppca, ppca_rows, uniform_bits
 from pyro_vae.evaluation.blocks import Block, codes_of, encoded, evaluating
@@ -23,6 +23,7 @@ from pyro_vae.evaluation.bounds import (
 from pyro_vae.evaluation.calibration import calibration_scores
 from pyro_vae.evaluation.latents import LATENT_SCORES, latent_scores
 from pyro_vae.evaluation.memory import bytes_of
+from pyro_vae.evaluation.parts import evaluate_parts
 from pyro_vae.evaluation.programs import evaluate_programs
 from pyro_vae.evaluation.reconstructions import reconstructed, reconstruction_scores
 from pyro_vae.training.pictures import unit
@@ -39,6 +40,7 @@ def evaluate(
     images: Any,
     *,
     train: Any = None,
+    covariates: Any = None,
     iwae: int | None = None,
     memory_budget: str | int = "512MB",
     parts: Collection[str] = PARTS,
@@ -53,6 +55,7 @@ def evaluate(
         train: The training images, which the baselines are then taken from: the best constant
             prediction, the mean image and probabilistic PCA. Without them they are taken from
             ``images``, which few of those describe too well.
+        covariates: (N, C), where the VAE has any.
         iwae: K, to add the importance-weighted bound with K particles.
         memory_budget: What decoding these may take: bytes, or such as ``"512MB"``.
         parts: Which of :data:`PARTS` to add.
@@ -76,7 +79,8 @@ def evaluate(
         :func:`~pyro_vae.evaluation.latents.latent_scores`; ``reconstructions`` by kind;
         ``calibration``. For a loss ``elbo`` and the bits are None and ``objective`` stands in
         their place. Of programs with several observed or latent sites, what would need them to be
-        one is None.
+        one is None; of a VAE of several things the scores are those of
+        :func:`~pyro_vae.evaluation.parts.evaluate_parts`.
 
     Raises:
         InputError: If the images are empty, not finite, or of another shape than the model's, K is
@@ -96,15 +100,19 @@ def evaluate(
     bytes_of(memory_budget)
     for part in set(parts) - set(PARTS):
         raise unknown("part", part, PARTS)
-    tensor = as_images(images, vae.data_shape)
+    tensor = of_covariates(as_images(images, vae.data_shape), covariates)
     fitted = tensor if train is None else as_images(train, vae.data_shape)
-    kind = vae.obs.kind_on(tensor)
+    vae.check_given(tensor)
+    if vae.joint:
+        trained = None if train is None else fitted
+        return evaluate_parts(vae, tensor, trained, iwae=iwae, memory_budget=memory_budget)
+    kind = vae.kind_on(tensor)
     with evaluating(vae):
         blocks = encoded(vae, tensor)
         terms = measures.Terms.cat(block.terms for block in blocks)
         target = unit(vae, tensor).float()
         codes = codes_of(vae, blocks)
-        mean = reconstructed(vae, codes, "mean")
+        mean = reconstructed(vae, codes, "mean", tensor)
         scores = measures.scores_of(terms, kind)
         objective = scores[measures.scores.objective_key(kind)]
         # What is made of the head alone says nothing of a program with further observations, and
@@ -137,21 +145,22 @@ def evaluate(
         if "latents" in parts:
             scores.update(latent_scores(blocks, terms.kl) if one else dict.fromkeys(LATENT_SCORES))
         if "reconstructions" in parts:
-            scores["reconstructions"] = reconstruction_scores(vae, codes, target, mean)
+            scores["reconstructions"] = reconstruction_scores(vae, codes, target, mean, tensor)
         if "calibration" in parts:
             describes = one and (kind != "loss" or _residual(vae))
             scores["calibration"] = calibration_scores(vae, blocks) if describes else None
     return scores
 
 
-def _collapsed(vae: VAE, images: Tensor, train: Tensor | None) -> float:
+def _collapsed(vae: VAE, images: Any, train: Any) -> float:
     """What a collapsed model reaches: the best constant prediction, of training images if known."""
+    constants = measures.best_constants(vae, images if train is None else train)
     if train is None:
-        return measures.best_constant(vae, images).reconstruction
-    return measures.constant_score(vae, measures.best_constant(vae, train), images)
+        return sum(constant.reconstruction for constant in constants.values())
+    return measures.constant_score(vae, constants, images)
 
 
-def _mean_image(vae: VAE, images: Tensor) -> Tensor:
+def _mean_image(vae: VAE, images: Any) -> Tensor:
     sums = [unit(vae, part).double().sum(0) for part in images.split(FITTED)]
     return (torch.stack(sums).sum(0) / len(images)).float()
 
@@ -161,7 +170,7 @@ def _bits(vae: VAE, elbo: float, kind: str) -> float:
     return measures.bits_per_dim(elbo, kind, vae.obs.levels, dims, vae.obs.interval)
 
 
-def _no_bits(vae: VAE, images: Tensor, kind: str) -> str | None:
+def _no_bits(vae: VAE, images: Any, kind: str) -> str | None:
     """Why bits per dimension would mean nothing, or None where they do."""
     if kind == "loss" and _residual(vae):
         return "not a likelihood: σ is computed from the very x that it scores"
@@ -183,7 +192,7 @@ def _residual(vae: VAE) -> bool:
 def _bits_scores(
     vae: VAE,
     blocks: list[Block],
-    images: Tensor,
+    images: Any,
     kind: str,
     scores: dict[str, Any],
     collapsed: float | None,
@@ -212,7 +221,7 @@ def _bits_scores(
 
 
 def _iwae(
-    vae: VAE, images: Tensor, kind: str, scores: dict[str, Any], k: int, budget: str | int
+    vae: VAE, images: Any, kind: str, scores: dict[str, Any], k: int, budget: str | int
 ) -> dict[str, Any]:
     wanted = scores["mass_bits_per_dim"] is not None
     bounds = importance_bound(vae, images, k, budget, mass=wanted)
@@ -231,7 +240,7 @@ def _iwae(
     }
 
 
-def _ppca(vae: VAE, images: Tensor, kind: str, fitted: Tensor, held_out: bool, latents: int) -> Any:
+def _ppca(vae: VAE, images: Any, kind: str, fitted: Any, held_out: bool, latents: int) -> Any:
     """Probabilistic PCA with as many latents, in the ELBO's unit and in bits."""
     if kind == "loss":
         return None
@@ -244,7 +253,7 @@ def _ppca(vae: VAE, images: Tensor, kind: str, fitted: Tensor, held_out: bool, l
     return {"log_likelihood": value, "bits_per_dim": bits, "fitted_to": on}
 
 
-def _frozen(vae: VAE, images: Tensor) -> dict[str, Any] | None:
+def _frozen(vae: VAE, images: Any) -> dict[str, Any] | None:
     """Scores of a scale that is a residual, at its value on the training data: a real density."""
     if not _residual(vae):
         return None

@@ -3,6 +3,7 @@
 from pyro_vae.measures.baselines import (
     Constant,
     best_constant,
+    best_constants,
     constant_score,
     freeze_residuals,
     predict_half,
@@ -37,6 +38,7 @@ __all__ = [
     "active_of_moments",
     "active_units",
     "best_constant",
+    "best_constants",
     "bits_per_dim",
     "constant_score",
     "curves_of",

@@ -4,24 +4,32 @@ from __future__ import annotations
 
 import copy
 import math
-from typing import NamedTuple
+from collections.abc import Mapping
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
+from pyro_vae.data import context, plain
 from pyro_vae.heads import BuiltHead
 from pyro_vae.measures.scores import BLOCK, block_noise, observed_block
 from pyro_vae.noise import fixed_noise, noise
+from pyro_vae.observed import Observed, masked
 from pyro_vae.vae import VAE
 
 __all__ = [
     "Constant",
     "best_constant",
+    "best_constants",
     "constant_score",
     "freeze_residuals",
     "predict_half",
     "start_at",
 ]
+
+
+_LEAST, _NUMBERS = 500, 500 * 28 * 28
+"""Images, and numbers in them, that a constant prediction is found on."""
 
 
 class Constant(NamedTuple):
@@ -38,37 +46,52 @@ class Constant(NamedTuple):
     head: BuiltHead
 
 
-def best_constant(vae: VAE, images: Tensor, limit: int = 500, steps: int = 120) -> Constant:
+def best_constants(
+    vae: VAE, images: Any, limit: int | None = None, steps: int = 120
+) -> dict[str, Constant]:
+    """The best constant prediction of each observed site, by its name; arguments as for
+    :func:`best_constant`.
+    """
+    return {
+        name: _fit(observed, head, x, mask, limit, steps, everything=True)
+        for name, observed, head, x, mask in vae.parts_of(images)
+    }
+
+
+def best_constant(vae: VAE, images: Any, limit: int | None = None, steps: int = 120) -> Constant:
     """The best constant prediction per pixel under the model's own observation.
 
     This is what a collapsed VAE reaches: its KL is 0 and its reconstruction this number.
 
     Args:
-        vae: The model; only its observation is used, and not changed.
+        vae: The model, of one observation; only that is used, and not changed.
         images: Levels (uint8) or floats, (N, *data_shape).
-        limit: Images that are used, the first ones, where levels get noise or images are floats;
-            without noise all of them count, by how often each level occurs at each pixel.
+        limit: Images that are used, the first ones, where levels get noise or images are floats, by
+            default 500, or more of fewer numbers; without noise all of them count, by how often
+            each level occurs at each pixel.
         steps: Of resilient backpropagation (Riedmiller & Braun 1993) on all of them at once, at
             most.
     """
-    return _fit(vae, images, limit, steps, everything=True)
+    (constant,) = best_constants(vae, images, limit, steps).values()
+    return constant
 
 
-def predict_half(vae: VAE, images: Tensor, limit: int = 500, steps: int = 120) -> Constant:
+def predict_half(vae: VAE, images: Any, limit: int | None = None, steps: int = 120) -> Constant:
     """Predicting the middle of the range at every pixel, with the scale that suits it best.
 
     Arguments are as for :func:`best_constant`.
     """
-    return _fit(vae, images, limit, steps, everything=False)
+    ((_, observed, head, x, mask),) = vae.parts_of(images)
+    return _fit(observed, head, x, mask, limit, steps, everything=False)
 
 
 @torch.no_grad()
-def constant_score(vae: VAE, constant: Constant, images: Tensor) -> float:
+def constant_score(vae: VAE, constants: Mapping[str, Constant], images: Any) -> float:
     """What a constant prediction that was found on other images reaches on these.
 
     Args:
-        vae: The model; only its observation is used.
-        constant: The prediction.
+        vae: The model; only its observations are used.
+        constants: The prediction of each observed site.
         images: Levels (uint8) or floats, (N, *data_shape).
 
     Returns:
@@ -78,20 +101,32 @@ def constant_score(vae: VAE, constant: Constant, images: Tensor) -> float:
     for block, part in enumerate(images.split(BLOCK)):
         with block_noise(block, part.device):
             x, _ = observed_block(vae, part)
-        likelihood = constant.head(constant.raw.expand(len(part), -1), x)
-        total += float(likelihood.log_prob(x).double().sum())
+        for name, observed, _, value, mask in vae.parts_of(x):
+            constant, seen = constants[name], observed.filled(value, mask)
+            likelihood = masked(constant.head(constant.raw.expand(len(part), -1), seen), mask)
+            total += float(likelihood.log_prob(seen).double().sum())
     return total / len(images)
 
 
 @torch.enable_grad()
-def _fit(vae: VAE, images: Tensor, limit: int, steps: int, everything: bool) -> Constant:
-    head = copy.deepcopy(vae.likelihood).requires_grad_(True)
+def _fit(
+    observed: Observed,
+    built: BuiltHead,
+    images: Tensor,
+    mask: Tensor | None,
+    limit: int | None,
+    steps: int,
+    everything: bool,
+) -> Constant:
+    limit = limit or max(_LEAST, _NUMBERS // math.prod(observed.shape))
+    head = copy.deepcopy(built).requires_grad_(True)
     head.offset = None
     raw = torch.zeros(head.numbers, device=images.device)
     # The first numbers are the grid's: at 0 they stand in the middle of the range.
     held = 0 if everything else head.grid_numbers
     with fixed_noise(noise("best constant"), images.device):
-        x, frequencies = _counted(vae, images, limit)
+        x, frequencies = _counted(observed, head, images, mask, limit)
+        mask = None if mask is None else mask[:limit]
         # Not exactly 0, where the components of a mixture stay alike for ever.
         free = (0.01 * torch.randn_like(raw[held:])).requires_grad_(True)
     parameters = [p for p in (free, *head.parameters()) if p.numel()]
@@ -99,7 +134,7 @@ def _fit(vae: VAE, images: Tensor, limit: int, steps: int, everything: bool) -> 
     def loss() -> Tensor:
         likelihood = head(torch.cat([raw[:held], free]).expand(1, -1), x)
         if frequencies is None:
-            value: Tensor = -likelihood.log_prob(x).mean()
+            value: Tensor = -masked(likelihood, mask).log_prob(x).mean()
         else:
             value = -(frequencies * likelihood.base_dist.log_prob(x)).sum()
         return value
@@ -124,12 +159,15 @@ def _settled(reached: list[float]) -> bool:
     return len(reached) > 20 and min(reached[:-10]) - best < 1e-5 * max(100, abs(best))
 
 
-def _counted(vae: VAE, images: Tensor, limit: int) -> tuple[Tensor, Tensor | None]:
+def _counted(
+    observed: Observed, head: BuiltHead, images: Tensor, mask: Tensor | None, limit: int
+) -> tuple[Tensor, Tensor | None]:
     """Data to fit and, where levels get no noise, how often each occurs at each pixel."""
-    sites = vae.likelihood.grid == vae.data_shape
-    if images.dtype != torch.uint8 or vae.levels.noisy or not sites:
-        return vae.observe(images[:limit]), None
-    n, d = len(images), math.prod(vae.data_shape)
+    sites = head.grid == observed.shape
+    if images.dtype != torch.uint8 or observed.levels.noisy or not sites or mask is not None:
+        some = None if mask is None else mask[:limit]
+        return observed.filled(observed.observe(images[:limit]), some), None
+    n, d = len(images), math.prod(observed.shape)
     counts = torch.zeros(d * 256, dtype=torch.int64, device=images.device)
     first = 256 * torch.arange(d, device=images.device)
     for part in images.flatten(1).split(1000):
@@ -137,7 +175,7 @@ def _counted(vae: VAE, images: Tensor, limit: int) -> tuple[Tensor, Tensor | Non
     by_level = counts.reshape(d, 256).T
     there = by_level.any(1)
     levels = there.nonzero().to(torch.uint8).expand(-1, d)
-    x = vae.observe(levels.reshape(-1, *vae.data_shape))
+    x = observed.observe(levels.reshape(-1, *observed.shape))
     return x, (by_level[there] / n).reshape(x.shape).to(x.dtype)
 
 
@@ -150,7 +188,7 @@ def start_at(vae: VAE, constant: Constant) -> None:
 
 
 @torch.no_grad()
-def freeze_residuals(vae: VAE, images: Tensor) -> None:
+def freeze_residuals(vae: VAE, images: Any) -> None:
     """Set scales that are residuals to those of the training images at a latent drawn for each.
 
     Args:
@@ -161,6 +199,6 @@ def freeze_residuals(vae: VAE, images: Tensor) -> None:
     for block, part in enumerate(images.split(BLOCK)):
         with fixed_noise(noise("residuals", block=block), images.device):
             x = vae.observe(part)
-            prediction = vae.decode(vae.encode(x).rsample()).mean
-        squared += (x - prediction).square().sum(0)
+            prediction = vae.decode(vae.encode(x).rsample(), **context(x)).mean
+        squared += (plain(x) - prediction).square().sum(0)
     vae.likelihood.freeze((squared / len(images)).float())

@@ -9,7 +9,6 @@ from typing import Any
 
 import torch
 from pyro import poutine
-from torch import Tensor
 
 from pyro_vae.data import Images
 from pyro_vae.measures.terms import Terms, active_units, terms_of
@@ -76,7 +75,7 @@ def held_out_terms(vae: VAE, images: Images, seed: int = 0) -> Terms:
 @torch.no_grad()
 def held_out_traces(
     vae: VAE, images: Images, seed: int = 0
-) -> Iterator[tuple[Tensor, Tensor, Tensor, tuple[Any, Any]]]:
+) -> Iterator[tuple[Any, Any, Any, tuple[Any, Any]]]:
     """Model and guide, run on every block of images under its noise.
 
     Args:
@@ -98,7 +97,7 @@ def held_out_traces(
         yield batch, x, seen, traces
 
 
-def observed_block(vae: VAE, batch: Tensor) -> tuple[Tensor, Tensor]:
+def observed_block(vae: VAE, batch: Any) -> tuple[Any, Any]:
     """A block of images as the observation takes them, and what the encoder is given.
 
     To be called under :func:`block_noise`.
@@ -108,11 +107,8 @@ def observed_block(vae: VAE, batch: Tensor) -> tuple[Tensor, Tensor]:
         batch: Levels (uint8) or floats, at most :data:`BLOCK` of them.
     """
     # Drawn for a whole block, so that an image's noise does not depend on how many follow.
-    full = torch.rand(BLOCK, *batch.shape[1:], device=batch.device)[: len(batch)]
-    x = batch
-    if batch.dtype == torch.uint8:
-        x = vae.levels.observe(batch, full, vae.obs.interval)
-    return x, batch if vae.levels.midpoints else x
+    x = vae.observe(batch, BLOCK)
+    return x, vae.given(batch, x)
 
 
 def objective_key(kind: str) -> str:

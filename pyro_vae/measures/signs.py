@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae import specs
+from pyro_vae.data import context, plain
 from pyro_vae.distributions.chain import Chain
 from pyro_vae.measures.scores import BLOCK, evaluation_mode
 from pyro_vae.measures.terms import closed_kl
@@ -114,7 +115,7 @@ def fallen_words(share: float) -> str:
 
 
 def exploded(
-    vae: VAE, images: Tensor, steps: Sequence[dict[str, Any]], active_units: int, lr: float
+    vae: VAE, images: Any, steps: Sequence[dict[str, Any]], active_units: int, lr: float
 ) -> str | None:
     """Whether the first steps have thrown the encoder out of its range for good.
 
@@ -161,7 +162,7 @@ def collapsed(training: Sequence[dict[str, Any]], latent_dim: int) -> str | None
 
 
 @torch.no_grad()
-def dead_units(vae: VAE, images: Tensor) -> float | None:
+def dead_units(vae: VAE, images: Any) -> float | None:
     """Share of the encoder's ReLU units that are 0 for every image; None where it has none.
 
     Args:
@@ -215,7 +216,7 @@ def overfitting(
         return None
     if share <= FALLEN:
         return None
-    scale = dict(vae.obs.parameters).get("scale")
+    scale = None if vae.joint else dict(vae.obs.parameters).get("scale")
     shared = scale is None or scale.origin != "learned" or scale.scope not in ("image", "pixel")
     wider = "" if shared else "share σ more widely (--sigma-per dataset), "
     return (
@@ -226,7 +227,7 @@ def overfitting(
 
 
 def worse_than_mean_image(
-    vae: VAE, images: Tensor, training: Sequence[dict[str, Any]], key: str
+    vae: VAE, images: Any, training: Sequence[dict[str, Any]], key: str
 ) -> str | None:
     """Whether a loss whose σ is the error's own falls while its pictures are no pictures.
 
@@ -261,13 +262,13 @@ def worse_than_mean_image(
 
 
 @torch.no_grad()
-def _squared_errors(vae: VAE, images: Tensor) -> tuple[float, float]:
+def _squared_errors(vae: VAE, images: Any) -> tuple[float, float]:
     """Of the mean reconstruction and of the mean image, in the observation's unit."""
     with evaluation_mode(vae):
-        mean = vae.decode(vae.code(images)).mean
-    x = images
-    if images.dtype == torch.uint8:
-        x = vae.levels.observe(images, None, vae.obs.interval)
+        mean = vae.decode(vae.code(images), **context(images)).mean
+    x = plain(images)
+    if x.dtype == torch.uint8:
+        x = vae.levels.observe(x, None, vae.obs.interval)
     return float((x - mean).square().mean()), float((x - x.mean(0)).square().mean())
 
 
@@ -311,7 +312,7 @@ def _parts(distribution: Any) -> list[Any]:
 
 
 @torch.no_grad()
-def kl_note(vae: VAE, images: Tensor) -> str | None:
+def kl_note(vae: VAE, images: Any) -> str | None:
     """That the KL is sampled, where prior and posterior have none in closed form; else None.
 
     Args:

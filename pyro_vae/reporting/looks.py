@@ -11,9 +11,9 @@ import torch
 from torch import Tensor
 
 from pyro_vae import data
-from pyro_vae.data import Data, as_images, first
+from pyro_vae.data import Data, as_images, conditioned, context, first
 from pyro_vae.data.kept import as_kept
-from pyro_vae.diagnosis import Diagnosis, diagnose
+from pyro_vae.diagnosis import Diagnosis, ProgramDiagnosis, diagnose
 from pyro_vae.errors import InputError
 from pyro_vae.evaluation import EVALUATION, evaluate
 from pyro_vae.evaluation.blocks import encoded, evaluating
@@ -87,7 +87,7 @@ class Looks:
     pictures: Mapping[str, Tensor] | None = None
     traversal: Traversal | None = None
     calibration: dict[str, Any] | None = None
-    diagnosis: Diagnosis | None = None
+    diagnosis: Diagnosis | ProgramDiagnosis | None = None
 
 
 class Shelf:
@@ -119,7 +119,7 @@ class Shelf:
         found, changed = as_kept(known, run.config, name, same=True)
         if changed is not None:
             run.remarks.append(changed)
-        return first(found, described.get("images"))
+        return conditioned(first(found, described.get("images")), described.get("condition"))
 
 
 def look(run: Found, shelf: Shelf) -> Looks | None:
@@ -153,11 +153,12 @@ def look(run: Found, shelf: Shelf) -> Looks | None:
     if few is not None:
         run.remarks.append(few)
     with evaluating(vae):
-        if vae.levels.eight_bit:
+        if not vae.joint and vae.levels.eight_bit:
             looks.inputs = unit(vae, images[:SHOWN])
             looks.pictures = _try(run, "reconstructions", lambda: _pictures(vae, images[:SHOWN]))
             looks.traversal = _try(run, "traversal", lambda: _traversal(vae, images, run.scores))
-        looks.calibration = _calibration(run, vae, images[:CALIBRATED])
+        if not vae.joint:
+            looks.calibration = _calibration(run, vae, images[:CALIBRATED])
     looks.diagnosis = _try(
         run,
         "diagnosis",
@@ -200,23 +201,22 @@ def _try(run: Found, what: str, make: Callable[[], T]) -> T | None:
         return None
 
 
-def _scored(
-    vae: VAE, images: Tensor, train: Tensor, described: Mapping[str, Any]
-) -> dict[str, Any]:
+def _scored(vae: VAE, images: Any, train: Any, described: Mapping[str, Any]) -> dict[str, Any]:
     return {"data": described.get("name"), **evaluate(vae, images, train=train, parts=())}
 
 
-def _pictures(vae: VAE, images: Tensor) -> dict[str, Tensor]:
-    found, codes = {}, vae.code(images)
+def _pictures(vae: VAE, images: Any) -> dict[str, Tensor]:
+    found: dict[str, Tensor] = {}
+    codes = vae.code(images)
     for kind in KINDS:
         try:
-            found[kind] = reconstructed(vae, codes, kind)
+            found[kind] = reconstructed(vae, codes, kind, images)
         except InputError:
             continue  # the observation has no such picture
     return found
 
 
-def _traversal(vae: VAE, images: Tensor, scores: Mapping[str, Any]) -> Traversal:
+def _traversal(vae: VAE, images: Any, scores: Mapping[str, Any]) -> Traversal:
     start = code_of(encoded(vae, images[:1])[0].posterior)[0]
     strength = scores.get("kl_per_latent")
     if not isinstance(strength, list) or len(strength) != vae.latent_dim:
@@ -226,20 +226,21 @@ def _traversal(vae: VAE, images: Tensor, scores: Mapping[str, Any]) -> Traversal
     latents = start.repeat(STEPS, len(units), 1)
     for place, which in enumerate(units):
         latents[:, place, which] = along
-    shown = vae.levels.shown(vae.obs.display(vae.decode(latents.flatten(0, 1))), vae.obs.interval)
+    likelihood = vae.decode(latents.flatten(0, 1), **context(images[:1]))
+    shown = vae.levels.shown(vae.obs.display(likelihood), vae.obs.interval)
     frames = shown.reshape(STEPS, len(units), *vae.data_shape)
     kl = tuple(float(strength[which]) for which in units)
     return Traversal(tuple(units), kl, tuple(along.tolist()), frames)
 
 
-def _calibration(run: Found, vae: VAE, images: Tensor) -> dict[str, Any] | None:
+def _calibration(run: Found, vae: VAE, images: Any) -> dict[str, Any] | None:
     """That of its evaluation, or of a few images; None for a loss, which predicts nothing."""
     known = run.scores.get("calibration")
     if known is not None:
         if _is_whole(known):
             return dict(known)
         run.faults.append(f"the calibration in {EVALUATION} is damaged, so made anew")
-    if vae.obs.kind_on(images) == "loss":
+    if vae.kind_on(images) == "loss":
         return None
     return _try(run, "calibration", lambda: calibration_scores(vae, encoded(vae, images)))
 

@@ -2,41 +2,51 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 from torch.distributions import constraints
 
 from pyro_vae.errors import InputError
 from pyro_vae.links import Interval
+from pyro_vae.observed import Observed
 from pyro_vae.vae import VAE
 
 __all__ = ["check_images"]
 
 
 @torch.no_grad()
-def check_images(vae: VAE, images: Tensor) -> None:
+def check_images(vae: VAE, images: Any) -> None:
     """Refuse images that the observation gives no finite probability.
 
     Args:
         vae: The model.
-        images: Levels (uint8, which always fit) or floats, (N, *data_shape).
+        images: Levels (uint8, which always fit) or floats, (N, *data_shape), or a batch.
 
     Raises:
         InputError: Naming the observation, the range found, the range wanted, and the two
             likeliest causes.
     """
+    for name, observed, head, x, mask in vae.parts_of(images):
+        seen = observed.filled(x, mask)
+        of = f"{name.removeprefix('obs.')}: " if vae.joint else ""
+        _check(observed, head, seen, of)
+
+
+def _check(observed: Observed, head: Any, images: Tensor, of: str) -> None:
     if images.dtype == torch.uint8:
         return
     low, high = float(images.min()), float(images.max())
-    zeros = torch.zeros(1, vae.likelihood.numbers, device=images.device)
-    likelihood = vae.likelihood(zeros)
-    got = f"got values from {low:g} to {high:g}; {vae.levels.refused}"
-    found = f"{vae.obs.title} wants data in {{}}, {got}"
-    support = likelihood.support
-    links = vae.likelihood.links.values()
+    zeros = torch.zeros(1, head.numbers, device=images.device)
+    title = f"{of}{observed.head.title}"
+    got = f"got values from {low:g} to {high:g}; {observed.levels.refused}"
+    found = f"{title} wants data in {{}}, {got}"
+    support = head(zeros).support
+    links = head.links.values()
     if not support.is_discrete and any(isinstance(link, Interval) for link in links):
         # A location that ends at the interval cannot reach data outside it, whatever the support.
-        a, b = vae.obs.interval
+        a, b = observed.head.interval
         if low < a or high > b:
             raise InputError(found.format(f"[{a:g}, {b:g}]"))
     for start in range(0, len(images), 1000):
@@ -44,11 +54,11 @@ def check_images(vae: VAE, images: Tensor) -> None:
             wanted = getattr(support, "base_constraint", support)
             raise InputError(found.format(_words(wanted)))
     for raw in (zeros + 1, zeros - 1):
-        ends = torch.stack([torch.full(vae.data_shape, end) for end in (low, high)])
-        log_prob = vae.likelihood(raw.expand(2, -1)).log_prob(ends.to(images))
+        ends = torch.stack([torch.full(observed.shape, end) for end in (low, high)])
+        log_prob = head(raw.expand(2, -1)).log_prob(ends.to(images))
         if not bool(torch.isfinite(log_prob).all()):
             raise InputError(
-                f"{vae.obs.title} has an infinite density at {low:g} or {high:g}, where these "
+                f"{title} has an infinite density at {low:g} or {high:g}, where these "
                 "images lie: pass uint8 levels, which are dequantised, or keep floats inside"
             )
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
 from torch import Tensor, nn
 
+from pyro_vae.data import Batch
 from pyro_vae.errors import InputError
 from pyro_vae.objectives import capture
 from pyro_vae.training import ranks
@@ -53,11 +58,11 @@ class Compiled:
         self._program, self._parameters, self._backend = program, parameters, backend
         self._graphs: dict[object, capture.Graph] = {}
 
-    def add_gradients(self, batch: Tensor, beta: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    def add_gradients(self, batch: Any, beta: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         """The sums of a batch's pass; adds the gradient of its loss to the parameters' own.
 
         Args:
-            batch: Levels (uint8) or floats, (N, *data_shape).
+            batch: Levels (uint8) or floats, (N, *data_shape), or a batch of them.
             beta: β, 0-dim.
             share: What the loss is multiplied by, 0-dim.
 
@@ -67,21 +72,33 @@ class Compiled:
         Raises:
             NotCapturedError: If the program cannot be traced or compiled.
         """
-        key = batch.shape, batch.dtype
+        inputs = batch.tensors() if isinstance(batch, Batch) else [batch]
+        key = tuple((tensor.shape, tensor.dtype) for tensor in inputs)
         if key not in self._graphs:
             if len(self._graphs) == _SHAPES:
                 raise capture.NotCapturedError(f"batches have more than {_SHAPES} shapes")
             self._program.prepare(batch, beta)
-            inputs = (batch, beta, share)
+            like = batch.filled if isinstance(batch, Batch) else None
             self._graphs[key] = capture.Graph(
-                self._pass, inputs, self._parameters, self._backend, norm=True
+                partial(self._pass, like),
+                (beta, share, *inputs),
+                self._parameters,
+                self._backend,
+                norm=True,
             )
         graph = self._graphs[key]
-        (_, sums, norm), gradients = graph(batch, beta, share)
+        (_, sums, norm), gradients = graph(beta, share, *inputs)
         for leaf, gradient in zip(graph.leaves, gradients, strict=True):
             leaf.grad = gradient if leaf.grad is None else leaf.grad + gradient
         return sums, norm
 
-    def _pass(self, batch: Tensor, beta: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    def _pass(
+        self,
+        like: Callable[[tuple[Tensor, ...]], Batch] | None,
+        beta: Tensor,
+        share: Tensor,
+        *given: Tensor,
+    ) -> tuple[Tensor, Tensor]:
+        batch = given[0] if like is None else like(given)
         loss, sums = self._program(self._program.vae.observe(batch), beta)
         return loss * share, sums

@@ -82,7 +82,7 @@ class Course:
     def _seed(self) -> None:
         ranks.seed(self.state.settings.seed, self.epoch, self.batches)
 
-    def _step(self, batch: Tensor, index: Tensor) -> None:
+    def _step(self, batch: Any, index: Tensor) -> None:
         began, state = time.perf_counter(), self.state
         # The first batch has been through every check: later ones need none (they cost a third).
         checked, self._checked = self._checked, True
@@ -97,7 +97,7 @@ class Course:
         self._rows.append((len(index), row, time.perf_counter() - began))
         self._layout = state.program.layout
 
-    def _leave_out(self, batch: Tensor, index: Tensor, error: Exception) -> None:
+    def _leave_out(self, batch: Any, index: Tensor, error: Exception) -> None:
         """Say what is wrong with a batch, and go on without it if the settings say so."""
         with (
             _replayed(self._noise or [], batch.device),

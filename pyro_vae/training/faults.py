@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
+from pyro_vae.data import plain
 from pyro_vae.errors import TrainingError
 from pyro_vae.links import Interval
 from pyro_vae.objectives.terms import latent_sites, other_sites
@@ -74,7 +75,7 @@ class FaultError(TrainingError):
         self.explanation = explanation
 
 
-def explain(state: State, batch: Tensor, index: Tensor) -> Explanation | None:
+def explain(state: State, batch: Any, index: Tensor) -> Explanation | None:
     """Run a step's pass again and find the first thing that is not finite.
 
     Args:
@@ -147,13 +148,13 @@ class _Seen:
 
 
 def _first(
-    state: State, x: Tensor, index: Tensor, seen: _Seen, traces: tuple[Any, Any]
+    state: State, x: Any, index: Tensor, seen: _Seen, traces: tuple[Any, Any]
 ) -> tuple[str, str] | None:
     """What was not finite first, and what to change."""
     bad = [name for name, p in state.vae.named_parameters() if not _finite(p)]
     if bad:
         return f"the weights {bad[0]} are not finite", "start anew with a lower --lr"
-    images = ~torch.isfinite(x).flatten(1).all(1)
+    images = ~torch.isfinite(plain(x)).flatten(1).all(1)
     if bool(images.any()):
         numbers = index[images.to(index.device)].tolist()
         return f"the data of image {numbers[0]} are not finite", "leave out or mend these images"
@@ -191,7 +192,8 @@ def _sites(state: State, traces: tuple[Any, Any]) -> Iterator[tuple[str, str, An
         yield name, "the posterior", guide
     observed, _ = other_sites(*traces)
     for site in observed:
-        title = state.vae.obs.title if len(observed) == 1 else type(site["fn"]).__name__
+        one = len(observed) == 1 and not state.vae.joint
+        title = state.vae.obs.title if one else type(site["fn"]).__name__
         yield site["name"], title, site
 
 
@@ -213,7 +215,7 @@ def _parameters(
         for name, value in _values(site["fn"]).items():
             value = value.detach()
             ranges[lead + name] = (float(value.min()), float(value.max()))
-            link = state.vae.likelihood.links.get(name)
+            link = getattr(state.vae.likelihood, "links", {}).get(name)
             if isinstance(link, Interval) and not lead:
                 saturated[name] = link.saturated(value)
     return ranges, saturated

@@ -8,10 +8,8 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor
-
 from pyro_vae import measures
-from pyro_vae.data import Images, as_source, looked_at, split
+from pyro_vae.data import Images, as_source, looked_at, of_covariates, split
 from pyro_vae.data.kept import kept_of
 from pyro_vae.errors import InputError, TrainingError
 from pyro_vae.measures import few_words, signs
@@ -45,6 +43,7 @@ def fit(
     resume: bool = False,
     progress: Progress | None = None,
     data: dict[str, Any] | None = None,
+    covariates: Any = None,
     **options: Any,
 ) -> History:
     r"""Train a VAE: minimise :math:`\beta\,\mathrm{kl} - \mathrm{reconstruction}`, per image.
@@ -73,6 +72,8 @@ def fit(
             and options; the end is bit-identical to an uninterrupted run's on the same machine
             and number of threads. Without a checkpoint there it begins anew.
         progress: Who is told while it runs; it may raise :class:`~pyro_vae.training.Stopped`.
+        covariates: (N, C) numbers known of each image, where the VAE has any; with held-out images
+            as an array, ``validation`` is a :class:`~pyro_vae.data.Batch` with theirs.
         data: Plain data kept in the run's configuration, as the data set's name.
         **options: Fields of :class:`~pyro_vae.training.settings.Settings`.
 
@@ -99,11 +100,11 @@ def fit(
     settings = Settings.of(
         epochs=epochs, batch_size=batch_size, lr=lr, beta=beta, seed=seed, **options
     )
-    if vae.covariates:
-        raise InputError(
-            "fit has no place for covariates: train vae.model and vae.guide in a Pyro script"
-        )
-    train, held_out = split(as_source(images, vae.data_shape), validation, seed)
+    train = of_covariates(as_source(images, vae.data_shape), covariates)
+    train, held_out = split(train, validation, seed)
+    for part in (train, held_out):
+        if part is not None:
+            vae.check_given(part)
     settings.check_held_out(held_out is not None)
     device = next(vae.parameters()).device
     kept = None if out is None else kept_of(train, held_out)
@@ -113,9 +114,11 @@ def fit(
     for part in (some, held_out):
         if part is not None:
             check_images(vae, looked_at(part))
+    if vae.joint and settings.init_from_data:
+        raise InputError("init-from-data is for a VAE of one observation")
     folder = None if out is None else runs.check_free(out, overwrite or resume)
     progress = progress or Silent()
-    history = History(kind=vae.obs.kind_on(some))
+    history = History(kind=vae.kind_on(some))
     config = runs.configuration(
         vae, data=data, images=kept, fit=settings.to_dict(), kind=history.kind
     )
@@ -199,26 +202,31 @@ def _ended(
     keeper.finish()
 
 
-def _prepare(vae: VAE, train: Tensor, settings: Settings, history: History) -> str | None:
+def _prepare(vae: VAE, train: Any, settings: Settings, history: History) -> str | None:
     """Everything that is read off the training images before the first step, and a warning."""
     with fixed_noise(noise("estimate", settings.seed), train.device):
         vae.estimate(train)
-    constant = measures.best_constant(vae, train)
-    history.baselines = {
-        "best constant prediction": constant.reconstruction,
-        "predicting ½": measures.predict_half(vae, train).reconstruction,
-    }
+    constants = measures.best_constants(vae, train)
+    reached = sum(constant.reconstruction for constant in constants.values())
+    history.baselines = {"best constant prediction": reached}
+    notes = [measures.kl_note(vae, train)]
+    if not vae.joint:
+        half = measures.predict_half(vae, train).reconstruction
+        history.baselines["predicting ½"] = half
+        notes.insert(0, measures.scale_note(vae, history.kind))
     if settings.init_from_data:
-        measures.start_at(vae, constant)
-    notes = [measures.scale_note(vae, history.kind), measures.kl_note(vae, train)]
+        measures.start_at(vae, *constants.values())
     history.notes = [note for note in notes if note]
     return _forecast(vae, train, settings, history)
 
 
-def _forecast(vae: VAE, train: Tensor, settings: Settings, history: History) -> str | None:
+def _forecast(vae: VAE, train: Any, settings: Settings, history: History) -> str | None:
     """Note how many latents should survive, and return a warning where none does."""
-    if not (settings.forecastable and vae.prior_is_standard):
-        return None  # it is of how far latents may be from that prior, at a β known beforehand
+    # It is of how far latents may be from that prior, at a β known beforehand, of one observation
+    # that nothing else tells of.
+    known = vae.joint or vae.covariates
+    if known or not (settings.forecastable and vae.prior_is_standard):
+        return None
     forecast = measures.forecast_of(vae, train, settings.schedule().end, limit=5000)
     history.notes.append(forecast.note())
     return forecast.warning()
@@ -267,7 +275,7 @@ def _train(
         events.close()
 
 
-def _signs(state: State, train: Tensor, judged: bool, history: History) -> Iterator[str | None]:
+def _signs(state: State, train: Any, judged: bool, history: History) -> Iterator[str | None]:
     """What the records so far give reason to warn of."""
     training, key = history.epochs(), history.objective
     if len(training) == 1:
@@ -277,7 +285,8 @@ def _signs(state: State, train: Tensor, judged: bool, history: History) -> Itera
         yield signs.collapsed(training, state.vae.latent_dim)
     if judged:
         yield signs.overfitting(state.vae, training, history.epochs("held-out"), key)
-    yield signs.worse_than_mean_image(state.vae, train, training, key)
+    if not state.vae.joint:
+        yield signs.worse_than_mean_image(state.vae, train, training, key)
 
 
 def _told_of_collapse(history: History) -> bool:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from pyro_vae.data import cycled, plain
 from pyro_vae.ours import MARK
 from pyro_vae.training.history import History
 from pyro_vae.vae import VAE
@@ -61,15 +62,16 @@ def _pixels(picture: Tensor) -> Any:
     return array[0]
 
 
-def unit(vae: VAE, images: Tensor) -> Tensor:
+def unit(vae: VAE, images: Any) -> Tensor:
     """Images as pictures on [0, 1]: levels k/255, floats as the observation shows them."""
-    if images.dtype == torch.uint8 and vae.levels.eight_bit:
-        return images.float() / 255
-    return vae.levels.shown(images, vae.obs.interval)
+    values: Tensor = plain(images)
+    if values.dtype == torch.uint8 and vae.levels.eight_bit:
+        return values.float() / 255
+    return vae.levels.shown(values, vae.obs.interval)
 
 
 def draw_reconstructions(
-    vae: VAE, images: Tensor, path: Path, kinds: Sequence[str] = ("mean",), count: int = 16
+    vae: VAE, images: Any, path: Path, kinds: Sequence[str] = ("mean",), count: int = 16
 ) -> None:
     """Inputs above their reconstructions, a row for each kind."""
     images = images[:count]
@@ -78,10 +80,34 @@ def draw_reconstructions(
     draw_grid(rows, path, f"{vae.obs.title}: inputs above reconstructions, from 0 to 1")
 
 
-def draw_samples(vae: VAE, path: Path, count: int = 32, kind: str = "mean") -> None:
-    """Pictures at latents drawn from the prior, sixteen a row."""
-    pictures = vae.sample(count, kind)
-    rows = [("" if i else kind, part) for i, part in enumerate(pictures.split(16))]
+def draw_samples(
+    vae: VAE,
+    path: Path,
+    count: int = 32,
+    kind: str = "mean",
+    covariates: Mapping[str, Tensor] | None = None,
+) -> None:
+    """Pictures at latents drawn from the prior, sixteen a row.
+
+    Args:
+        vae: The model.
+        path: PNG to write.
+        count: How many, without covariates.
+        kind: What of p(x|z) to show.
+        covariates: Those of samples, (n, C), by what they are called.
+    """
+    if covariates is None:
+        drawn = {kind: vae.sample(count, kind)}
+    else:
+        drawn = {
+            label: vae.sample(len(known), kind, covariates=known)
+            for label, known in covariates.items()
+        }
+    rows = [
+        ("" if i else label, part)
+        for label, pictures in drawn.items()
+        for i, part in enumerate(pictures.split(16))
+    ]
     draw_grid(rows, path, f"{vae.obs.title}: {kind} of p(x|z) at z drawn from the prior")
 
 
@@ -150,8 +176,11 @@ def _limit(axis: Any, history: History, name: str) -> None:
         axis.set_ylim(low - margin, high + margin)
 
 
-def draw_run(vae: VAE, images: Tensor, history: History, folder: Path) -> None:
+def draw_run(vae: VAE, images: Any, history: History, folder: Path) -> None:
     """The three pictures of a run folder."""
-    draw_reconstructions(vae, images, folder / "reconstructions.png")
-    draw_samples(vae, folder / "samples.png")
+    if not vae.joint:
+        draw_reconstructions(vae, images, folder / "reconstructions.png")
+        known = cycled(images, 32)
+        given = None if known is None else {"mean": known}
+        draw_samples(vae, folder / "samples.png", covariates=given)
     draw_curves(history, folder / "curves.png")

@@ -28,14 +28,14 @@ class Program(nn.Module):
         self.arithmetic = PRECISIONS[precision]
         self.layout: Layout = {}
 
-    def forward(self, x: Tensor, beta: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Any, beta: Tensor) -> tuple[Tensor, Tensor]:
         """The loss of a batch, and the sums of :func:`~pyro_vae.training.rows.sums_of`."""
         traces = self.traces(x, beta)
         loss = self.objective.surrogate(*traces)
         row, self.layout = packed(sums_of(loss, *traces))
         return loss, row
 
-    def prepare(self, batch: Tensor, beta: Tensor) -> None:
+    def prepare(self, batch: Any, beta: Tensor) -> None:
         """Find out what an objective of particles must know of the program, without noise.
 
         Args:
@@ -48,7 +48,7 @@ class Program(nn.Module):
             x = self.vae.observe(batch)
         self.objective.prepare(self.vae.model, self.vae.guide, x, beta=beta)
 
-    def traces(self, x: Tensor, beta: Tensor) -> tuple[Any, Any]:
+    def traces(self, x: Any, beta: Tensor) -> tuple[Any, Any]:
         """The model's and the guide's trace."""
         vae = self.vae
         if self.arithmetic is None:

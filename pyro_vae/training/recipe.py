@@ -13,7 +13,7 @@ from types import NoneType
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from pyro_vae import networks, posteriors, priors, testing
-from pyro_vae.data import Data, first, load, looked_at
+from pyro_vae.data import Data, condition_of, conditioned, first, load, looked_at, plain
 from pyro_vae.data.files import digest
 from pyro_vae.data.kept import digests_of
 from pyro_vae.data.stock import is_path
@@ -68,6 +68,7 @@ class Recipe:
         dropout: Rate after hidden layers.
         prior: p(z), a text of :data:`pyro_vae.priors.PRIORS`.
         posterior: q(z|x), a text of :data:`pyro_vae.posteriors.POSTERIORS`.
+        condition: What the model is told of each image, ``labels``, or None.
         device: ``cpu``, ``cuda``, ``mps``, or ``auto`` for the fastest that there is.
         words: The observation.
         settings: How to train.
@@ -93,6 +94,7 @@ class Recipe:
     dropout: float = 0.0
     prior: str = "standard-normal"
     posterior: str = "diagonal"
+    condition: str | None = None
     device: str = "auto"
     words: Words = field(default_factory=Words)
     settings: Settings = field(default_factory=Settings)
@@ -176,7 +178,11 @@ class Recipe:
         Raises:
             InputError: If they are not at hand.
         """
-        return first(_loaded(self._asked()), self.images)
+        data = first(_loaded(self._asked()), self.images)
+        return conditioned(data, self._condition(data))
+
+    def _condition(self, data: Data) -> dict[str, Any] | None:
+        return None if self.condition is None else condition_of(data, self.condition)
 
     def _asked(self) -> tuple[Any, ...]:
         return self.data, self.data_root, self.download, self.resize, self.crop
@@ -206,18 +212,24 @@ class Recipe:
             TrainingError: If the loss becomes non-finite; what there is has been saved then.
         """
         data = self.load()
-        shape = tuple(data.train.shape[1:])
-        head = self.words.head(looked_at(data.train))
+        images = plain(data.train)
+        shape = tuple(images.shape[1:])
+        head = self.words.head(looked_at(images))
         if head.name is None:
             testing.check_head(head, shape)
         check_memory(self.network(), shape, checked_dims(self.latent_dim))
         described: dict[str, Any] = {"name": self.data, "root": self.data_root}
         sizes = {name: getattr(self, name) for name in ("images", "resize", "crop")}
         described |= {name: value for name, value in sizes.items() if value is not None}
+        condition = self._condition(data)
+        if condition is not None:
+            described["condition"] = condition
         if data.validation is not None:  # training does not see the others
             described["test"] = digests_of(data.test)
-        with fixed_noise(noise("weights", self.settings.seed), data.train.device):
+        with fixed_noise(noise("weights", self.settings.seed), images.device):
             latent: dict[str, Any] = {"prior": self.prior, "posterior": self.posterior}
+            if condition is not None:
+                latent["covariates"] = condition["classes"]
             vae = VAE(shape, self.latent_dim, head, self.network(), **latent)
             vae.to(device_of(self.device))
             history = fit(

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae import measures, objectives, schedules
-from pyro_vae.data import Images, augment
+from pyro_vae.data import Batch, Images, augment
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.objectives.capture import NotCapturedError
 from pyro_vae.training import optimisers, ranks, runs
@@ -88,7 +88,7 @@ class State:
         message = schedules.check_length(self.schedule, self.total_steps)
         return [message] if message else []
 
-    def advance(self, batch: Tensor, images: int | None = None) -> Tensor:
+    def advance(self, batch: Any, images: int | None = None) -> Tensor:
         """One step.
 
         Args:
@@ -118,9 +118,9 @@ class State:
             self.controller.update(kl=kl / images, reconstruction=reconstruction / images)
         return row
 
-    def _backward(self, batch: Tensor, beta: Tensor, images: int) -> tuple[Tensor, Tensor]:
+    def _backward(self, batch: Any, beta: Tensor, images: int) -> tuple[Tensor, Tensor]:
         """Gradients of a step, sums over this process's images, and the gradients' norm."""
-        parts, total, norm = batch.chunk(self.settings.accumulate), None, None
+        parts, total, norm = _chunks(batch, self.settings.accumulate), None, None
         for i, part in enumerate(parts):
             with ranks.silent(self.passes) if i + 1 < len(parts) else nullcontext():
                 # Gradients are averaged over processes where the parts of a batch are summed.
@@ -131,12 +131,12 @@ class State:
             norm = self._norm()
         return total, norm
 
-    def _pass(self, part: Tensor, beta: Tensor, share: float) -> tuple[Tensor, Tensor | None]:
+    def _pass(self, part: Any, beta: Tensor, share: float) -> tuple[Tensor, Tensor | None]:
         """The sums of a part of a batch, and its gradient's norm where a graph has computed it."""
         # The first step is always Pyro's own: checks are made in it that a graph has no place for.
         if self.compiled is not None and self.step > 0:
             try:
-                part = part if self.augment is None else self.augment(part)
+                part = self._augmented(part)
                 return self.compiled.add_gradients(part, beta, self.share.fill_(share))
             except NotCapturedError as error:
                 self.compiled, self.not_compiled = None, f"steps are not compiled: {error}"
@@ -161,11 +161,18 @@ class State:
             self.average.update_parameters(self.vae)
         self.step += 1
 
-    def _shown(self, batch: Tensor) -> Tensor:
-        """What the observation is shown of a batch of images."""
-        return self.vae.observe(batch if self.augment is None else self.augment(batch))
+    def _augmented(self, batch: Any) -> Any:
+        if self.augment is None:
+            return batch
+        if isinstance(batch, Batch):
+            return batch.with_x(self.augment(batch.x))
+        return self.augment(batch)
 
-    def traces(self, batch: Tensor) -> tuple[Tensor, tuple[Any, Any]]:
+    def _shown(self, batch: Any) -> Any:
+        """What the observation is shown of a batch of images."""
+        return self.vae.observe(self._augmented(batch))
+
+    def traces(self, batch: Any) -> tuple[Any, tuple[Any, Any]]:
         """What the observation is shown, and the traces of model and guide on it.
 
         Args:
@@ -265,3 +272,8 @@ class State:
         elif self.average is not None:
             runs.put_weights(self.vae, self.averaged.state_dict())
         self.vae.eval()
+
+
+def _chunks(batch: Any, count: int) -> list[Any]:
+    """A batch in as many parts as ``torch.chunk`` makes of it."""
+    return list(batch.split(-(-len(batch) // count)))

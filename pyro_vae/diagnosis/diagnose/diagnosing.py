@@ -5,13 +5,13 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from functools import partial
 from typing import Any, overload
 
-from torch import Tensor
-
 from pyro_vae import measures
-from pyro_vae.data import as_images
+from pyro_vae.data import as_images, of_covariates
 from pyro_vae.diagnosis.diagnose.causes import Cause, causes_of
+from pyro_vae.diagnosis.diagnose.course import betas_of
 from pyro_vae.diagnosis.diagnose.evidence import Evidence, evidence_of
 from pyro_vae.diagnosis.diagnose.programs import ProgramDiagnosis, diagnose_programs
 from pyro_vae.diagnosis.diagnose.situations import Situation, overfitted_words
@@ -58,6 +58,11 @@ class Diagnosis:
     remarks: tuple[str, ...] = ()
 
     @property
+    def images(self) -> int:
+        """How many images were looked at."""
+        return self.evidence.images
+
+    @property
     def summary(self) -> str:
         """What the verdict means here, in a few words."""
         e = self.evidence
@@ -96,7 +101,8 @@ def diagnose(
     history: History | None = None,
     settings: Mapping[str, Any] | None = None,
     train: Any = None,
-) -> Diagnosis: ...
+    covariates: Any = None,
+) -> Diagnosis | ProgramDiagnosis: ...
 
 
 @overload
@@ -111,6 +117,7 @@ def diagnose(
     history: History | None = None,
     settings: Mapping[str, Any] | None = None,
     train: Any = None,
+    covariates: Any = None,
 ) -> Diagnosis | ProgramDiagnosis:
     """Why a VAE gives what it gives, and what mends it.
 
@@ -126,7 +133,12 @@ def diagnose(
         history: What :func:`~pyro_vae.fit` returned, or what a run folder's metrics hold.
         settings: Options of ``fit`` that it was trained with, as ``{"beta": "4"}``.
         train: Training images where ``images`` are held out, for what the model makes of the ones
-            and of the others; the first 1,000 are looked at.
+            and of the others; the first 1,000 are looked at. Where the VAE has covariates, a
+            :class:`~pyro_vae.data.Batch` with theirs.
+        covariates: Of the images, (N, C), where the VAE has any.
+
+    Returns:
+        The diagnosis; of a VAE of several things, as of a pair of programs, what its sites tell.
 
     Raises:
         InputError: If the images are empty, not finite, or of another shape than the model's.
@@ -143,8 +155,17 @@ def diagnose(
     if isinstance(vae, tuple):
         return diagnose_programs(*vae, images)
     checked_vae(vae, "diagnose")
-    tensor = as_images(images, vae.data_shape)[:_LIMIT]
+    tensor = of_covariates(as_images(images, vae.data_shape), covariates)[:_LIMIT]
+    vae.check_given(tensor)
+    if vae.joint:
+        beta, _ = betas_of(history or History(), settings or {})
+        with evaluating(vae):
+            return diagnose_programs(
+                partial(vae.model, beta=beta), partial(vae.guide, beta=beta), tensor
+            )
     seen = None if train is None else as_images(train, vae.data_shape)[:_LIMIT]
+    if seen is not None:
+        vae.check_given(seen)
     few = _few(len(tensor), None if seen is None else len(seen))
     if few and seen is not None:
         tensor, seen = seen, None
@@ -181,9 +202,9 @@ def _without_held_out(history: History) -> History:
     return replace(history, records=records)
 
 
-def _remarks(vae: VAE, images: Tensor) -> tuple[str, ...]:
+def _remarks(vae: VAE, images: Any) -> tuple[str, ...]:
     """What a verdict on pictures and latents leaves out: whether p(x|z) is calibrated."""
-    if vae.obs.kind_on(images) == "loss":
+    if vae.kind_on(images) == "loss":
         return ()
     try:
         with evaluating(vae):

@@ -120,10 +120,10 @@ class Evidence:
 
 def evidence_of(
     vae: VAE,
-    images: Tensor,
+    images: Any,
     history: History | None,
     settings: Mapping[str, Any],
-    train: Tensor | None = None,
+    train: Any = None,
 ) -> Evidence:
     """Measure.
 
@@ -140,10 +140,10 @@ def evidence_of(
 
 def _measured(
     vae: VAE,
-    images: Tensor,
+    images: Any,
     history: History,
     settings: Mapping[str, Any],
-    train: Tensor | None,
+    train: Any,
 ) -> Evidence:
     beta, wanted = betas_of(history, settings)
     course = course_of(history, settings)
@@ -156,8 +156,8 @@ def _measured(
         sigma, rmse = scales_of(vae, images)
         low, high = range_of(vae, images)
         forecasts = _forecasts(vae, images, beta)
-        constant = measures.best_constant(vae, images if train is None else train)
-        collapsed = measures.constant_score(vae, constant, images)
+        constants = measures.best_constants(vae, images if train is None else train)
+        collapsed = measures.constant_score(vae, constants, images)
     per_latent = terms.kl_per_latent
     return Evidence(
         images=len(images),
@@ -183,7 +183,7 @@ def _measured(
 
 
 def _nothing(
-    vae: VAE, images: Tensor, course: Mapping[str, Any], beta: float, wanted: float
+    vae: VAE, images: Any, course: Mapping[str, Any], beta: float, wanted: float
 ) -> Evidence:
     """What is left to say of a model whose weights are not finite."""
     low, high = range_of(vae, images)
@@ -214,9 +214,11 @@ def _finite_weights(vae: VAE) -> bool:
     return all(bool(torch.isfinite(p).all()) for p in vae.parameters())
 
 
-def _forecasts(vae: VAE, images: Tensor, beta: float) -> dict[str, Any]:
+def _forecasts(vae: VAE, images: Any, beta: float) -> dict[str, Any]:
     found: dict[str, Any] = dict.fromkeys(_FORECAST)
     latents = vae.latent_dim
+    if vae.covariates:  # they tell of the image what the forecast would have latents tell
+        return found
     try:
         now = measures.forecast_of(vae, images, beta)
         one = now if beta == 1 else measures.forecast_of(vae, images, 1.0)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from pyro_vae import measures
+from pyro_vae.data import context, plain
 from pyro_vae.links import Interval
 from pyro_vae.training.pictures import unit
 from pyro_vae.vae import VAE
@@ -16,17 +18,19 @@ from pyro_vae.vae import VAE
 __all__ = ["error_of", "looks_of", "range_of", "saturated", "scales_of"]
 
 
-def _blocks(images: Tensor) -> tuple[Tensor, ...]:
+def _blocks(images: Any) -> Sequence[Any]:
     """Blocks of about one size, so that none holds a single image."""
-    return images.chunk(-(-len(images) // measures.BLOCK))
+    parts: Sequence[Any] = images.chunk(-(-len(images) // measures.BLOCK))
+    return parts
 
 
-def _shown(vae: VAE, z: Tensor) -> Tensor:
-    return vae.levels.shown(vae.obs.display(vae.decode(z)), vae.obs.interval)
+def _shown(vae: VAE, z: Tensor, images: Any) -> Tensor:
+    likelihood = vae.decode(z, **context(images))
+    return vae.levels.shown(vae.obs.display(likelihood), vae.obs.interval)
 
 
 @torch.no_grad()
-def error_of(vae: VAE, images: Tensor) -> float:
+def error_of(vae: VAE, images: Any) -> float:
     """Mean squared error of the mean reconstruction over that of the mean image.
 
     Args:
@@ -34,12 +38,12 @@ def error_of(vae: VAE, images: Tensor) -> float:
         images: Levels (uint8) or floats, (N, *data_shape).
     """
     target = unit(vae, images).float()
-    shown = torch.cat([_shown(vae, vae.code(part)) for part in _blocks(images)])
+    shown = torch.cat([_shown(vae, vae.code(part), part) for part in _blocks(images)])
     return _relative_error(shown, target, target.mean(0))
 
 
 @torch.no_grad()
-def looks_of(vae: VAE, images: Tensor, train: Tensor | None = None) -> dict[str, Any]:
+def looks_of(vae: VAE, images: Any, train: Any = None) -> dict[str, Any]:
     """The fields of :class:`~pyro_vae.diagnosis.diagnose.evidence.Evidence` that pictures decide.
 
     Args:
@@ -55,9 +59,10 @@ def looks_of(vae: VAE, images: Tensor, train: Tensor | None = None) -> dict[str,
         # z alone is shuffled: a decoder that has another way to its image keeps it.
         z = vae.code(part)
         for into, latents in ((parts, z), (others, z.roll(1, 0))):
-            into.append(_shown(vae, latents))
+            into.append(_shown(vae, latents, part))
     shown = torch.cat(parts)
-    prior = vae.sample(min(len(images), measures.BLOCK))
+    some = images[: measures.BLOCK]
+    prior = vae.sample(len(some), covariates=context(some).get("covariates"))
     own, other = ((made - target).square().mean() for made in (shown, torch.cat(others)))
     data = target.std(0, correction=0).square().mean().sqrt()
     return {
@@ -81,14 +86,14 @@ def _ratio(part: Tensor, whole: Tensor) -> float:
 
 
 @torch.no_grad()
-def scales_of(vae: VAE, images: Tensor) -> tuple[float | None, float]:
+def scales_of(vae: VAE, images: Any) -> tuple[float | None, float]:
     """The observation's own standard deviation and the error, in units of the data's range."""
     variance, error = 0.0, 0.0
     for part in _blocks(images):
         x = vae.observe(part)
         likelihood = vae.decode(vae.code(part), x)
         share = len(part) / len(images)
-        error += share * float((vae.obs.display(likelihood) - x).square().mean())
+        error += share * float((vae.obs.display(likelihood) - plain(x)).square().mean())
         try:
             variance += share * float(likelihood.variance.mean())
         except NotImplementedError:
@@ -100,17 +105,18 @@ def scales_of(vae: VAE, images: Tensor) -> tuple[float | None, float]:
     return sigma, math.sqrt(error) * width
 
 
-def range_of(vae: VAE, images: Tensor) -> tuple[float, float]:
+def range_of(vae: VAE, images: Any) -> tuple[float, float]:
     """The data's smallest and largest value, as the observation takes them."""
-    x = vae.observe(images[: measures.BLOCK])
+    x = plain(vae.observe(images[: measures.BLOCK]))
     return float(x.min()), float(x.max())
 
 
 @torch.no_grad()
-def saturated(vae: VAE, images: Tensor) -> float:
+def saturated(vae: VAE, images: Any) -> float:
     """Share of values from links onto an interval that have reached either of its ends."""
     found = [0.0]
-    likelihood = vae.decode(vae.code(images[: measures.BLOCK]))
+    some = images[: measures.BLOCK]
+    likelihood = vae.decode(vae.code(some), **context(some))
     base = getattr(likelihood, "base_dist", likelihood)
     for name, link in vae.likelihood.links.items():
         value = getattr(base, name, None)

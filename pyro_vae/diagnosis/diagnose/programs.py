@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
 
 import pyro
 import torch
@@ -37,6 +37,30 @@ class ProgramDiagnosis:
     causes: tuple[Cause, ...]
     weights: dict[str, tuple[float, float]]
     scores: dict[str, Any]
+
+    evidence: ClassVar[None] = None
+
+    @property
+    def images(self) -> int:
+        """How many rows were looked at."""
+        return int(self.scores["images"])
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """None: of pictures the sites tell nothing."""
+        return ()
+
+    @property
+    def summary(self) -> str:
+        """What the verdict means here, in a few words."""
+        active = self.scores["active_units"]
+        latents = [site for site in self.scores["sites"].values() if "kl" in site]
+        units = sum(site["units"] for site in latents)
+        return f"{active} of {units} units are active, the KL is {self.scores['kl']:.3g} nats"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data for JSON."""
+        return {**asdict(self), "summary": self.summary}
 
 
 def diagnose_programs(

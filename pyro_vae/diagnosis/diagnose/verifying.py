@@ -105,6 +105,7 @@ def verify(
     history = fit(fresh, train, held_out, **changed.to_dict())
     shown, seen = (train, None) if held_out is None else (held_out, train)
     after = diagnose(fresh, shown, history, changed.to_dict(), seen)
+    assert isinstance(after, Diagnosis)  # of the model of one observation that was diagnosed so
     return Verification(cause.changes, len(history.epochs()), found, after)
 
 

@@ -1,0 +1,93 @@
+"""Scores of a VAE of several things: by its sites, and part by part."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae import measures
+from pyro_vae.data import Batch, context
+from pyro_vae.evaluation.blocks import evaluating
+from pyro_vae.evaluation.programs import evaluate_programs
+from pyro_vae.measures.scores import objective_key
+from pyro_vae.observed import Observed
+from pyro_vae.vae import VAE
+
+__all__ = ["error_of_part", "evaluate_parts"]
+
+
+def evaluate_parts(vae: VAE, batch: Batch, train: Batch | None, **options: Any) -> dict[str, Any]:
+    """Scores of several things together, and of each.
+
+    Args:
+        vae: The model.
+        batch: Its data.
+        train: Training data, which the best constant predictions are found on; None: on ``batch``.
+        **options: Of :func:`~pyro_vae.evaluation.programs.evaluate_programs`.
+
+    Returns:
+        What :func:`~pyro_vae.evaluation.programs.evaluate_programs` does, in nats per row;
+        ``kind``, ``few``, ``baselines_from``, ``collapsed`` (the best constant predictions'
+        log-probability) and ``beats_collapsed``; of each observed one of ``sites`` its own
+        ``collapsed``; and ``parts``, by name what :func:`error_of_part` says of the reconstruction
+        and, under ``constant``, of the best constant prediction.
+    """
+    kind = vae.kind_on(batch)
+    fitted = batch if train is None else train
+    with evaluating(vae):
+        scores = evaluate_programs(vae.model, vae.guide, batch, **options)
+        constants = measures.best_constants(vae, fitted)
+        parts, collapsed = {}, {}
+        decoded = vae.decode(vae.code(batch), **context(batch))
+        for name, observed, _, x, mask in vae.parts_of(vae.observe(batch)):
+            part, constant = name.removeprefix("obs."), constants[name]
+            guess = constant.head(constant.raw.expand(len(x), -1), observed.filled(x, mask))
+            own = error_of_part(observed, decoded[part], x, mask)
+            parts[part] = {**own, "constant": error_of_part(observed, guess, x, mask)}
+            alone = Batch({part: x}, batch.covariates, None if mask is None else {part: mask})
+            collapsed[name] = measures.constant_score(vae, constants, alone)
+    for name, value in collapsed.items():
+        scores["sites"][name]["collapsed"] = value
+    total = scores.pop("elbo")
+    both = {"elbo": None, "objective": None, objective_key(kind): total}
+    return {
+        "kind": kind,
+        "few": measures.few_words(len(batch)),
+        "baselines_from": "these images" if train is None else "the training images",
+        **scores,
+        **both,
+        "collapsed": sum(collapsed.values()),
+        "beats_collapsed": total > sum(collapsed.values()),
+        "parts": parts,
+    }
+
+
+def error_of_part(
+    observed: Observed, p: Any, x: Tensor, mask: Tensor | None
+) -> dict[str, float | int]:
+    """How far a prediction is from what was observed.
+
+    Args:
+        observed: What the part is.
+        p: p(x|z) of it, batch_shape (N,).
+        x: As the observation takes it, (N, *shape).
+        mask: True where it was observed, or None.
+
+    Returns:
+        ``observed``, how many values count; ``rmse`` of the mean in the data's unit, or, where
+        there is no mean, ``wrong``, the share of values that the mode misses.
+    """
+    there = torch.ones_like(x, dtype=torch.bool) if mask is None else mask
+    counted = int(there.sum())
+    try:
+        guess = p.mean
+        name = "rmse" if bool(torch.isfinite(guess).all()) else "wrong"
+    except NotImplementedError:
+        name = "wrong"
+    if not counted:
+        return {"observed": 0, name: float("nan")}
+    if name == "wrong":
+        return {"observed": counted, name: float((p.mode != x)[there].double().mean())}
+    return {"observed": counted, name: float((guess - x)[there].double().square().mean().sqrt())}
