@@ -42,7 +42,7 @@ def main(epochs: int = 300, images: int | None = None) -> dict[str, float]:
         "sex": pv.Part((1,), "bernoulli"),
         "course": pv.Part((1,), course, seen=lambda x: one_hot(x.long()[:, 0], 3).float()),
     }
-    vae = pv.JointVAE(parts, latent_dim=3, net=pv.networks.MLP(hidden=32))
+    vae = pv.VAE(parts, latent_dim=3, net=pv.networks.MLP(hidden=32))
     svi = SVI(vae.model, vae.guide, pyro.optim.Adam({"lr": 3e-3}), Trace_ELBO())
     for _ in range(epochs):
         svi.step(train, mask=mask)

@@ -1,7 +1,7 @@
 """Variational autoencoders in Pyro, whose sites are heads.
 
-A head turns a network's raw output into a distribution: a latent site has two, p in the model and q
-in the guide, an observed site one. Swapping a likelihood, a prior or a posterior is swapping a head.
+A head turns a network's raw output into a distribution: a latent site has two, p in the model and
+q in the guide, an observed site one. Swapping a likelihood, a prior or a posterior is swapping one.
 """
 
 from importlib.metadata import version

@@ -238,7 +238,8 @@ def unmasked(values: Any, what: str = "images") -> Any:
     if hidden:
         raise InputError(
             f"{what} are masked, {hidden} values of them hidden: give all values "
-            "(array.filled(VALUE)), leave those rows out, or train a JointVAE, which takes mask="
+            "(array.filled(VALUE)), leave those rows out, or give a mapping of parts, "
+            "NaN where there is nothing"
         )
     return values
 
