@@ -60,7 +60,8 @@ def exact() -> tuple[VAE, np.ndarray, np.ndarray]:
 def test_with_the_exact_posterior_the_bound_is_log_p_of_x_given_c() -> None:
     vae, cov, b = exact()
     generator = torch.Generator().manual_seed(0)
-    x, c = (torch.randn(300, n, generator=generator) for n in (D, C))
+    noise, c = (torch.randn(300, n, generator=generator) for n in (D, C))
+    x = noise + c @ torch.tensor(b, dtype=torch.float32).T
     wanted = multivariate_normal(np.zeros(D), cov).logpdf(x.numpy() - c.numpy() @ b.T)
     scores = pv.evaluate(vae, x, covariates=c, iwae=3)
     # Its KL is the expected one, its reconstruction of one draw: its deviation is that of half a
