@@ -76,7 +76,9 @@ def _data(built: BuiltHead) -> Tensor:
     support = built(torch.zeros(built.numbers)).support
     base = getattr(support, "base_constraint", support)
     top = getattr(base, "upper_bound", None)
-    return x if top is None or not base.is_discrete else x.clamp(max=float(top))
+    return (
+        x if top is None or not base.is_discrete else x.clamp(max=float(torch.as_tensor(top).max()))
+    )
 
 
 def _require(condition: bool, words: str) -> None:

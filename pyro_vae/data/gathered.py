@@ -51,6 +51,7 @@ class Gathered:
     texts: dict[str, tuple[int, int]] = field(default_factory=dict)
     odd: Found | None = None
     infinite: Found | None = None
+    _numbers: list[float] = field(default_factory=list, repr=False)  # that the texts are
 
     def add(self, cell: str, row: int) -> None:
         """Take note of the next value."""
@@ -65,6 +66,9 @@ class Gathered:
         self.codes.insert(0, code)
 
     def _taken(self, text: str, row: int) -> tuple[float, int]:
+        known = self.texts.get(text)
+        if known is not None and known[1] <= row:
+            return self._numbers[known[0]], known[0]
         if text.casefold() in _MISSING:
             return math.nan, _ABSENT
         number = _number(text, self.comma)
@@ -72,10 +76,12 @@ class Gathered:
             self.odd = min(self.odd or Found(row, text), Found(row, text))
         elif math.isinf(number):
             self.infinite = min(self.infinite or Found(row, text), Found(row, text))
-        if text not in self.texts and len(self.texts) > MOST:
+        if known is None and len(self.texts) > MOST:
             return number, _FURTHER
-        code, before = self.texts.get(text, (len(self.texts), row))
-        self.texts[text] = code, min(before, row)
+        if known is None:
+            self._numbers.append(number)
+        code = known[0] if known else len(self.texts)
+        self.texts[text] = code, row
         return number, code
 
     def absent(self, count: int) -> None:

@@ -216,7 +216,7 @@ def _gather(
     names = [cell or f"column_{i + 1}" for i, cell in enumerate(cells)]
     lines = array("q")
     columns = [Gathered(name, delimiter != ",", lines) for name in names]
-    named = wanted is not None and not set(wanted).isdisjoint(names)
+    named = wanted is not None and not set(wanted).isdisjoint(filter(None, cells))
     # Columns that nobody wants are not kept, but where only the rows tell what the first one is.
     taken = [(i, c.add) for i, c in enumerate(columns) if not named or c.name in (wanted or ())]
     for line, row in stream:

@@ -280,13 +280,14 @@ class BuiltHead(nn.Module):
 
     def _check_classes(self, distribution: Any) -> None:
         """An encoder that sees a number for each class must see those that there are."""
+        if data_levels.get(self.head.levels).width(self.head.interval) == 1:
+            return
         low, high = self.head.interval
-        width = data_levels.get(self.head.levels).width(self.head.interval)
-        top = getattr(distribution.support, "upper_bound", high)
-        if width > 1 and (low, high) != (0.0, float(top)):
+        top = float(torch.as_tensor(getattr(distribution.support, "upper_bound", math.inf)).max())
+        if (low, high) != (0.0, top):
             raise InputError(
-                f"{self.head.title} has the classes 0 to {int(top)}: its interval must be "
-                f"(0, {int(top)}), got ({low:g}, {high:g})"
+                f"{self.head.title} has the classes 0 to {top:g}: its interval must be "
+                f"(0, {top:g}), got ({low:g}, {high:g})"
             )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,20 +20,26 @@ __all__ = ["head_of_column", "parse_columns"]
 _FEATURES = 16
 
 
-def _class_of(column: Column) -> Head:
+def _of_classes(column: Column) -> dict[str, Any]:
     classes = len(column.categories)
     logits = Param(shape=(classes,), features=min(classes, _FEATURES))
-    return get("categorical", "classes", (0.0, classes - 1.0), logits=logits)
+    return {"levels": "classes", "interval": (0.0, classes - 1.0), "logits": logits}
 
 
-_HEADS: dict[str, Callable[[Column], Head]] = {
-    "real": lambda column: get("real-normal", scale="dataset"),
-    "positive": lambda column: get("lognormal"),
-    "count": lambda column: get("negative-binomial"),
-    "binary": lambda column: get("bernoulli", "binary"),
-    "category": _class_of,
+_OBSERVATIONS = {
+    "real": "real-normal",
+    "positive": "lognormal",
+    "count": "negative-binomial",
+    "binary": "bernoulli",
+    "category": "categorical",
 }
 """The observation of each kind of column."""
+_CHANGES: dict[str, Callable[[Column], dict[str, Any]]] = {
+    "real": lambda column: {"scale": "dataset"},
+    "binary": lambda column: {"levels": "binary"},
+    "category": _of_classes,
+}
+"""What is changed of it for a column."""
 
 
 def head_of_column(column: Column) -> Head:
@@ -48,9 +55,10 @@ def head_of_column(column: Column) -> Head:
     Raises:
         InputError: If nothing can be made of the column.
     """
-    if column.kind not in _HEADS:
-        raise InputError(f"column {column.name!r} {column.refused or 'is skipped'}")
-    return _suited(_HEADS[column.kind](column), column)
+    if column.kind == SKIP:
+        raise InputError(f"column {column.name!r} {column.refused}")
+    changes = _CHANGES[column.kind](column) if column.kind in _CHANGES else {}
+    return _suited(get(_OBSERVATIONS[column.kind], **changes), column)
 
 
 def parse_columns(texts: Sequence[str], table: Table) -> tuple[Table, dict[str, Head]]:
@@ -68,7 +76,12 @@ def parse_columns(texts: Sequence[str], table: Table) -> tuple[Table, dict[str, 
         InputError: If a text is none such, names no column or no observation, or a value does not
             suit the observation: it names the first one's row.
     """
-    said = dict(_split(text, table) for text in texts)
+    said: dict[str, str] = {}
+    for text in texts:
+        name, obs = _split(text, table)
+        if name in said:
+            raise InputError(f"--column {name} is given twice: {said[name]} and {obs}")
+        said[name] = obs
     own = {name: get(obs) for name, obs in said.items() if obs not in (*KINDS, SKIP)}
     kinds = {name: obs for name, obs in said.items() if name not in own}
     as_given = {name: "real" for name in own if table[name].is_number}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import tracemalloc
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,24 @@ def test_numbers_are_one_category_however_they_are_written(write: Write) -> None
     assert table["a"].categories == ("2", "10")
 
 
+def test_rows_go_by_one_at_a_time(tmp_path: Path) -> None:
+    """Far less memory than the file's size, and the same values."""
+    path, rows = tmp_path / "long.csv", 5_000
+    with path.open("w") as stream:
+        stream.write("a," + ",".join(f"text{i}" for i in range(20)) + "\n")
+        for i in range(rows):
+            stream.write(f"{i % 999}.25" + f",{'long ' * 6}{i % 4}" * 20 + "\n")
+    kept = read_table(path, like=[{"name": "a", "kind": "real", "categories": []}])
+    assert values(kept, "a") == [i % 999 + 0.25 for i in range(rows)]
+    tracemalloc.start()
+    table = read_table(path)
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert len(table) == rows
+    assert table["text7"].categories == tuple(f"{'long ' * 6}{i}" for i in range(4))
+    assert most < path.stat().st_size
+
+
 # --- what cannot be used ---
 
 SKIPPED = {
@@ -260,6 +279,11 @@ def test_mistakes_of_column(mixed: Path, case: str) -> None:
     assert "\n" not in str(caught.value)
 
 
+def test_a_column_named_twice(mixed: Path) -> None:
+    with pytest.raises(InputError, match="--column city is given twice: skip and category"):
+        parse_columns(["city=skip", "city=category"], read_table(mixed))
+
+
 def test_the_first_value_that_does_not_fit_is_named_with_its_row(write: Write) -> None:
     path = write('a,b\n1,"x\ny"\n2,z\n\n-3.5,z\n4.5,z\n')
     with pytest.raises(InputError, match=r"row 6 has '-3.5', not positive numbers"):
@@ -351,7 +375,7 @@ def test_categories_have_a_probability_each(mixed: Path, name: str) -> None:
     built = head.build((1,))
     raw = torch.randn(4, built.numbers)
     p = built(raw)
-    layer = built.shared["logits"]
+    layer: Any = built.shared["logits"]
     logits = (raw @ layer.weight.T + layer.bias).detach().double().numpy()
     k = torch.arange(classes, dtype=torch.float32).reshape(-1, 1, 1)
     found = p.log_prob(k.expand(classes, 4, 1)).detach()
@@ -463,6 +487,13 @@ def test_a_file_without_a_header_is_read_like_one_without(write: Write) -> None:
     again = read_table(write("9.5,a\n8.5,a\n", "new.csv"), like=kept)
     assert values(again, "column_1") == [9.5, 8.5]
     assert texts(again, "column_2") == ["a", "a"]
+
+
+def test_a_gap_in_the_first_row_makes_no_header(write: Write) -> None:
+    path = write("3.5,\n1.5,a\n2.5,b\n")
+    again = read_table(path, like=read_table(path).described())
+    assert values(again, "column_1") == [3.5, 1.5, 2.5]
+    assert texts(again, "column_2") == [None, "a", "b"]
 
 
 # --- the command line ---
