@@ -11,6 +11,7 @@ from click.core import ParameterSource
 from .options import (
     HEAD_OPTIONS,
     as_json,
+    column_option,
     echo_json,
     echo_wrapped,
     head_of,
@@ -20,10 +21,14 @@ from .options import (
 )
 
 if TYPE_CHECKING:
+    from pyro_vae.data import Column
     from pyro_vae.heads import Head
     from pyro_vae.observations import Entry
 
 __all__ = ["obs"]
+
+_FEW, _LONG = 6, 60
+"""Categories that are printed, and characters of a text."""
 
 
 @click.command()
@@ -35,13 +40,32 @@ __all__ = ["obs"]
 )
 @replace_option
 @parameter_options
+@click.option(
+    "--data",
+    type=click.Path(path_type=Path),
+    metavar="TABLE.csv",
+    help="List the columns of a table instead: what each is, and the observation that suits it.",
+)
+@column_option
 @as_json
 def obs(
-    name: str | None, plot: Path | None, overwrite: bool, as_json: bool, **options: Any
+    name: str | None,
+    plot: Path | None,
+    overwrite: bool,
+    data: Path | None,
+    columns: tuple[str, ...],
+    as_json: bool,
+    **options: Any,
 ) -> None:
     """List the observations: what each assumes, its parameters, range, levels and kind."""
     from pyro_vae import observations
 
+    if data is not None:
+        _check_alone(name)
+        _columns(data, columns, as_json)
+        return
+    if columns:
+        raise click.UsageError("--column needs --data TABLE.csv")
     given = [f"--{_spelt(key)}" for key in ("plot", *HEAD_OPTIONS) if _is_given(key)]
     if name is None and given:
         raise click.UsageError(f"{given[0]} needs the NAME of an observation")
@@ -58,6 +82,58 @@ def obs(
         _list(rows)
     else:
         _describe(rows[0])
+
+
+def _check_alone(name: str | None) -> None:
+    given = [f"--{_spelt(key)}" for key in ("plot", *HEAD_OPTIONS) if _is_given(key)]
+    given = ["the NAME of an observation", *given] if name is not None else given
+    if given:
+        raise click.UsageError(f"--data lists a table's columns and does not go with {given[0]}")
+
+
+def _columns(path: Path, columns: tuple[str, ...], as_json: bool) -> None:
+    """The columns of a table, and the observation of each."""
+    from pyro_vae.data import read_table
+    from pyro_vae.observations import parse_columns
+
+    table, heads = parse_columns(columns, read_table(path))
+    rows = [_column_row(column, heads[column.name]) for column in table.columns]
+    if as_json:
+        echo_json(rows)
+        return
+    click.echo(f"{path}: {len(table)} rows; --column NAME=OBS changes an observation")
+    for row in rows:
+        missing = f", {row['missing']:.1%} missing" if row["missing"] else ""
+        said = f"{_shown(row['name'])}: {row['is']}, {_range(row)}{missing}"
+        echo_wrapped(said, "", "  ")
+        echo_wrapped(row["observation"], "  ", "  ")
+
+
+def _column_row(column: Column, head: Head) -> dict[str, Any]:
+    x = column.values[~column.values.isnan()]
+    return {
+        "name": column.name,
+        "is": column.kind,
+        "missing": column.missing,
+        "low": None if column.categories else float(x.min()),
+        "high": None if column.categories else float(x.max()),
+        "categories": list(column.categories),
+        "observation": head.title,
+    }
+
+
+def _range(row: dict[str, Any]) -> str:
+    categories = row["categories"]
+    if not categories:
+        return f"{row['low']:g} to {row['high']:g}"
+    few = ", ".join(map(_shown, categories[:_FEW]))
+    return few if len(categories) <= _FEW else f"{few}, … ({len(categories)} in all)"
+
+
+def _shown(text: str) -> str:
+    """A text of a file, cut short, without what would move a terminal's cursor."""
+    text = text if text.isprintable() else repr(text)
+    return text if len(text) <= _LONG else f"{text[: _LONG - 1]}…"
 
 
 def _list(rows: list[dict[str, Any]]) -> None:

@@ -24,6 +24,7 @@ __all__ = [
     "SEED",
     "absolute",
     "as_json",
+    "column_option",
     "data_options",
     "echo_json",
     "echo_wrapped",
@@ -97,6 +98,15 @@ data_options = _all(
     ),
     click.option("--data-root", type=click.Path(path_type=Path), help="Folder to look for it in."),
     click.option("--download", is_flag=True, help="Let torchvision fetch it if it is not at hand."),
+)
+
+column_option = click.option(
+    "--column",
+    "columns",
+    multiple=True,
+    metavar="NAME=OBS",
+    help="Of a .csv table: what a column is (real, positive, count, binary, category), the "
+    "observation that it has, or skip.",
 )
 
 size_options = _all(

@@ -10,7 +10,12 @@ import torch
 from pyro.distributions.transforms import SoftplusLowerCholeskyTransform
 from torch import Tensor
 from torch.distributions import constraints, transform_to
-from torch.distributions.transforms import ExpTransform, Transform, identity_transform
+from torch.distributions.transforms import (
+    AffineTransform,
+    ExpTransform,
+    Transform,
+    identity_transform,
+)
 from torch.nn.functional import softplus
 
 from pyro_vae.errors import InputError, unknown
@@ -157,7 +162,7 @@ class _LowerCholesky:
         return lower + self.floor * torch.eye(raw.shape[-1], dtype=raw.dtype, device=raw.device)
 
 
-NAMES = ("identity", "sigmoid", "softplus", "exp")
+NAMES = ("identity", "affine", "sigmoid", "softplus", "exp")
 """Links that go by a name."""
 
 
@@ -174,7 +179,7 @@ def make(
         link: A name of :data:`NAMES`, a transform or function, or None for the constraint's own.
         constraint: The parameter's torch constraint, or None where the family declares none.
         floor: Smallest value of a positive parameter under ``softplus``.
-        interval: Where ``sigmoid`` ends.
+        interval: Where ``sigmoid`` ends, and where ``affine`` has raw 0 and 1.
 
     Returns:
         A function raw → value; None where neither a link nor a constraint says what it is, or no
@@ -188,6 +193,7 @@ def make(
     if link is not None:
         table: dict[str, Callable[[], Link]] = {
             "identity": lambda: identity_transform,
+            "affine": lambda: _affine(*interval),
             "sigmoid": lambda: Interval(*interval),
             "softplus": lambda: Softplus(floor),
             "exp": ExpTransform,
@@ -201,6 +207,10 @@ def make(
         return _of_constraint(constraint, floor)
     except NotImplementedError:  # a whole number, or what depends on another parameter
         return None
+
+
+def _affine(low: float, high: float) -> Link:
+    return identity_transform if (low, high) == (0.0, 1.0) else AffineTransform(low, high - low)
 
 
 def _of_constraint(constraint: Any, floor: float) -> Link:

@@ -138,7 +138,10 @@ class Observed:
         if x.dtype == torch.uint8:
             x = self.levels.observe(x, None, self.head.interval)
         seen = self.levels.seen(x, self.head.interval)
-        return seen if mask is None else seen.where(self.present(mask), seen.new_zeros(()))
+        if mask is None:
+            return seen
+        whole = self.present(mask).repeat_interleave(self.levels.width(self.head.interval), -1)
+        return seen.where(whole, seen.new_zeros(()))
 
     def _viewed(self, seen: Tensor, mask: Tensor | None) -> Tensor:
         if mask is None:

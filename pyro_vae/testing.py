@@ -72,7 +72,13 @@ def _data(built: BuiltHead) -> Tensor:
     k = torch.tensor(_LEVELS, dtype=torch.uint8)
     k = k.reshape(-1, *[1] * len(built.data_shape)).expand(-1, *built.data_shape)
     noise = torch.full(k.shape, 0.5)
-    return data_levels.get(built.head.levels).observe(k, noise, built.head.interval)
+    x = data_levels.get(built.head.levels).observe(k, noise, built.head.interval)
+    support = built(torch.zeros(built.numbers)).support
+    base = getattr(support, "base_constraint", support)
+    top = getattr(base, "upper_bound", None)
+    return (
+        x if top is None or not base.is_discrete else x.clamp(max=float(torch.as_tensor(top).max()))
+    )
 
 
 def _require(condition: bool, words: str) -> None:

@@ -48,6 +48,10 @@ def points(p: Any, below: float | None = None) -> tuple[Tensor, Tensor]:
         t, weights = _panels(-36.0, end)
         x, rest = torch.sigmoid(t), torch.sigmoid(-t)
         return low + width * x, weights * width * x * rest
+    if low is not None:
+        # log x = t: a log-normal's second moment lies 2σ² above its middle.
+        t, weights = _panels(-150.0, 150.0 if below is None else float(np.log(below - float(low))))
+        return float(low) + t.exp(), weights * t.exp()
     if support is not constraints.real:
         raise NotImplementedError(f"no quadrature over {support}")
     # x = m + w sinh(t) reaches 1e17 widths, where the tails of a t with 2.1 degrees end.

@@ -66,7 +66,8 @@ def both(
 def shown(vae: VAE, n: int = 6) -> Tensor:
     """Some data that an observation takes."""
     levels = torch.randint(0, 256, (n, *vae.data_shape), dtype=torch.uint8)
-    data = levels if vae.levels.eight_bit else (levels.float() / 64).round()
+    as_given = not (vae.levels.eight_bit or vae.levels.noisy)
+    data = levels if not as_given else (levels.float() / 64).round()
     if "data" in vae.likelihood.origins():
         vae.estimate(data)
     return vae.observe(data)

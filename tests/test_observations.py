@@ -38,7 +38,7 @@ LACKING = {
     "variance": {"Cauchy"},
     "cdf": NO_CDF,
     "icdf": NO_CDF,
-    "infer_shapes": {"Discretized", "ZeroOneInflated"},
+    "infer_shapes": {"Discretized", "LogNormal", "ZeroOneInflated"},
 }
 """Families, or bases of theirs, without such a member or a finite one; all others must have it."""
 

@@ -47,6 +47,7 @@ CASES: dict[str, Callable[[], Head]] = {
     "negative-binomial": lambda: observations.get("negative-binomial"),
     "real-normal": lambda: observations.get("real-normal"),
     "real-student-t": lambda: observations.get("real-student-t"),
+    "lognormal": lambda: observations.get("lognormal"),
 }
 
 NAMES = list(CASES)

@@ -15,13 +15,16 @@ from pyro_vae.data.reading import batches, order
 from pyro_vae.data.stock import TABLE, load
 from pyro_vae.data.stored import Stored
 from pyro_vae.data.streams import stream
+from pyro_vae.data.table import Column, Table, read_table
 
 __all__ = [
     "TABLE",
     "Batch",
+    "Column",
     "Data",
     "Images",
     "Stored",
+    "Table",
     "as_images",
     "as_source",
     "batches",
@@ -36,6 +39,7 @@ __all__ = [
     "of_covariates",
     "order",
     "plain",
+    "read_table",
     "split",
     "stream",
 ]

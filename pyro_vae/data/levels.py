@@ -28,6 +28,10 @@ def _scaled(unit: Tensor, interval: Range) -> Tensor:
     return unit if interval == (0.0, 1.0) else low + (high - low) * unit
 
 
+def _one(interval: Range) -> int:
+    return 1
+
+
 @dataclass(frozen=True)
 class Levels:
     """One way from 8-bit levels k to an observation's x.
@@ -41,7 +45,11 @@ class Levels:
         midpoints: Whether the encoder sees levels without their noise outside training.
         shown: (value, interval) → the picture: the displayed value brought back to [0, 1].
         eight_bit: Whether data are pictures of 8-bit levels, shown on [0, 1].
-        on_range: Whether x lies on [0, 1], or on the interval that is in its place.
+        location: Link of a parameter that lies where x does: ``"sigmoid"`` onto the interval in
+            which x lies, ``"affine"`` where the interval is but x's unit; None for the family's.
+        interval_of: Values of another unit → the interval that suits them; None where x is in a
+            unit of its own.
+        width: interval → how many numbers the encoder sees of each entry.
         refused: Likeliest causes of data that an observation cannot take.
     """
 
@@ -53,7 +61,9 @@ class Levels:
     seen: Callable[[Tensor, Range], Tensor]
     shown: Callable[[Tensor, Range], Tensor]
     eight_bit: bool = True
-    on_range: bool = True
+    location: str | None = "sigmoid"
+    interval_of: Callable[[Tensor], Range] | None = None
+    width: Callable[[Range], int] = _one
     refused: str = (
         "likeliest causes: levels 0 to 255 passed as floats (pass uint8, or divide by 255), "
         "or images scaled to -1..1 (add 1 and divide by 2)"
@@ -78,6 +88,29 @@ def _same(x: Tensor, interval: Range) -> Tensor:
     return x
 
 
+def _ends(values: Tensor) -> Range:
+    return float(values.min()), float(values.max())
+
+
+def _standard(values: Tensor) -> Range:
+    mean, deviation = float(values.mean()), float(values.std(correction=0))
+    return mean, mean + deviation
+
+
+def _typical(values: Tensor) -> Range:
+    return 0.0, float(values.log().mean().exp())
+
+
+def _classes(interval: Range) -> int:
+    return round(interval[1] - interval[0]) + 1
+
+
+def _one_hot(x: Tensor, interval: Range) -> Tensor:
+    """(..., D) → (..., D·K), 0 everywhere for an entry that is NaN."""
+    classes = torch.arange(_classes(interval), dtype=x.dtype, device=x.device) + interval[0]
+    return (x.unsqueeze(-1) == classes).to(x.dtype).flatten(-2)
+
+
 _NOT_LEVELS = (
     "likeliest causes: floats on [0, 1] (pass uint8 levels), or counts above 255 "
     "(poisson and negative-binomial have no upper bound)"
@@ -90,7 +123,28 @@ _NOT_COUNTS = (
 LEVELS: dict[str, Levels] = {
     levels.name: levels
     for levels in (
-        Levels("dequantised", "x = (k + u)/256, u uniform", _dequantise, True, True, _unit, _unit),
+        Levels(
+            "dequantised",
+            "x = (k + u)/256, u uniform",
+            _dequantise,
+            True,
+            True,
+            _unit,
+            _unit,
+            interval_of=_ends,
+        ),
+        Levels(
+            "positive",
+            "x = (k + u)/256, u uniform, seen as log x",
+            _dequantise,
+            True,
+            True,
+            lambda x, interval: _unit(x, interval).log(),
+            _same,
+            eight_bit=False,
+            interval_of=_typical,
+            refused="likeliest causes: zeros or negative numbers (they suit real-normal)",
+        ),
         Levels(
             "levels",
             "x = k, one of 0 to 255",
@@ -99,7 +153,7 @@ LEVELS: dict[str, Levels] = {
             False,
             lambda x, interval: (x + 0.5) / 256,
             lambda value, interval: value / 255,
-            on_range=False,
+            location=None,
             refused=_NOT_LEVELS,
         ),
         Levels(
@@ -132,7 +186,7 @@ LEVELS: dict[str, Levels] = {
             lambda x, interval: torch.log1p(x),
             _same,
             eight_bit=False,
-            on_range=False,
+            location=None,
             refused=_NOT_COUNTS,
         ),
         Levels(
@@ -141,11 +195,26 @@ LEVELS: dict[str, Levels] = {
             lambda k, noise, interval: k.to(_float(noise)),
             False,
             False,
-            _same,
+            _unit,
             _same,
             eight_bit=False,
-            on_range=False,
+            location="affine",
+            interval_of=_standard,
             refused="likeliest cause: a family for part of the real line",
+        ),
+        Levels(
+            "classes",
+            "x = k, one of some classes without an order, seen as a 1 among 0s",
+            lambda k, noise, interval: k.to(_float(noise)),
+            False,
+            False,
+            _one_hot,
+            _same,
+            eight_bit=False,
+            location=None,
+            interval_of=_ends,
+            width=_classes,
+            refused="likeliest cause: classes that are not counted from 0",
         ),
     )
 }

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from pyro_vae.data import levels as data_levels
 from pyro_vae.data import plain
 from pyro_vae.measures import BLOCK
 from pyro_vae.measures.scores import block_noise, observed_block
@@ -32,7 +33,7 @@ def uniform_bits(levels: str, kind: str) -> float | None:
     Returns:
         8 for 8-bit levels, 1 for binary pixels, None for data without an upper bound.
     """
-    if levels in ("counts", "real"):
+    if not data_levels.get(levels).eight_bit:
         return None
     return 8.0 if kind == "density" or levels == "levels" else 1.0
 

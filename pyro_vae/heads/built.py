@@ -243,9 +243,9 @@ class BuiltHead(nn.Module):
     def _link(self, name: str, param: Param) -> links.Link:
         link, interval = param.link, self.head.interval
         constraint = attribute(self.head.family, "arg_constraints", {}).get(name)
-        on_range = data_levels.get(self.head.levels).on_range
-        if on_range and is_location(self.head.family, dict(self.head.parameters), name):
-            link = link or "sigmoid"
+        where = data_levels.get(self.head.levels).location
+        if where and is_location(self.head.family, dict(self.head.parameters), name):
+            link = link or where
         made = links.make(link, constraint, floor=param.floor_or_default(), interval=interval)
         if made is None:
             why = ": its family is a plain function, which declares no arg_constraints"
@@ -269,10 +269,26 @@ class BuiltHead(nn.Module):
             for name, param in self.head.parameters
         }
         try:
-            return tuple(self.head.family(**values).event_shape)
+            distribution = self.head.family(**values)
+            self._check_classes(distribution)
+            return tuple(distribution.event_shape)
+        except InputError:
+            raise
         except (TypeError, ValueError, RuntimeError) as error:
             reason = str(error).splitlines()[0]
             raise InputError(f"{self.head.title} refuses its parameters: {reason}") from error
+
+    def _check_classes(self, distribution: Any) -> None:
+        """An encoder that sees a number for each class must see those that there are."""
+        if data_levels.get(self.head.levels).width(self.head.interval) == 1:
+            return
+        low, high = self.head.interval
+        top = float(torch.as_tensor(getattr(distribution.support, "upper_bound", math.inf)).max())
+        if (low, high) != (0.0, top):
+            raise InputError(
+                f"{self.head.title} has the classes 0 to {top:g}: its interval must be "
+                f"(0, {top:g}), got ({low:g}, {high:g})"
+            )
 
 
 @dataclass(frozen=True)

@@ -151,14 +151,14 @@ class Head:
                 raise unknown(f"{self.title} parameter", name, own)
             own[name] = Param.of(value).over(own[name])
             changes[name] = Param.of(value).over(changes.get(name, Param()))
-        return replace(
+        made = replace(
             self,
             parameters=tuple(own.items()),
             changes=tuple(changes.items()),
             levels=data_levels.get(levels or self.levels).name,
-            interval=self._checked_interval(interval),
             scaled=self.scaled if scaled is None else scaled,
         )
+        return replace(made, interval=made._checked_interval(interval))
 
     def _checked_interval(self, interval: tuple[float, float] | None) -> tuple[float, float]:
         if interval is None or tuple(interval) == self.interval:
@@ -167,8 +167,9 @@ class Head:
         if not (math.isfinite(low) and math.isfinite(high) and low < high):
             raise InputError(f"a range must be finite, low < high; got {low:g},{high:g}")
         least, most = self._bounds()
-        if self.levels != "dequantised" or low < least or high > most:
-            where = f"[{least:g}, {most:g}]" if self.levels == "dequantised" else "[0, 1]"
+        elsewhere = data_levels.get(self.levels).interval_of is not None
+        if not elsewhere or low < least or high > most:
+            where = f"[{least:g}, {most:g}]" if elsewhere else "[0, 1]"
             raise InputError(f"{self.title} lives on {where}, not on the range {low:g},{high:g}")
         return low, high
 

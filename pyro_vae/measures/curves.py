@@ -201,7 +201,7 @@ def _log_probs(built: BuiltHead, raw: Tensor, swept: tuple[str, int]) -> list[tu
 def _observed(head: Head, level: int, discrete: bool) -> Tensor:
     """A level as the observation sees it; where data are no levels, as far along the range."""
     levels, (low, high) = data_levels.get(head.levels), head.interval
-    if levels.eight_bit or discrete:
+    if levels.eight_bit or levels.noisy or discrete:
         return levels.observe(torch.tensor([level], dtype=torch.uint8), None, head.interval)
     return torch.tensor([low + (high - low) * level / 255])
 

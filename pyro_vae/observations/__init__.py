@@ -1,5 +1,6 @@
 """The stock observations, as one table: adding one is adding one entry."""
 
+from pyro_vae.observations.columns import head_of_column, parse_columns
 from pyro_vae.observations.described import read, spec
 from pyro_vae.observations.families import OnLevels
 from pyro_vae.observations.lookup import GROUP, available, costs, get, resolve
@@ -16,6 +17,8 @@ __all__ = [
     "available",
     "costs",
     "get",
+    "head_of_column",
+    "parse_columns",
     "read",
     "resolve",
     "spec",

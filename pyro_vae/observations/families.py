@@ -13,7 +13,13 @@ from pyro_vae.distributions import Discretized, ZeroOneInflated
 from pyro_vae.heads import Param
 from pyro_vae.heads.location import is_location
 
-__all__ = ["OnLevels", "logistic_mixture", "negative_binomial", "zero_one_inflated"]
+__all__ = [
+    "OnLevels",
+    "log_normal",
+    "logistic_mixture",
+    "negative_binomial",
+    "zero_one_inflated",
+]
 
 
 @dataclass(frozen=True)
@@ -86,3 +92,8 @@ def zero_one_inflated(gate_logits: Tensor, loc: Tensor, scale: Tensor) -> ZeroOn
 def negative_binomial(mean: Tensor, total_count: Tensor) -> Any:
     """A negative binomial by its mean; its variance is mean + mean² / total_count."""
     return dist.NegativeBinomial(total_count, logits=mean.log() - total_count.log())
+
+
+def log_normal(scale: Tensor, sigma: Tensor) -> Any:
+    """A log-normal by its median, the scale, and the standard deviation sigma of log x."""
+    return dist.LogNormal(scale.log(), sigma)

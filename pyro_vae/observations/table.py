@@ -25,6 +25,7 @@ from pyro_vae.distributions import (
 from pyro_vae.heads import Head, Param
 from pyro_vae.observations.families import (
     OnLevels,
+    log_normal,
     logistic_mixture,
     negative_binomial,
     zero_one_inflated,
@@ -38,6 +39,7 @@ GROUPS = {
     "binary": "pixels of 0 and 1",
     "counts": "counts 0, 1, 2, ... without an upper bound",
     "real": "real numbers, as given",
+    "positive": "positive numbers over a wide range",
 }
 """What each group of observations is for."""
 
@@ -282,6 +284,17 @@ TABLE: dict[str, Entry] = {
         "the same with heavier tails",
         "real",
         "real",
+    ),
+    "lognormal": Entry(
+        Head.of(
+            log_normal,
+            scale=Param(link=links.Bounded(1e-6, 1e6)),
+            sigma=Param("dimension", link=links.Bounded(1e-2, 10.0)),
+            levels="positive",
+        ),
+        "the logarithm is Normal about that of the scale, σ learned per dimension",
+        "(0, ∞)",
+        "positive",
     ),
 }
 """The stock observations by name; adding one is adding an entry."""
