@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 from pyro import poutine
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import constraints
 
@@ -87,8 +88,9 @@ def check_parts(vae: VAE, images: Any) -> None:
         model = poutine.trace(poutine.replay(vae.model, guide)).get_trace(images)
         for trace, of in ((guide, "q(z|x)"), (model, "p(x, z)")):
             trace.compute_log_prob()
-            for name in trace.stochastic_nodes + trace.observation_nodes:
-                _same(f"{of}'s log_prob of {name}", trace.nodes[name]["log_prob"].shape, (n,))
+            for name, site in trace.nodes.items():
+                if site["type"] == "sample" and not site_is_subsample(site):
+                    _same(f"{of}'s log_prob of {name}", site["log_prob"].shape, (n,))
 
 
 def _same(what: str, found: tuple[int, ...], wanted: tuple[int, ...]) -> None:

@@ -204,7 +204,7 @@ class Recipe:
     def _asked(self) -> tuple[Any, ...]:
         return self.data, self.data_root, self.download, self.resize, self.crop
 
-    def _made(self, images: Any, head: Head, **known: int) -> VAE:
+    def _made(self, images: Any, head: Head, **known: Any) -> VAE:
         """The model; parts that are not stock ones are tried on a few images."""
         shape, parts = tuple(plain(images).shape[1:]), self.parts()
         others = [n for n, part in parts.items() if type(part) not in _PARTS[n][1].values()]
