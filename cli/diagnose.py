@@ -15,8 +15,8 @@ from .options import (
     data_options,
     echo_json,
     load_data,
-    load_run,
-    own_head,
+    own_of,
+    own_parts,
     tell_changed,
 )
 
@@ -34,7 +34,7 @@ LABEL = 26
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @data_options
-@own_head
+@own_parts
 @click.option(
     "--verify",
     "asked_verify",
@@ -48,9 +48,9 @@ def diagnose(
     data: str | None,
     data_root: Path | None,
     download: bool,
-    obs: str | None,
     asked_verify: bool,
     as_json: bool,
+    **own: str | None,
 ) -> None:
     """Say why a RUN gives what it gives, and what mends it.
 
@@ -60,7 +60,8 @@ def diagnose(
     from pyro_vae.diagnosis import verify
     from pyro_vae.measures import few_words
 
-    vae = load_run(run, obs)
+    parts = own_of(own)
+    vae = pv.load(run, **parts)
     config = pv.training.read_config(run)
     images, described = load_data(data, data_root, download, config)
     settings = config.get("fit") or {}
@@ -75,7 +76,9 @@ def diagnose(
         reason = _not_verified(found)
         if reason is None:
             click.echo("training anew with the mend ...", err=True)
-            verified = verify(vae, cast("Diagnosis", found), images.train, held_out, settings)
+            parts.pop("obs", None)  # the model has it
+            one = cast("Diagnosis", found)
+            verified = verify(vae, one, images.train, held_out, settings, **parts)
         else:
             click.echo(reason, err=True)
     if as_json:

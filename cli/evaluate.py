@@ -17,7 +17,7 @@ from .options import (
     echo_json,
     load_data,
     load_run,
-    own_head,
+    own_parts,
     tell_changed,
 )
 
@@ -33,7 +33,7 @@ COLUMNS = ("mse", "mae", "psnr", "ssim", "dark", "light", "darkest", "lightest",
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @data_options
-@own_head
+@own_parts
 @click.option(
     "--iwae",
     type=int,
@@ -73,7 +73,6 @@ def evaluate(
     data: str | None,
     data_root: Path | None,
     download: bool,
-    obs: str | None,
     iwae: int | None,
     memory_budget: str,
     samples: int | None,
@@ -81,6 +80,7 @@ def evaluate(
     cache: Path | None,
     labels: bool | None,
     as_json: bool,
+    **own: str | None,
 ) -> None:
     """Score a RUN on held-out images, with the baselines that keep the scores honest.
 
@@ -98,7 +98,7 @@ def evaluate(
     )
     from pyro_vae.evaluation.report import WRITTEN
 
-    vae = load_run(run, obs)
+    vae = load_run(run, own)
     ours.check(run, ours.RUN, WRITTEN)
     images, described = load_data(data, data_root, download, pv.training.read_config(run))
     if labels and images.test_labels is None:

@@ -17,6 +17,7 @@ from .options import (
     echo_json,
     load_data,
     observation_options,
+    own_of,
     size_options,
 )
 
@@ -36,7 +37,9 @@ __all__ = ["fit"]
     "--net",
     default="mlp",
     show_default=True,
-    help="Networks: mlp, conv, or ladder for a hierarchy.",
+    metavar="NAME",
+    help="Networks: mlp, conv, or ladder for a hierarchy; of an installed package by their name, "
+    "or package.module:attribute of your own, as --prior and --posterior.",
 )
 @click.option(
     "--latent-dim",
@@ -48,7 +51,7 @@ __all__ = ["fit"]
 )
 @click.option("--hidden", type=int, help="Width of hidden layers (mlp: 400, conv: 256).")
 @click.option("--depth", type=int, help="Hidden layers (mlp: 1) or stridings (conv: 2).")
-@click.option("--dropout", default=0.0, show_default=True, help="Rate after hidden layers.")
+@click.option("--dropout", type=float, help="Rate after hidden layers [0].")
 @click.option(
     "--prior",
     default="standard-normal",
@@ -245,12 +248,12 @@ def _fitted(options: dict[str, Any]) -> tuple[Path, History, Data]:
 
 
 _FREE = ("keep_checkpoints", "workers")
-_WITH_RESUME = ("resume", "device", "data", "data_root", "obs", "as_json", *_FREE)
+_OWN = ("obs", "net", "prior", "posterior")
+_WITH_RESUME = ("resume", "device", "data", "data_root", "as_json", *_OWN, *_FREE)
 
 
 def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> tuple[History, Data]:
     from pyro_vae import fit as train
-    from pyro_vae import observations
     from pyro_vae.errors import InputError
     from pyro_vae.training.checkpoints import FOLDER
     from pyro_vae.training.devices import device_of
@@ -275,8 +278,7 @@ def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> tupl
             f"{run} is finished: there is nothing to resume; to train longer, start anew with "
             "more --epochs"
         )
-    own = ":" in options["obs"]
-    vae = model_of(config, run, observations.resolve(options["obs"]) if own else None)
+    vae = model_of(config, run, **own_of({name: options[name] for name in _OWN if name in given}))
     vae.to(device_of(options["device"]))
     described = config.get("data") or {}
     data, lines = _read(

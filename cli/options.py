@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import textwrap
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,7 +32,8 @@ __all__ = [
     "load_data",
     "load_run",
     "observation_options",
-    "own_head",
+    "own_of",
+    "own_parts",
     "parameter_options",
     "png_option",
     "replace_option",
@@ -177,18 +178,37 @@ observation_options = _all(
 )
 
 
-own_head = click.option(
-    "--obs",
-    metavar="MODULE:NAME",
-    help="The head of your own that the run was trained with; no folder can name it by itself.",
+_KINDS = {"net": "network", "prior": "prior", "posterior": "posterior"}
+_OWN = {"obs": "head", **_KINDS}
+
+own_parts = _all(
+    *(
+        click.option(
+            f"--{name}",
+            metavar="MODULE:NAME",
+            help=f"The {kind} of your own that the run was trained with; no folder can name it.",
+        )
+        for name, kind in _OWN.items()
+    )
 )
 
 
-def load_run(run: Path, obs: str | None) -> VAE:
-    """The model of a run folder, with the user's own head where it was trained with one."""
-    from pyro_vae import load, observations
+def own_of(options: Mapping[str, str | None]) -> dict[str, Any]:
+    """The parts of a user's own that are at the paths of the options of ``own_parts``."""
+    from pyro_vae import observations, specs
 
-    return load(run, None if obs is None else observations.resolve(obs))
+    given = {name: path for name in _OWN if (path := options.get(name)) is not None}
+    return {
+        name: specs.resolve(_KINDS[name], path) if name in _KINDS else observations.resolve(path)
+        for name, path in given.items()
+    }
+
+
+def load_run(run: Path, own: Mapping[str, str | None]) -> VAE:
+    """The model of a run folder, with the parts of the user's own that it was trained with."""
+    from pyro_vae import load
+
+    return load(run, **own_of(own))
 
 
 def head_of(obs: str, images: Tensor | None = None, **options: Any) -> Head:

@@ -13,7 +13,7 @@ from .options import (
     data_options,
     load_data,
     load_run,
-    own_head,
+    own_parts,
     png_option,
     replace_option,
     tell_changed,
@@ -34,7 +34,7 @@ TILES = click.IntRange(1, 10_000)
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
 @data_options
-@own_head
+@own_parts
 @click.option(
     "--kind",
     multiple=True,
@@ -51,12 +51,12 @@ def reconstruct(
     data: str | None,
     data_root: Path | None,
     download: bool,
-    obs: str | None,
     kind: tuple[str, ...],
     count: int,
     seed: int,
     out: Path | None,
     overwrite: bool,
+    **own: str | None,
 ) -> None:
     """Draw inputs of a RUN above their reconstructions, all on one grey scale from 0 to 1."""
     import torch
@@ -65,7 +65,7 @@ def reconstruct(
     from pyro_vae.data import as_images
     from pyro_vae.training.pictures import draw_reconstructions
 
-    vae = load_run(run, obs)
+    vae = load_run(run, own)
     place = _place(run, out, "reconstructions.png", overwrite)
     images, described = load_data(data, data_root, download, pv.training.read_config(run))
     test = as_images(images.test[:count], vae.data_shape)
@@ -80,7 +80,7 @@ def reconstruct(
 
 @click.command()
 @click.argument("run", type=click.Path(path_type=Path))
-@own_head
+@own_parts
 @click.option(
     "--kind",
     default="mean",
@@ -101,20 +101,20 @@ def reconstruct(
 @replace_option
 def sample(
     run: Path,
-    obs: str | None,
     kind: str,
     count: int,
     condition: str | None,
     seed: int,
     out: Path | None,
     overwrite: bool,
+    **own: str | None,
 ) -> None:
     """Draw images from a RUN: p(x|z) at z drawn from the prior, p(x|z, c) of classes."""
     import torch
 
     from pyro_vae.training.pictures import draw_samples
 
-    vae = load_run(run, obs)
+    vae = load_run(run, own)
     classes = _classes(run, vae, condition, count)
     place = _place(run, out, "samples.png", overwrite)
     torch.manual_seed(seed)

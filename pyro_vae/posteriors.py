@@ -146,7 +146,8 @@ POSTERIORS: dict[str, type] = {
     "iaf": InverseAutoregressive,
     "coupling": Coupling,
 }
-"""Posteriors by name; ``name:N`` sets the first of an entry's fields."""
+"""Stock posteriors by name; ``name:N`` sets the first of an entry's fields. An installed package
+adds to them in the entry-point group ``pyro_vae.posteriors``."""
 
 
 class _Autoregressive(transforms.ConditionalAffineAutoregressive):  # type: ignore[misc]
@@ -205,8 +206,9 @@ def make(posterior: str | Mapping[str, Any] | Posterior, latent_dim: int) -> nn.
 
 
 def spec(posterior: object) -> dict[str, Any] | None:
-    """A stock posterior as plain data, its name and all its fields, or None for the user's own."""
-    return specs.described(specs.read("posterior", posterior, POSTERIORS), POSTERIORS)
+    """A stock posterior, or an installed package's, as plain data; None for the user's own."""
+    found = specs.read("posterior", posterior, POSTERIORS)
+    return specs.described("posterior", found, POSTERIORS)
 
 
 def code_of(q: Any) -> Tensor:

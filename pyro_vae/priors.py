@@ -133,7 +133,8 @@ PRIORS: dict[str, type] = {
     "vamp": VampPrior,
     "flow": FlowPrior,
 }
-"""Priors by name; ``name:N`` sets the first of an entry's fields."""
+"""Stock priors by name; ``name:N`` sets the first of an entry's fields. An installed package adds
+to them in the entry-point group ``pyro_vae.priors``."""
 
 
 class _Standard(nn.Module):
@@ -262,5 +263,5 @@ def is_standard(prior: str | Mapping[str, Any] | Prior) -> bool:
 
 
 def spec(prior: object) -> dict[str, Any] | None:
-    """A stock prior as plain data, its name and all its fields, or None for the user's own."""
-    return specs.described(specs.read("prior", prior, PRIORS), PRIORS)
+    """A stock prior, or an installed package's, as plain data; None for the user's own."""
+    return specs.described("prior", specs.read("prior", prior, PRIORS), PRIORS)

@@ -132,8 +132,9 @@ class Several:
         observed.
         """
         masks = self._masks(mask)
+        heads = dict(zip(likelihood.names, likelihood.heads, strict=True))
         for key, value in x.items():
-            yield f"obs.{key}", self.parts[key], likelihood.heads[key], value, masks.get(key)
+            yield f"obs.{key}", self.parts[key], heads[key], value, masks.get(key)
 
     def drawn(self, values: dict[str, Tensor]) -> dict[str, Tensor]:
         """What a program returns by part, from its sites' values, each (..., N, *shape)."""
@@ -162,7 +163,9 @@ class _Likelihoods(nn.Module):
 
     def __init__(self, parts: Mapping[str, Observed]) -> None:
         super().__init__()
-        self.heads = nn.ModuleDict({key: part.build() for key, part in parts.items()})
+        # In a list: torch does not take every name for a module's.
+        self.names, built = list(parts), [part.build() for part in parts.values()]
+        self.heads = nn.ModuleList(built)
         if "data" in self.origins() or "residual" in self.origins():
             raise InputError(
                 "a scale from the data is for a VAE of one observation: learn it here, or fix it"
@@ -170,7 +173,7 @@ class _Likelihoods(nn.Module):
         self.numbers = self.grid_numbers = sum(head.numbers for head in self._heads())
 
     def _heads(self) -> list[Any]:
-        return list(self.heads.values())
+        return list(self.heads)
 
     def origins(self) -> set[str]:
         """Where the parameters come from."""
@@ -189,5 +192,5 @@ class _Likelihoods(nn.Module):
         split = raw.split([head.numbers for head in self._heads()], -1)
         return {
             key: head(part, (x or {}).get(key))
-            for (key, head), part in zip(self.heads.items(), split, strict=True)
+            for key, head, part in zip(self.names, self._heads(), split, strict=True)
         }

@@ -1,87 +1,200 @@
 """Components as plain data: a table's dataclasses by their name with all their fields.
 
 ``{"name": "iaf", "steps": 2, "hidden": 128}`` is what is saved; a command line's text for it is
-``iaf`` or ``iaf:2``.
+``iaf`` or ``iaf:2``. Behind a table stand the components of installed packages, by the names that
+they declare in the entry-point group ``pyro_vae.priors``, ``posteriors`` or ``networks``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import fields
+import difflib
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, fields, is_dataclass, replace
 from numbers import Integral, Real
 from typing import Any
 
+from pyro_vae import lookup
 from pyro_vae.errors import InputError, unknown
 
-__all__ = ["described", "forms", "made", "plain", "read", "short"]
+__all__ = ["asked", "described", "made", "plain", "read", "resolve", "short"]
+
+Table = Mapping[str, Callable[..., Any]]
+"""Names and what they stand for: a dataclass whose instances make the thing, or what makes it."""
 
 
-def read(what: str, text: Any, table: Mapping[str, type[Any]]) -> Any:
-    """The component that a text or a description names.
+def read(what: str, given: Any, table: Table) -> Any:
+    """The component that a text or a description names; no path is followed.
 
     Args:
-        what: What it is, for messages.
-        text: ``name``, ``name:N`` for the component's first field, or what :func:`described` gave;
+        what: What it is, for messages and the entry-point group.
+        given: ``name``, ``name:N`` for the component's first field, or what :func:`described` gave;
             a function is given back as it is.
-        table: Names and their dataclasses.
+        table: The stock ones, whose names no package can take.
 
     Raises:
         InputError: If the name is unknown (it names the nearest), N is no positive integer, a
             description has an unknown field, or what is given is none of these.
     """
-    if isinstance(text, Mapping):
-        return _of_fields(what, text, table)
-    if callable(text):
-        return text
-    if not isinstance(text, str):
-        raise InputError(f"{what} must be a name or a function that makes a module, got {text!r}")
+    if isinstance(given, Mapping):
+        return _of_fields(what, given, table)
+    if isinstance(given, str):
+        name, colon, number = given.strip().partition(":")
+        entry = _entry(what, name, table)
+        return _instance(f"{what} {name}", entry, _first(f"{what} {name}", entry, colon, number))
+    if callable(given):
+        return given
+    raise InputError(f"{what} must be a name or a function that makes a module, got {given!r}")
+
+
+def asked(what: str, text: str, table: Table, options: Mapping[str, Any] | None = None) -> Any:
+    """The component that a user's text asks for, a path of the user's own among them.
+
+    Args:
+        what: What it is.
+        text: As :func:`read` takes it, or ``package.module:attribute``, also with ``:N``.
+        table: The stock ones.
+        options: Fields that were given beside it, each by an option of its name.
+
+    Raises:
+        InputError: As :func:`read` and :func:`resolve` do, or if the component lacks a field that
+            was given, which names those that it has.
+    """
     name, colon, number = text.strip().partition(":")
-    if name not in table:
-        raise unknown(what, name, forms(table))
-    if not colon:
-        return table[name]()
-    known = fields(table[name])
-    if not known:
-        raise InputError(f"{what} {name} takes no number, got {text!r}")
-    if not (number.isascii() and number.isdigit() and int(number[:9]) > 0 and len(number) < 9):
+    if colon and not number.isdigit() and name not in _names(what, table):
+        label, entry, colon, number = _at_path(what, text.strip())
+    else:
+        label, entry = f"{what} {name}", _entry(what, name, table)
+    first, options = _first(label, entry, colon, number), options or {}
+    for option in options:
+        if option not in _fields(entry):
+            has = ", ".join(_fields(entry)) or "no fields"
+            raise InputError(f"--{option}: {label} has {has}")
+        if option in first:
+            raise InputError(f"--{option}: {text!r} says it already, leave one of them out")
+    return _instance(label, entry, {**first, **options})
+
+
+def resolve(what: str, path: str) -> Any:
+    """The component at ``package.module:attribute``, or ``package.module:attribute:N``.
+
+    Raises:
+        InputError: If the path leads nowhere, to nothing callable, or not to an integer's field.
+    """
+    label, entry, colon, number = _at_path(what, path)
+    return _instance(label, entry, _first(label, entry, colon, number))
+
+
+def _at_path(what: str, text: str) -> tuple[str, Any, str, str]:
+    """What a path says: its words in messages, what is there, and the colon and N behind it."""
+    path, colon, number = text.rpartition(":")
+    if ":" not in path:
+        path, colon, number = text, "", ""
+    return f"{what} {path!r}", _component(what, lookup.at_path(what, path), path), colon, number
+
+
+def _names(what: str, table: Table) -> set[str]:
+    return {*table, *lookup.installed(what)}
+
+
+def _entry(what: str, name: str, table: Table) -> Any:
+    """What a name stands for."""
+    if name in table:
+        return table[name]
+    point = lookup.installed(what).get(name)
+    if point is None:
+        raise _unknown(what, name, table)
+    return _component(what, lookup.loaded(what, point), point.value)
+
+
+def _component(what: str, value: Any, path: str) -> Any:
+    """What another's code brought, made sure of."""
+    # A class has a call of its own: the one that makes instances.
+    calls = isinstance(value, type) and any("__call__" in kind.__dict__ for kind in value.__mro__)
+    if not (calls if isinstance(value, type) and is_dataclass(value) else callable(value)):
+        of = "of instances that are not" if isinstance(value, type) else "not"
         raise InputError(
-            f"{what} {name} takes a positive integer, as in {name}:{known[0].default}; got {text!r}"
+            f"{what} {path!r} is of type {type(value).__name__}, {of} callable: it must be a "
+            "function that makes a module, or a dataclass of such"
         )
-    return table[name](int(number))
+    return value
 
 
-def _of_fields(what: str, spec: Mapping[str, Any], table: Mapping[str, type[Any]]) -> Any:
+def _fields(entry: Any) -> dict[str, Any]:
+    """Fields by name, with their defaults."""
+    own = fields(entry) if is_dataclass(entry) else ()
+    return {f.name: f.default for f in own if f.init}
+
+
+def _first(label: str, entry: Any, colon: str, number: str) -> dict[str, Any]:
+    """The first field, as the text behind a name's colon has it; none without a colon."""
+    if not colon:
+        return {}
+    own = _fields(entry)
+    if not own:
+        raise InputError(f"{label} takes no number, got {number!r}")
+    field, default = next(iter(own.items()))
+    if not (number.isascii() and number.isdigit() and int(number[:9]) > 0 and len(number) < 9):
+        name = label.partition(" ")[2].strip("'")
+        example = "N" if default is MISSING else default
+        raise InputError(
+            f"{label} takes a positive integer, as in {name}:{example}; got {f'{name}:{number}'!r}"
+        )
+    return {field: int(number)}
+
+
+def _instance(label: str, entry: Any, given: Mapping[str, Any]) -> Any:
+    if not is_dataclass(entry):
+        return entry
+    with lookup.told(label):
+        return entry(**given) if isinstance(entry, type) else replace(entry, **given)
+
+
+def _of_fields(what: str, spec: Mapping[str, Any], table: Table) -> Any:
     name = spec.get("name")
-    if not isinstance(name, str) or name not in table:
-        raise unknown(what, name, forms(table))
-    known = [field.name for field in fields(table[name])]
+    if not isinstance(name, str):
+        raise _unknown(what, name, table)
+    entry = _entry(what, name, table)
     given = {key: value for key, value in spec.items() if key != "name"}
     for key in given:
-        if key not in known:
-            raise unknown(f"field of {what} {name}", key, known)
-    return table[name](**made(given))
+        if key not in _fields(entry):
+            raise unknown(f"field of {what} {name}", key, _fields(entry))
+    return _instance(f"{what} {name}", entry, made(given))
 
 
-def described(component: Any, table: Mapping[str, type[Any]]) -> dict[str, Any] | None:
+def described(what: str, component: Any, table: Table) -> dict[str, Any] | None:
     """A component as plain data, from which :func:`read` makes an equal one.
 
     Args:
-        component: An instance of one of the table's dataclasses.
-        table: Names and their dataclasses.
+        what: What it is.
+        component: What makes the thing.
+        table: The stock ones.
 
     Returns:
-        Its name and all its fields; None for what is not in the table, as a subclass, and for what
-        plain data do not give back.
+        Its name and all its fields; None for what is neither in the table nor an installed
+        package's, as a subclass, and for what plain data do not give back.
     """
-    for name, kind in table.items():
-        if type(component) is kind:
+    for name, entry in _at_hand(what, table):
+        kind = entry if isinstance(entry, type) else type(entry)
+        if component is entry or (is_dataclass(entry) and type(component) is kind):
             try:
-                own = {f.name: plain(getattr(component, f.name)) for f in fields(kind)}
-                spec = {"name": name, **own}
-                return spec if _of_fields(name, spec, table) == component else None
+                own = {field: plain(getattr(component, field)) for field in _fields(entry)}
+                spec = {**own, "name": name} if "name" in own else {"name": name, **own}
+                return spec if _of_fields(what, spec, table) == component else None
             except (TypeError, ValueError):
                 return None
     return None
+
+
+def _at_hand(what: str, table: Table) -> Iterator[tuple[str, Any]]:
+    """Names and what they stand for, of packages as far as they are imported already."""
+    yield from table.items()
+    for name, point in lookup.installed(what).items():
+        if name not in table and point.module in sys.modules:
+            try:
+                yield name, _entry(what, name, table)
+            except InputError:  # of a package that is at odds with itself
+                continue
 
 
 def plain(value: Any) -> Any:
@@ -127,6 +240,9 @@ def short(spec: Mapping[str, Any] | None) -> str | None:
     return ":".join(map(str, (name, *first)))
 
 
-def forms(table: Mapping[str, type[Any]]) -> list[str]:
-    """How each entry is written."""
-    return [f"{name}:N" if fields(kind) else name for name, kind in table.items()]
+def _unknown(what: str, name: object, table: Table) -> InputError:
+    """The error for a name that nothing has, with the nearest and how each is written."""
+    near = difflib.get_close_matches(str(name), sorted(_names(what, table)), n=1, cutoff=0.5)
+    forms = {name: f"{name}:N" if _fields(entry) else name for name, entry in table.items()}
+    accepted = {**{name: name for name in lookup.installed(what)}, **forms}
+    return unknown(what, name, accepted.values(), {str(name): each for each in near})

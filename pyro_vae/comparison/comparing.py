@@ -132,7 +132,7 @@ def forecast_cells(spec: Spec) -> list[tuple[Cell, Forecast | None]]:
     for cell in spec.cells:
         recipe, settings = cell.recipe, cell.recipe.settings
         latents = recipe.latent_dim
-        standard = priors.is_standard(recipe.prior)
+        standard = priors.is_standard(recipe.parts()["prior"])
         if not (settings.forecastable and standard and isinstance(latents, int)):
             found.append((cell, None))
             continue

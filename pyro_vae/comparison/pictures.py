@@ -195,7 +195,7 @@ def _draw_reconstructions(rows: Sequence[Row], spec: Spec, path: Path) -> None:
     for name, row in firsts.items():
         recipe = cells[name].recipe
         images = recipe.load().test[:_SHOWN]
-        vae = load(row.folder, recipe.own_head())
+        vae = load(row.folder, **recipe.own())
         if recipe.data != before:
             shown.append((f"input: {recipe.data}", unit(vae, images)))
             before = recipe.data

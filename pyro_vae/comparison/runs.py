@@ -155,7 +155,7 @@ def _result(run: Run, trained: bool) -> dict[str, Any]:
             "warnings": history.warnings,
         }
     else:
-        vae, data = load(run.folder, run.recipe.own_head()), run.recipe.load()
+        vae, data = load(run.folder, **run.recipe.own()), run.recipe.load()
         training = {key: before[key] for key in ("seconds", "steps", "training", "warnings")}
     scores = {"data": run.recipe.data, **run.evaluation.scores(vae, data)}
     keep_scores(vae, as_images(data.test, vae.data_shape), scores, run.folder)

@@ -146,7 +146,8 @@ def _ssim(shown: Tensor, target: Tensor) -> float | None:
         # Images as channels of one: each channel is by itself, and its convolutions take a quarter
         # of the time. Averaged here: whether the border counts differs between versions.
         _, everywhere = structural_similarity_index_measure(
-            *(part.flatten(0, 1)[None] for part in (ours, theirs)),
+            ours.flatten(0, 1)[None],
+            theirs.flatten(0, 1)[None],
             data_range=1.0,
             reduction="none",
             return_full_image=True,

@@ -71,7 +71,7 @@ def exploded_words(peak: float | None, dead: float | None, finite: bool = True) 
 
     Args:
         peak: Largest KL of the first steps, nats per image.
-        dead: Share of the encoder's ReLUs that are 0 for every image.
+        dead: Share of the encoder's activations that are 0 for every image.
         finite: Whether weights and losses are finite.
     """
     said = [] if peak is None else [f"the KL reached {peak:.3g} nats in its first steps"]
@@ -128,7 +128,7 @@ def exploded(
 
     Returns:
         One line, or None: the KL must have exceeded 1,000 nats within the first 50 steps, and the
-        encoder's ReLUs be dead or no unit active.
+        encoder's activations be dead or no unit active.
     """
     peak = max(record["kl"] for record in steps[:FIRST])
     if not peak >= KL_PEAK:
@@ -163,21 +163,26 @@ def collapsed(training: Sequence[dict[str, Any]], latent_dim: int) -> str | None
 
 @torch.no_grad()
 def dead_units(vae: VAE, images: Any) -> float | None:
-    """Share of the encoder's ReLU units that are 0 for every image; None where it has none.
+    """Share of the encoder's activations that are 0 for every image; None where none ever is 0.
 
     Args:
         vae: The model.
         images: Levels (uint8) or floats, (N, *data_shape).
     """
     alive: dict[tuple[nn.Module, torch.Size], Tensor] = {}
+    zeros = False
 
-    def look(module: nn.Module, inputs: Any, output: Tensor) -> None:
+    def look(module: nn.Module, inputs: Any, output: Any) -> None:
+        nonlocal zeros
+        if not isinstance(output, Tensor):  # of attention, which torch has among activations
+            return
         some = (output != 0).any(0)
+        zeros = zeros or bool((output == 0).any())
         # One module may serve several layers.
         key = (module, some.shape)
         alive[key] = some | alive.get(key, torch.zeros_like(some))
 
-    layers = [module for module in vae.encoder.modules() if isinstance(module, nn.ReLU)]
+    layers = [module for module in vae.encoder.modules() if _is_activation(module)]
     hooks = [layer.register_forward_hook(look) for layer in layers]
     try:
         with evaluation_mode(vae):
@@ -186,10 +191,15 @@ def dead_units(vae: VAE, images: Any) -> float | None:
     finally:
         for hook in hooks:
             hook.remove()
-    if not alive:
+    if not zeros:
         return None
     total = sum(some.numel() for some in alive.values())
     return 1 - float(sum(some.sum() for some in alive.values())) / total
+
+
+def _is_activation(module: nn.Module) -> bool:
+    """Whether it is one of torch's, or a subclass of one."""
+    return any(kind.__module__ == nn.ReLU.__module__ for kind in type(module).__mro__)
 
 
 def overfitting(

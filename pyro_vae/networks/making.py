@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from pyro_vae import specs
-from pyro_vae.errors import InputError, unknown
+from pyro_vae.errors import InputError
 from pyro_vae.networks.ladder import Ladder
 from pyro_vae.networks.pairs import MLP, Conv
 from pyro_vae.networks.sizes import Networks, Sizes
 
 __all__ = ["NETWORKS", "make", "spec", "through"]
 
-NETWORKS: dict[str, type[Any]] = {"mlp": MLP, "conv": Conv, "ladder": Ladder}
-"""Stock networks by name."""
+NETWORKS: dict[str, Callable[..., Networks]] = {"mlp": MLP, "conv": Conv, "ladder": Ladder}
+"""Stock networks by name; ``name:N`` sets the first of an entry's fields. An installed package adds
+to them in the entry-point group ``pyro_vae.networks``."""
 
 
 def make(
@@ -26,7 +27,7 @@ def make(
     """The pair of networks that ``net`` names, is, or makes.
 
     Args:
-        net: A key of :data:`NETWORKS`, what :func:`spec` gave, a function of the sizes, or a pair
+        net: A text of :data:`NETWORKS`, what :func:`spec` gave, a function of the sizes, or a pair
             (encoder, decoder).
         sizes: What they must fit.
 
@@ -42,16 +43,12 @@ def make(
 
 def _named(net: Any) -> Any:
     """The networks of a name or a description; others as they are."""
-    if isinstance(net, str):
-        if net not in NETWORKS:
-            raise unknown("network", net, NETWORKS)
-        return NETWORKS[net]()
-    return specs.read("network", net, NETWORKS) if isinstance(net, Mapping) else net
+    return specs.read("network", net, NETWORKS) if isinstance(net, str | Mapping) else net
 
 
 def spec(net: object) -> dict[str, Any] | None:
-    """A stock network as plain data, its name and all its fields, or None for the user's own."""
-    return specs.described(_named(net), NETWORKS)
+    """A stock network, or an installed package's, as plain data; None for the user's own."""
+    return specs.described("network", _named(net), NETWORKS)
 
 
 def through(

@@ -3,12 +3,11 @@
 from pyro_vae.observations.columns import head_of_column, parse_columns
 from pyro_vae.observations.described import read, spec
 from pyro_vae.observations.families import OnLevels
-from pyro_vae.observations.lookup import GROUP, available, costs, get, resolve
+from pyro_vae.observations.lookup import available, costs, get, resolve
 from pyro_vae.observations.table import GROUPS, TABLE, Entry
 from pyro_vae.observations.words import Words
 
 __all__ = [
-    "GROUP",
     "GROUPS",
     "TABLE",
     "Entry",

@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-import importlib
 import json
-import os
-import sys
 from dataclasses import replace
 from functools import cache
 from importlib import resources
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
+from pyro_vae import lookup
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads import Head, Param
 from pyro_vae.observations.table import TABLE, Entry
 
-__all__ = ["GROUP", "available", "costs", "get", "resolve"]
+__all__ = ["available", "costs", "get", "resolve"]
 
-GROUP = "pyro_vae.observations"
-"""Entry-point group of packages that add observations: name = module:attribute."""
-
-
+_WHAT = "observation"
 _MEANT = {
     **dict.fromkeys(("mse", "l2", "gaussian"), "normal-learned-sigma"),
     **dict.fromkeys(("l1", "mae"), "laplace"),
@@ -35,7 +29,7 @@ def available() -> dict[str, Entry | None]:
 
     A stock name cannot be taken by another package.
     """
-    return {**dict.fromkeys(_installed()), **TABLE}
+    return {**dict.fromkeys(lookup.installed(_WHAT)), **TABLE}
 
 
 @cache
@@ -73,10 +67,10 @@ def get(
     """
     if name in TABLE:
         head = TABLE[name].head
-    elif name in _installed():
-        head = _loaded(_installed()[name])
+    elif point := lookup.installed(_WHAT).get(name):
+        head = _as_head(lookup.loaded(_WHAT, point), point.value)
     else:
-        raise unknown("observation", name, available(), _MEANT)
+        raise unknown(_WHAT, name, available(), _MEANT)
     return replace(head, name=name).replace(levels, interval, scaled, **parameters)
 
 
@@ -88,39 +82,7 @@ def resolve(path: str) -> Head:
     Raises:
         InputError: If the module does not import, lacks the attribute, or that is no head.
     """
-    module, _, attribute = path.partition(":")
-    if not (module and attribute):
-        raise InputError(
-            f"a path to an observation must read package.module:attribute, got {path!r}"
-        )
-    here = os.getcwd()
-    sys.path.insert(0, here)
-    try:
-        value: Any = importlib.import_module(module)
-    except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else "no reason given"
-        raise InputError(
-            f"observation {path!r}: {module!r} does not import: {type(error).__name__}: {reason}"
-        ) from error
-    finally:
-        sys.path.remove(here)
-    try:
-        for part in attribute.split("."):
-            value = getattr(value, part)
-    except AttributeError as error:
-        raise InputError(f"observation {path!r}: {error}") from None
-    return _as_head(value, path)
-
-
-def _installed() -> dict[str, EntryPoint]:
-    return {point.name: point for point in entry_points(group=GROUP)}
-
-
-def _loaded(point: EntryPoint) -> Head:
-    try:
-        return _as_head(point.load(), point.value)
-    except (ImportError, AttributeError) as error:
-        raise InputError(f"observation {point.name!r} of {point.value}: {error}") from error
+    return _as_head(lookup.at_path(_WHAT, path), path)
 
 
 def _as_head(value: Any, path: str) -> Head:

@@ -1,19 +1,22 @@
-"""The check before training: do these images suit this observation?"""
+"""The checks before training: do the images suit the observation, do the parts fit together?"""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
+from pyro import poutine
+from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import constraints
 
 from pyro_vae.errors import InputError
 from pyro_vae.links import Interval
+from pyro_vae.measures.scores import evaluation_mode
 from pyro_vae.observed import Observed
-from pyro_vae.vae import VAE
+from pyro_vae.vae import VAE, local_params
 
-__all__ = ["check_images"]
+__all__ = ["check_images", "check_parts"]
 
 
 @torch.no_grad()
@@ -61,6 +64,38 @@ def _check(observed: Observed, head: Any, images: Tensor, of: str) -> None:
                 f"{title} has an infinite density at {low:g} or {high:g}, where these "
                 "images lie: pass uint8 levels, which are dequantised, or keep floats inside"
             )
+
+
+@torch.no_grad()
+def check_parts(vae: VAE, images: Any) -> None:
+    """Refuse networks, a prior or a posterior that do not go with each other.
+
+    Neither the generators nor the model are left changed.
+
+    Args:
+        vae: The model.
+        images: A few, levels (uint8) or floats, (N, *data_shape), or a batch.
+
+    Raises:
+        ValueError: If p(z) or q(z|x) is no distribution of the latents, or p(x|z) none of images.
+        Exception: Whatever else the parts raise.
+    """
+    n, dim = len(images), (vae.latent_dim,)
+    with torch.random.fork_rng(), evaluation_mode(vae), local_params():
+        _same("p(z)", vae.prior().sample().shape, dim)
+        _same("q(z|x)", vae.encode(images).rsample().shape, (n, *dim))
+        guide = poutine.trace(vae.guide).get_trace(images)
+        model = poutine.trace(poutine.replay(vae.model, guide)).get_trace(images)
+        for trace, of in ((guide, "q(z|x)"), (model, "p(x, z)")):
+            trace.compute_log_prob()
+            for name, site in trace.nodes.items():
+                if site["type"] == "sample" and not site_is_subsample(site):
+                    _same(f"{of}'s log_prob of {name}", site["log_prob"].shape, (n,))
+
+
+def _same(what: str, found: tuple[int, ...], wanted: tuple[int, ...]) -> None:
+    if tuple(found) != tuple(wanted):
+        raise ValueError(f"{what} is of shape {tuple(found)}, not {tuple(wanted)}")
 
 
 def _words(support: object) -> str:

@@ -27,6 +27,8 @@ def check_memory(
     Raises:
         InputError: If they exceed it, or suit no data of this shape.
     """
+    if type(net) not in networks.NETWORKS.values():
+        return  # others may not work with sizes like these, or without memory
     *lower, top = latent_dims
     levels = tuple(networks.Level(dim, 2 * dim, 2 * dim) for dim in lower)
     pixels = math.prod(data_shape)

@@ -5,14 +5,15 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache, lru_cache
 from pathlib import Path
 from types import NoneType
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
-from pyro_vae import networks, posteriors, priors, testing
+from pyro_vae import lookup, networks, posteriors, priors, specs, testing
 from pyro_vae.data import Data, condition_of, conditioned, first, load, looked_at, plain
 from pyro_vae.data.files import digest
 from pyro_vae.data.kept import digests_of
@@ -22,6 +23,7 @@ from pyro_vae.heads import Head
 from pyro_vae.latent_model import checked_dims
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.observations import Words
+from pyro_vae.training.checks import check_parts
 from pyro_vae.training.devices import device_of
 from pyro_vae.training.history import History
 from pyro_vae.training.loop import fit
@@ -40,6 +42,12 @@ _MOST = {
     "depth": 1000,
 }
 """Options that count something, and the largest number that each may be."""
+_PARTS: dict[str, tuple[str, Mapping[str, Callable[..., Any]]]] = {
+    "net": ("network", networks.NETWORKS),
+    "prior": ("prior", priors.PRIORS),
+    "posterior": ("posterior", posteriors.POSTERIORS),
+}
+"""What a model is made of beside its head: by name its kind, and the stock ones."""
 
 
 class Trained(NamedTuple):
@@ -61,11 +69,12 @@ class Recipe:
         images: Use only the first so many training and held-out images, or None.
         resize: Of image files, pixels to scale the shorter side to, or None.
         crop: Of image files, side of the square to cut from the centre, or None.
-        net: A name of :data:`pyro_vae.networks.NETWORKS`.
+        net: A text of :data:`pyro_vae.networks.NETWORKS`, or a path of the user's own,
+            ``package.module:attribute``, as ``prior``, ``posterior`` and the observation may be.
         latent_dim: Length of z; of a hierarchy each latent's, from the data up.
         hidden: Width of hidden layers, or None for the network's own.
         depth: Hidden layers or stridings, or None for the network's own.
-        dropout: Rate after hidden layers.
+        dropout: Rate after hidden layers, or None for the network's own.
         prior: p(z), a text of :data:`pyro_vae.priors.PRIORS`.
         posterior: q(z|x), a text of :data:`pyro_vae.posteriors.POSTERIORS`.
         condition: What the model is told of each image, ``labels``, or None.
@@ -91,7 +100,7 @@ class Recipe:
     latent_dim: int | tuple[int, ...] = 20
     hidden: int | None = None
     depth: int | None = None
-    dropout: float = 0.0
+    dropout: float | None = None
     prior: str = "standard-normal"
     posterior: str = "diagonal"
     condition: str | None = None
@@ -120,9 +129,7 @@ class Recipe:
             check_count("latent_dim", dim, MOST)
         recipe = cls(words=Words(**parts[Words]), settings=settings, **read)
         recipe.words.head()
-        recipe.network()
-        priors.spec(recipe.prior)
-        posteriors.spec(recipe.posterior)
+        recipe.parts()
         device_of(recipe.device)
         return recipe
 
@@ -136,6 +143,10 @@ class Recipe:
         """SHA-256 of the options that bear on the weights; of data files the content counts."""
         # Defaults are left out: an option that a later version adds leaves fingerprints alone.
         usual = dict(_flat(Recipe()))
+        if self.dropout is not None:
+            # A network's own rate is no change: 0 was the option's default once.
+            net = replace(self, dropout=None).parts()["net"]
+            usual["dropout"] = getattr(net, "dropout", None)
         options: dict[str, Any] = {
             name: value
             for name, value in _flat(self)
@@ -154,23 +165,29 @@ class Recipe:
         """The observation's name."""
         return self.words.head().title
 
-    def network(self) -> networks.Networks:
-        """The networks.
+    def parts(self) -> dict[str, Any]:
+        """The networks, the prior and the posterior, by the names that ``VAE`` has for them.
 
         Raises:
-            InputError: If the name is unknown or a size is out of range.
+            InputError: If one is unknown, or lacks a field that was given.
         """
-        if self.net not in networks.NETWORKS:
-            raise unknown("network", self.net, networks.NETWORKS)
-        given: dict[str, Any] = {
-            "hidden": self.hidden,
-            "depth": self.depth,
-            "dropout": self.dropout,
+        sizes = {name: getattr(self, name) for name in ("hidden", "depth", "dropout")}
+        given = {name: value for name, value in sizes.items() if value is not None}
+        options = {"net": given}
+        return {
+            name: specs.asked(what, getattr(self, name), table, options.get(name))
+            for name, (what, table) in _PARTS.items()
         }
-        made: networks.Networks = networks.NETWORKS[self.net](
-            **{k: v for k, v in given.items() if v is not None}
-        )
-        return made
+
+    def own(self) -> dict[str, Any]:
+        """The parts of a user's own, which no run folder can name, as ``load`` takes them."""
+        head, parts = self.words.head(), self.parts()
+        own = {
+            name: parts[name]
+            for name, (what, table) in _PARTS.items()
+            if specs.described(what, parts[name], table) is None
+        }
+        return own if head.name is not None else {"obs": head, **own}
 
     def load(self) -> Data:
         """The data; those that were asked for last are kept in memory.
@@ -187,10 +204,16 @@ class Recipe:
     def _asked(self) -> tuple[Any, ...]:
         return self.data, self.data_root, self.download, self.resize, self.crop
 
-    def own_head(self) -> Head | None:
-        """The head of a user's own, which no run folder can name; None for a stock one."""
-        head = self.words.head()
-        return head if head.name is None else None
+    def _made(self, images: Any, head: Head, **known: Any) -> VAE:
+        """The model; parts that are not stock ones are tried on a few images."""
+        shape, parts = tuple(plain(images).shape[1:]), self.parts()
+        others = [n for n, part in parts.items() if type(part) not in _PARTS[n][1].values()]
+        words = ", ".join(f"--{name} {getattr(self, name)}" for name in others)
+        with lookup.told(words) if others else nullcontext():
+            vae = VAE(shape, self.latent_dim, head, **parts, **known)
+            if others:
+                check_parts(vae, images[:2])
+        return vae
 
     def run(
         self,
@@ -217,7 +240,7 @@ class Recipe:
         head = self.words.head(looked_at(images))
         if head.name is None:
             testing.check_head(head, shape)
-        check_memory(self.network(), shape, checked_dims(self.latent_dim))
+        check_memory(self.parts()["net"], shape, checked_dims(self.latent_dim))
         described: dict[str, Any] = {"name": self.data, "root": self.data_root}
         sizes = {name: getattr(self, name) for name in ("images", "resize", "crop")}
         described |= {name: value for name, value in sizes.items() if value is not None}
@@ -226,12 +249,9 @@ class Recipe:
             described["condition"] = condition
         if data.validation is not None:  # training does not see the others
             described["test"] = digests_of(data.test)
+        known = {} if condition is None else {"covariates": condition["classes"]}
         with fixed_noise(noise("weights", self.settings.seed), images.device):
-            latent: dict[str, Any] = {"prior": self.prior, "posterior": self.posterior}
-            if condition is not None:
-                latent["covariates"] = condition["classes"]
-            vae = VAE(shape, self.latent_dim, head, self.network(), **latent)
-            vae.to(device_of(self.device))
+            vae = self._made(data.train, head, **known).to(device_of(self.device))
             history = fit(
                 vae,
                 data.train,

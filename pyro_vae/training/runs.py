@@ -275,8 +275,10 @@ def model_of(
         own = {"obs": obs, "net": net, "prior": prior, "posterior": posterior}
         for part, given in own.items():
             if spec[part] is None and given is None:
-                option = " (--obs PACKAGE.MODULE:NAME on the command line)" if part == "obs" else ""
-                raise InputError(f"{folder} was made with {part} of your own: pass {part}={option}")
+                raise InputError(
+                    f"{folder} was made with {part} of your own: pass {part}= (--{part} "
+                    "PACKAGE.MODULE:NAME on the command line)"
+                )
         return VAE(
             tuple(spec["data_shape"]),
             spec["latent_dim"],

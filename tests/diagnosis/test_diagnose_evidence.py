@@ -88,15 +88,19 @@ def test_pressure_is_sigma_squared_over_the_largest_eigenvalue(few: Tensor) -> N
     assert found.pressure_at_1 == pytest.approx(0.25 / largest, rel=0.01)
 
 
-def test_dead_units_by_hand(few: Tensor) -> None:
-    """One module of ReLU serves two layers; 5 of 8 and 1 of 4 units never fire."""
-    relu = nn.ReLU()
+class Own(nn.Threshold):
+    """An activation of one's own."""
+
+
+@pytest.mark.parametrize("relu", [nn.ReLU(), nn.ReLU(inplace=True), nn.Hardswish(), Own(0, 0)])
+def test_dead_units_by_hand(relu: nn.Module, few: Tensor) -> None:
+    """One module serves two layers; 5 of 8 and 1 of 4 units never fire."""
     first, second = nn.Linear(784, 8), nn.Linear(8, 4)
     with torch.no_grad():
         for layer, dead in ((first, 5), (second, 1)):
             layer.weight.zero_()
             layer.bias.fill_(1.0)
-            layer.bias[:dead] = -1.0
+            layer.bias[:dead] = -4.0
     encoder = nn.Sequential(nn.Flatten(), first, relu, second, relu, nn.Linear(4, 6))
     vae = pv.VAE(SHAPE, 3, "normal", (encoder, nn.Linear(3, 784)))
     assert _evidence(vae, few[:COUNT]).dead_units == pytest.approx(6 / 12)

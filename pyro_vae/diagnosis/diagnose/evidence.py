@@ -67,7 +67,7 @@ class Evidence:
         steps: Number of steps.
         steps_per_epoch: Number of steps of the first epoch.
         gradient_norm: Median over the last tenth of the steps.
-        dead_units: Share of the encoder's ReLU units that are 0 for every image.
+        dead_units: Share of the encoder's activations that are 0 for every image.
         saturated: Share of locations within 10⁻⁴ of either end of their range.
         finite: Whether all weights and records are finite.
         pressure: What an eigenvalue must exceed over the largest one: βσ²/λ₁; above 1 collapses.

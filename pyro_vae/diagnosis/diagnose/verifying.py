@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -66,6 +66,8 @@ def verify(
     held_out: Any = None,
     settings: Mapping[str, Any] | None = None,
     net: networks.Networks | tuple[nn.Module, nn.Module] | str | None = None,
+    prior: Callable[..., nn.Module] | str | None = None,
+    posterior: Callable[..., nn.Module] | str | None = None,
 ) -> Verification:
     """Train anew from the start, briefly, with the first cause's mend.
 
@@ -78,6 +80,8 @@ def verify(
         held_out: Held-out images, or None.
         settings: Options of ``fit`` that it was trained with.
         net: Networks to take instead of its own; needed where those are the user's.
+        prior: What makes its prior anew, likewise.
+        posterior: What makes its posterior anew, likewise.
 
     Raises:
         InputError: If there is no cause, no option mends it and no networks are given, or its
@@ -101,7 +105,7 @@ def verify(
     train = as_images(images, vae.data_shape)
     changed = Settings.of(**_changed(cause.changes, settings or {}, cause.code, len(train)))
     with fixed_noise(noise("weights", changed.seed), train.device):
-        fresh = _rebuilt(vae, cause.changes, net).to(train.device)
+        fresh = _rebuilt(vae, cause.changes, net, prior, posterior).to(train.device)
     history = fit(fresh, train, held_out, **changed.to_dict())
     shown, seen = (train, None) if held_out is None else (held_out, train)
     after = diagnose(fresh, shown, history, changed.to_dict(), seen)
@@ -129,21 +133,25 @@ def _rebuilt(
     vae: VAE,
     changes: Mapping[str, Any],
     net: networks.Networks | tuple[nn.Module, nn.Module] | str | None,
+    prior: Callable[..., nn.Module] | str | None,
+    posterior: Callable[..., nn.Module] | str | None,
 ) -> VAE:
     """The model anew, with the changes that are its own."""
     if net is None and vae.net is None:
         raise InputError("networks of your own cannot be made anew: pass net=")
-    prior, posterior = vae.prior_spec, vae.posterior_spec
-    if prior is None or posterior is None:
-        raise InputError("a prior or a posterior of your own cannot be made anew")
+    p, q = prior or vae.prior_spec, posterior or vae.posterior_spec
+    if p is None or q is None:
+        raise InputError(
+            "a prior or a posterior of your own cannot be made anew: pass prior= or posterior="
+        )
     latents = changes.get("latent_dim", vae.latent_dims)
     return VAE(
         vae.data_shape,
         latents,
         _head(vae.obs, changes),
         net or vae.net or {},
-        prior=prior,
-        posterior=posterior,
+        prior=p,
+        posterior=q,
     )
 
 

@@ -1,0 +1,462 @@
+"""A prior, a posterior, a network or a hierarchy of one's own is one file, used by every command.
+
+Each is written into a temporary folder: once as a module of an installed package that declares an
+entry point, once as a module of the working directory that is named by its path.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pyro.distributions as dist
+import pytest
+import torch
+from click.testing import Result
+from torch import Tensor
+from torch.nn.functional import softplus
+
+from pyro_vae import VAE, InputError, load, networks, priors, save
+from pyro_vae.training import Recipe, Stopped, read_config
+
+from .training.test_resume import StopAt
+
+Run = Callable[..., Result]
+Mistake = Callable[..., str]
+
+PRIOR = """
+from dataclasses import dataclass
+
+import torch
+from pyro import distributions as dist
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Tailed:
+    df: int = 5
+    spread: float = 2.0
+
+    def __call__(self, latent_dim, data_shape):
+        return _Tailed(self, latent_dim)
+
+
+class _Tailed(nn.Module):
+    def __init__(self, of, latent_dim):
+        super().__init__()
+        self.df = of.df
+        self.scale = nn.Parameter(torch.full((latent_dim,), of.spread))
+
+    def forward(self, encode):
+        return dist.StudentT(self.df, torch.zeros_like(self.scale), self.scale).to_event(1)
+
+
+number, nothing = 3, None
+fixed = Tailed(9)
+
+
+@dataclass
+class Inert:
+    size: int = 3
+
+
+def broken(latent_dim, data_shape):
+    return latent_dim.shape
+
+
+def wide(latent_dim, data_shape):
+    return _Tailed(fixed, latent_dim + 1)
+"""
+
+POSTERIOR = """
+from dataclasses import dataclass
+
+from pyro import distributions as dist
+from torch import nn
+from torch.nn.functional import softplus
+
+
+@dataclass(frozen=True)
+class Peaked:
+    times: int = 1
+
+    def __call__(self, latent_dim):
+        return _Peaked(latent_dim, self.times)
+
+
+class _Peaked(nn.Module):
+    def __init__(self, latent_dim, times):
+        super().__init__()
+        self.numbers, self.times = 2 * latent_dim, times
+
+    def forward(self, raw):
+        loc, scale = raw.chunk(2, -1)
+        return dist.Laplace(loc, self.times * softplus(scale)).to_event(1)
+"""
+
+NETWORK = """
+from dataclasses import dataclass
+
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Bent:
+    width: int = 16
+
+    def __call__(self, sizes):
+        encoder = nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(28 * 28, self.width),
+            nn.Tanh(),
+            nn.Linear(self.width, sizes.posterior_numbers),
+        )
+        return encoder, nn.Linear(sizes.latent_dim, sizes.grid_numbers + sizes.image_numbers)
+
+
+def plain(sizes):
+    return Bent(4)(sizes)
+"""
+
+HIERARCHY = """
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class Stairs:
+    width: int = 16
+
+    def __call__(self, sizes):
+        return _Up(self.width, sizes), _Down(self.width, sizes)
+
+
+def above(sizes):
+    return [level.dim for level in sizes.levels[1:]] + [sizes.latent_dim]
+
+
+class _Up(nn.Module):
+    def __init__(self, width, sizes):
+        super().__init__()
+        self.features = nn.Sequential(nn.Flatten(), nn.Linear(28 * 28, width), nn.Tanh())
+        self.top = nn.Linear(width, sizes.posterior_numbers)
+        self.steps = nn.ModuleList(
+            nn.Linear(width + dim, level.posterior_numbers)
+            for level, dim in zip(sizes.levels, above(sizes))
+        )
+        self.width = width
+
+    def forward(self, x):
+        features = self.features(x)
+        return torch.cat([features, self.top(features)], 1)
+
+    def posterior(self, level, features, above):
+        own = features[..., : self.width]
+        lead = torch.broadcast_shapes(own.shape[:-1], above.shape[:-1])
+        seen = torch.cat([own.expand(*lead, -1), above.expand(*lead, -1)], -1)
+        return self.steps[level](seen)
+
+
+class _Down(nn.Module):
+    def __init__(self, width, sizes):
+        super().__init__()
+        self.steps = nn.ModuleList(
+            nn.Linear(dim, level.prior_numbers) for level, dim in zip(sizes.levels, above(sizes))
+        )
+        self.image = nn.Linear(sizes.levels[0].dim, sizes.grid_numbers + sizes.image_numbers)
+
+    def forward(self, z):
+        return self.image(z)
+
+    def prior(self, level, above):
+        return self.steps[level](above)
+"""
+
+
+def _of_prior(vae: VAE, number: int) -> tuple[Tensor, Tensor]:
+    """log p(z) as the model has it, and as its weights and a formula do."""
+    z = torch.linspace(-2, 2, 6).reshape(3, 2)
+    scale = vae.state_dict()["latent_prior.scale"]
+    return vae.prior().log_prob(z), torch.distributions.StudentT(number, 0.0, scale).log_prob(
+        z
+    ).sum(-1)
+
+
+def _of_posterior(vae: VAE, number: int) -> tuple[Tensor, Tensor]:
+    x, z = torch.rand(3, 1, 28, 28), torch.ones(3, 2)
+    loc, raw = vae.encoder(x).chunk(2, -1)
+    scale = number * softplus(raw)
+    return vae.encode(x).log_prob(z), -((z - loc).abs() / scale + (2 * scale).log()).sum(-1)
+
+
+def _of_network(vae: VAE, number: int) -> tuple[Tensor, Tensor]:
+    x, own = torch.rand(3, 1, 28, 28), vae.state_dict()
+    first, second = own["encoder.1.weight"], own["encoder.3.weight"]
+    assert first.shape == (number, 784)
+    hidden = torch.tanh(x.flatten(1) @ first.T + own["encoder.1.bias"])
+    return vae.encode(x).mean, (hidden @ second.T + own["encoder.3.bias"])[:, :2]
+
+
+def _of_hierarchy(vae: VAE, number: int) -> tuple[Tensor, Tensor]:
+    """log p(z) from the topmost latent down."""
+    own = vae.state_dict()
+    assert own["encoder.features.1.weight"].shape == (number, 784)
+    z = torch.randn(3, sum(vae.latent_dims))
+    parts = z.split(vae.latent_dims, -1)
+    total = dist.Normal(0.0, 1.0).log_prob(parts[-1]).sum(-1)
+    for level, (low, high) in enumerate(pairwise(parts)):
+        raw = high @ own[f"decoder.steps.{level}.weight"].T + own[f"decoder.steps.{level}.bias"]
+        loc, scale = raw.chunk(2, -1)
+        total = total + dist.Normal(loc, softplus(scale) + 1e-4).log_prob(low).sum(-1)
+    return vae.prior().log_prob(z), total
+
+
+@dataclass(frozen=True)
+class Part:
+    """A part of one's own: where it goes, its one file, and what to hold it to."""
+
+    option: str
+    group: str
+    source: str
+    attribute: str
+    field: str
+    latents: str
+    oracle: Callable[[VAE, int], tuple[Tensor, Tensor]]
+
+
+PARTS = {
+    "prior": Part("prior", "priors", PRIOR, "Tailed", "df", "2", _of_prior),
+    "posterior": Part("posterior", "posteriors", POSTERIOR, "Peaked", "times", "2", _of_posterior),
+    "network": Part("net", "networks", NETWORK, "Bent", "width", "2", _of_network),
+    "two latents": Part("net", "networks", HIERARCHY, "Stairs", "width", "6,3", _of_hierarchy),
+    "three latents": Part("net", "networks", HIERARCHY, "Stairs", "width", "6,4,3", _of_hierarchy),
+}
+TINY = ("--images", 64, "--epochs", 1, "--batch-size", 32, "--out", "run")
+
+
+@pytest.fixture(autouse=True)
+def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """They take longer than training does here; ``evaluate`` draws them all the same."""
+    monkeypatch.setattr("pyro_vae.training.pictures.draw_run", lambda *args: None)
+
+
+@pytest.fixture
+def install(
+    tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[Callable[..., Path]]:
+    """Put a package of one module where Python finds it, with what it declares."""
+    names = ("tiny_parts", "my_parts", "stranger", "ill")
+    for name in names:
+        monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+
+    def put(source: str, group: str, *declared: str) -> Path:
+        site = tmp_path_factory.mktemp("site")
+        info = site / "tiny_parts-0.1.dist-info"
+        info.mkdir()
+        (info / "METADATA").write_text("Metadata-Version: 2.1\nName: tiny-parts\nVersion: 0.1\n")
+        lines = (f"[pyro_vae.{group}]", *declared)
+        (info / "entry_points.txt").write_text("\n".join(lines) + "\n")
+        (site / "tiny_parts.py").write_text(source)
+        monkeypatch.syspath_prepend(site)
+        return site
+
+    yield put
+    for name in names:
+        sys.modules.pop(name, None)
+
+
+@pytest.fixture
+def mine(install: Any, tmp_path: Path) -> Callable[[str], Path]:
+    """Put a module into the working directory."""
+
+    def put(source: str) -> Path:
+        path = tmp_path / "my_parts.py"
+        path.write_text(source)
+        return path
+
+    return put
+
+
+def held_to(part: Part, vae: VAE, number: int) -> None:
+    with torch.no_grad():
+        found, wanted = part.oracle(vae, number)
+    torch.testing.assert_close(found, wanted, rtol=1e-4, atol=1e-4)
+
+
+def done(result: Result) -> Result:
+    assert result.exit_code == 0, result.output
+    return result
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_a_part_of_an_installed_package_is_one_file(kind: str, install: Any, cli: Run) -> None:
+    part = PARTS[kind]
+    site = install(part.source, part.group, f"tiny-part = tiny_parts:{part.attribute}")
+    assert len(list(site.rglob("*.py"))) == 1
+    latents = ("--latent-dim", part.latents)
+    done(cli("fit", f"--{part.option}", "tiny-part:7", *latents, *TINY))
+    said = read_config("run")["vae"][part.option]
+    assert said["name"] == "tiny-part"
+    assert said[part.field] == 7
+    assert said.keys() - {"spread"} == {"name", part.field}
+    assert "nats per image" in done(cli("evaluate", "run")).stdout
+    vae = load("run")
+    assert vae.latent_dims == tuple(map(int, part.latents.split(",")))
+    held_to(part, vae, 7)
+    held_to(part, VAE((1, 28, 28), vae.latent_dims, **{part.option: "tiny-part:9"}), 9)
+    held_to(part, VAE((1, 28, 28), vae.latent_dims, **{part.option: said}), 7)
+
+
+@pytest.mark.parametrize("kind", PARTS)
+def test_a_part_by_its_path_is_one_file(kind: str, mine: Any, cli: Run, tmp_path: Path) -> None:
+    part = PARTS[kind]
+    mine(part.source)
+    assert len(list(tmp_path.rglob("*.py"))) == 1
+    named = (f"--{part.option}", f"my_parts:{part.attribute}:7")
+    done(cli("fit", *named, "--latent-dim", part.latents, *TINY))
+    config = (tmp_path / "run" / "config.json").read_text()
+    assert json.loads(config)["vae"][part.option] is None
+    assert "my_parts" not in config
+    refused = cli("evaluate", "run")
+    assert refused.exit_code == 2
+    words = f"with {part.option} of your own: pass {part.option}= (--{part.option} PACKAGE"
+    assert words in refused.stderr
+    assert "nats per image" in done(cli("evaluate", "run", *named)).stdout
+    made = getattr(sys.modules["my_parts"], part.attribute)(7)
+    held_to(part, load("run", **{part.option: made}), 7)
+
+
+def test_every_command_takes_parts_of_ones_own(mine: Any, cli: Run) -> None:
+    mine(PRIOR + POSTERIOR + NETWORK)
+    own = ("--prior", "my_parts:fixed", "--posterior", "my_parts:Peaked", "--net", "my_parts:plain")
+    done(cli("fit", *own, "--latent-dim", 2, *TINY))
+    for words in (("sample",), ("reconstruct",), ("diagnose",), ("evaluate", "--iwae", 4)):
+        done(cli(words[0], "run", *words[1:], *own))
+    brought = Recipe.of(prior=own[1], posterior=own[3], net=own[5]).own()
+    assert brought.keys() == {"prior", "posterior", "net"}
+    assert load("run", **brought).prior_spec is None
+
+
+def test_a_run_that_was_cut_short_goes_on_with_its_parts(mine: Any, cli: Run) -> None:
+    mine(PRIOR)
+    words = {"prior": "my_parts:Tailed", "latent_dim": 2}
+    recipe = Recipe.of(**words, images=64, epochs=2, batch_size=32, checkpoint="1")
+    whole = recipe.run("whole").vae.state_dict()
+    with pytest.raises(Stopped):
+        recipe.run("cut", progress=StopAt(3))
+    assert "pass prior= (--prior" in cli("fit", "--resume", "cut").stderr
+    said = cli("fit", "--resume", "cut", "--prior", "vamp").stderr
+    assert "a path must read package.module:attribute" in said
+    done(cli("fit", "--resume", "cut", "--prior", "my_parts:Tailed"))
+    found = load("cut", prior=sys.modules["my_parts"].Tailed()).state_dict()
+    assert all(torch.equal(value, found[name]) for name, value in whole.items())
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (
+            ("--prior", "tiny-tale"),
+            "did you mean 'tiny-tail'.*tiny-tail, vamp:N",
+        ),
+        (("--prior", "vmap:3"), "unknown prior 'vmap': did you mean 'vamp'"),
+        (("--prior", "tiny-tail:0"), "tiny-tail takes a positive integer, as in tiny-tail:5"),
+        (("--prior", "tiny-none"), "tiny-none' of tiny_parts:missing: AttributeError"),
+        (("--prior", "tiny-number"), "'tiny_parts:number' is of type int, not callable"),
+        (("--posterior", "my_partz:Peaked"), "posterior 'my_partz:Peaked': 'my_partz' does not im"),
+        (("--prior", "my_parts:tailed"), "no attribute 'tailed'"),
+        (("--prior", "my_parts:"), "a path must read package.module:attribute"),
+        (("--prior", ":Tailed"), "a path must read package.module:attribute"),
+        (("--prior", "my_parts:nothing"), "is of type NoneType, not callable"),
+        (("--net", "my_parts:number"), "network 'my_parts:number' is of type int, not callable"),
+        (("--prior", "my_parts:Inert"), "of instances that are not callable"),
+        (("--prior", "my_parts:Tailed:x"), "takes a positive integer, as in my_parts:Tailed:5"),
+        (("--prior", "my_parts:broken:3"), "prior 'my_parts:broken' takes no number"),
+        (("--prior", "my_parts:broken"), "--prior my_parts:broken: AttributeError"),
+        (("--prior", "my_parts:wide"), r"p\(z\) is of shape \(21,\), not \(20,\)"),
+        (("--prior", "ill:Tailed"), "'ill' does not import: ZeroDivisionError"),
+        (("--net", "cnn"), "unknown network 'cnn': did you mean 'conv'"),
+        (("--net", "my_parts:Tailed", "--depth", 2), "--depth: network .* has df, spread"),
+        (("--net", "my_parts:broken", "--hidden", 2), "--hidden: network .* has no fields"),
+        (("--net", "mlp:8", "--hidden", 2), "--hidden: 'mlp:8' says it already"),
+    ],
+    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else "",
+)
+def test_mistakes(
+    words: tuple[object, ...],
+    said: str,
+    mine: Any,
+    install: Any,
+    mistake: Mistake,
+    tmp_path: Path,
+) -> None:
+    declared = (
+        "tail = tiny_parts:Tailed",
+        "none = tiny_parts:missing",
+        "number = tiny_parts:number",
+    )
+    install(PRIOR, "priors", *(f"tiny-{line}" for line in declared))
+    mine(PRIOR)
+    (tmp_path / "ill.py").write_text("1/0\n")
+    assert re.search(said, mistake("fit", *words, "--images", 64, "--epochs", 1))
+
+
+def test_a_stock_name_stays_what_it_is(install: Any) -> None:
+    install(PRIOR, "priors", "vamp = tiny_parts:Tailed")
+    assert type(priors.make("vamp:3", 2, (4,))).__name__ == "_Vamp"
+    assert priors.spec("vamp:3") == {"name": "vamp", "components": 3}
+    assert "tiny_parts" not in sys.modules
+
+
+@pytest.mark.parametrize("told", ["stranger:head", {"name": "stranger:head"}], ids=str)
+@pytest.mark.parametrize("part", ["prior", "posterior", "net"])
+def test_a_folder_names_no_code(part: str, told: Any, install: Any, cli: Run) -> None:
+    Path("stranger.py").write_text("open('executed', 'w')\nhead = None\n")
+    save(VAE((1, 28, 28), 2, net=networks.MLP(hidden=4)), "run", data={"name": "mnist-5k"})
+    config = json.loads(Path("run/config.json").read_text())
+    config["vae"][part] = told
+    Path("run/config.json").write_text(json.dumps(config))
+    result = cli("sample", "run")
+    assert result.exit_code == 2
+    assert "unknown" in result.stderr
+    with pytest.raises(InputError, match="unknown"):
+        VAE((1, 28, 28), 2, **{part: "stranger:head"})
+    assert not Path("executed").exists()
+    assert "stranger" not in sys.modules
+
+
+def test_functions_and_instances_can_be_declared(install: Any, tmp_path: Path) -> None:
+    declared = ("tiny-plain = tiny_parts:plain", "tiny-four = tiny_parts:four")
+    install(NETWORK + "\n\nfour = Bent(4)\n", "networks", *declared)
+    for name, fields in (("tiny-plain", {}), ("tiny-four", {"width": 4}), ("tiny-four:6", {})):
+        vae = VAE((1, 28, 28), 2, net=name)
+        save(vae, tmp_path / "run")
+        assert load(tmp_path / "run").net == vae.net
+        assert vae.net is not None
+        assert vae.net.items() >= fields.items()
+    assert vae.net == {"name": "tiny-four", "width": 6}
+
+
+def test_a_network_is_given_what_was_asked_for_only(mine: Any, cli: Run) -> None:
+    mine(NETWORK.replace("width: int = 16", "width: int = 16\n    dropout: float = 0.1"))
+    cli("--help")
+    made = {
+        rate: Recipe.of(net="my_parts:Bent", dropout=rate).parts()["net"].dropout
+        for rate in (None, 0.0, 0.1, 0.3)
+    }
+    assert made == {None: 0.1, 0.0: 0.0, 0.1: 0.1, 0.3: 0.3}
+    marks = [Recipe.of(net="my_parts:Bent", dropout=r).fingerprint for r in made]
+    assert marks[0] == marks[2]
+    assert len(set(marks)) == 3
+    # 0 was the default of stock networks' option: what was trained then is found again.
+    assert Recipe.of(dropout=0.0).fingerprint == Recipe.of().fingerprint
+    assert Recipe.of(net="mlp:8").parts()["net"] == networks.MLP(8)
