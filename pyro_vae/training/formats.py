@@ -8,18 +8,20 @@ Format 2 is a list of sites, beside what they share::
 
 A hierarchy's latent sites are ``latent.1`` to ``latent.L``, from the data up; several observed ones
 ``obs.NAME``. A part that is null is the user's own; so is the topmost prior, while the priors below
-it are null because the network makes them. ``ties``, where there are any, says which weights share
-memory. Format 1 had one of each.
+it are null because the network makes them. ``seen``, which is null, is there where the encoder sees
+what a function of the user's makes of a site. ``ties``, where there are any, says which weights
+share memory. Format 1 had one observation.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from pyro_vae import observations, posteriors, priors
 from pyro_vae.errors import InputError, shown
+from pyro_vae.several import Part
 from pyro_vae.training import weights
 from pyro_vae.vae import VAE
 
@@ -47,14 +49,19 @@ _LATENT: _Keys = {
     "prior": _is_part,
     "posterior": _is_part,
 }
-_OBSERVED: _Keys = {"site": _LATENT["site"], "shape": _is_shape, "head": _is_part}
+_OBSERVED: _Keys = {
+    "site": _LATENT["site"],
+    "shape": _is_shape,
+    "head": _is_part,
+    "seen": lambda value: value is None,
+}
 _SHARED: _Keys = {
     "sites": lambda value: isinstance(value, list),
     "net": _is_part,
     "covariates": _is_count,
     "ties": lambda value: isinstance(value, list),
 }
-_OPTIONAL = ("ties",)
+_OPTIONAL = ("ties", "seen")
 _FORMAT_1: _Keys = {
     **{key: _SHARED[key] for key in ("net", "covariates", "ties")},
     "data_shape": _is_shape,
@@ -78,25 +85,13 @@ def described(vae: VAE) -> dict[str, Any]:
         }
         for level, dim in enumerate(vae.latent_dims)
     ]
-    heads, shapes = _by_site(vae.obs), _by_site(vae.data_shape)
-    for site, head in heads.items():
-        said = {"shape": list(shapes[site]), "head": observations.spec(head)}
-        sites.append({"site": site, **said})
+    parts = {f"obs.{name}": part for name, part in vae.observed.parts.items()} if vae.joint else {}
+    for site, part in (parts or {"obs": vae.observed}).items():
+        said = {"shape": list(part.shape), "head": observations.spec(part.head)}
+        sites.append({"site": site, **said, **({} if part.view is None else {"seen": None})})
     found = {"sites": sites, "net": vae.net, "covariates": vae.covariates}
     shared = weights.ties(vae)
     return {**found, "ties": shared} if shared else found
-
-
-def _by_site(given: Any) -> dict[str, Any]:
-    """What there is of each observed site."""
-    if isinstance(given, Mapping):
-        return {f"obs.{name}": part for name, part in given.items()}
-    return {"obs": given}
-
-
-def _by_name(found: Mapping[str, Any]) -> Any:
-    """The other way round."""
-    return found["obs"] if "obs" in found else {site[4:]: part for site, part in found.items()}
 
 
 def arguments(spec: Mapping[str, Any], **own: Any) -> dict[str, Any]:
@@ -115,22 +110,46 @@ def arguments(spec: Mapping[str, Any], **own: Any) -> dict[str, Any]:
         TypeError: If it is none.
     """
     latent = [site for site in spec["sites"] if _is_latent(site)]
-    observed = {site["site"]: site for site in spec["sites"] if not _is_latent(site)}
+    observed = [site for site in spec["sites"] if not _is_latent(site)]
     dims = tuple(site["dim"] for site in latent)
-    found = {
-        "data_shape": _by_name({name: tuple(site["shape"]) for name, site in observed.items()}),
+    shape, obs = _observations(observed, own.pop("obs", None))
+    return {
+        "data_shape": shape,
         "latent_dim": dims if len(dims) > 1 else dims[0],
+        "obs": obs,
         "net": spec["net"],
         "prior": latent[-1]["prior"],
         "posterior": latent[-1]["posterior"],
         "covariates": spec["covariates"],
         **{part: given for part, given in own.items() if given is not None},
     }
-    if "obs" not in found:
-        heads = {name: site["head"] for name, site in observed.items()}
-        read = {name: observations.read(head) for name, head in heads.items() if head}
-        found["obs"] = _by_name(read) if len(read) == len(heads) else None
-    return found
+
+
+def _observations(sites: Sequence[Mapping[str, Any]], own: Any) -> tuple[Any, Any]:
+    """Shapes and heads: of one observation, or mappings; no heads where one is lacking."""
+    if sites[0]["site"] == "obs":
+        (site,) = sites
+        read = own is None and site["head"] is not None
+        return tuple(site["shape"]), observations.read(site["head"]) if read else own
+    if own is not None and not isinstance(own, Mapping):
+        own = dict.fromkeys((_name(site) for site in sites), own)
+    heads: dict[str, Any] = {**(own or {})}
+    shapes: dict[str, Any] = {}
+    for site in sites:
+        name = _name(site)
+        # What the encoder sees of it is a function of the user's, too, if it is named at all.
+        if name not in heads and site["head"] is not None and "seen" not in site:
+            heads[name] = observations.read(site["head"])
+        shapes[name] = tuple(site["shape"])
+        if isinstance(heads.get(name), Part):
+            shapes[name] = heads.pop(name)
+        elif name not in heads or "seen" in site:
+            return shapes, None
+    return shapes, heads
+
+
+def _name(site: Mapping[str, Any]) -> str:
+    return str(site["site"]).removeprefix("obs.")
 
 
 def upgraded(config: object, name: str | Path) -> dict[str, Any]:

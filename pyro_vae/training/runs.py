@@ -200,7 +200,7 @@ def _unfinished(folder: Path) -> dict[str, Any]:
 
 def load(
     run: str | Path,
-    obs: Head | Callable[[Tensor], Any] | None = None,
+    obs: Head | Callable[[Tensor], Any] | Mapping[str, Any] | None = None,
     net: networks.Networks | tuple[nn.Module, nn.Module] | None = None,
     name: str | None = None,
     prior: priors.Prior | None = None,
@@ -213,7 +213,9 @@ def load(
 
     Args:
         run: The folder.
-        obs: The head or function of a run whose observation was the user's own.
+        obs: The head or function of a run whose observation was the user's own; of several things
+            a mapping to those of them, and to a :class:`~pyro_vae.several.Part` where what the
+            encoder sees was the user's own.
         net: The networks, or their function, of a run whose networks were the user's own.
         name: Prefix in Pyro's parameter store, as for :class:`~pyro_vae.vae.VAE`.
         prior: The function of a run whose prior was the user's own.
@@ -245,7 +247,7 @@ def load(
 def model_of(
     config: Mapping[str, Any],
     folder: Path,
-    obs: Head | Callable[[Tensor], Any] | None = None,
+    obs: Head | Callable[[Tensor], Any] | Mapping[str, Any] | None = None,
     net: networks.Networks | tuple[nn.Module, nn.Module] | None = None,
     name: str | None = None,
     prior: priors.Prior | None = None,

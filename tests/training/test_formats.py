@@ -12,11 +12,24 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyro.distributions as dist
 import pytest
 import torch
 from torch import Tensor
 
-from pyro_vae import VAE, InputError, fit, load, networks, observations, posteriors, priors, save
+from pyro_vae import (
+    VAE,
+    Head,
+    InputError,
+    Part,
+    fit,
+    load,
+    networks,
+    observations,
+    posteriors,
+    priors,
+    save,
+)
 from pyro_vae.training import formats
 from pyro_vae.training.checkpoints import Checkpoints
 from pyro_vae.training.runs import read_config
@@ -206,6 +219,54 @@ def test_what_is_written_says_each_site(tmp_path: Path) -> None:
         "net": {"name": "ladder", "hidden": 4, "depth": 1, "dropout": 0.0},
         "covariates": 0,
     }
+
+
+OWN = Head.of(dist.Categorical, logits=(3,), levels="levels")
+SHAPES = {"a": (1, 2, 2), "b": (3,), "c": (1,)}
+
+
+def _two(x: Tensor) -> Tensor:
+    return x.flatten(1).repeat(1, 2)
+
+
+@torch.no_grad()
+def outputs(vae: VAE) -> list[Tensor]:
+    x = {"a": torch.full((2, 1, 2, 2), 0.25), "b": torch.full((2, 3), 1.5), "c": torch.ones(2, 1)}
+    z = torch.tensor([[0.5, -1.0], [0.25, 2.0]])
+    decoded = vae.decode(z, x)
+    return [vae.code(x), *(decoded[key].log_prob(x[key]) for key in x)]
+
+
+def test_several_observed_sites_come_back(tmp_path: Path) -> None:
+    """A stock one, one that is changed, and one of which head and view are the user's own."""
+    heads = {"a": "bernoulli", "b": observations.get("real-normal", scale=0.5)}
+    vae = VAE({**SHAPES, "c": Part((1,), OWN, _two)}, 2, heads, networks.MLP(hidden=4)).eval()
+    save(vae, tmp_path)
+    sites = json.loads((tmp_path / "config.json").read_text())["vae"]["sites"]
+    assert [site["site"] for site in sites] == ["latent", "obs.a", "obs.b", "obs.c"]
+    assert [site.get("shape") for site in sites] == [None, [1, 2, 2], [3], [1]]
+    assert sites[1]["head"]["name"] == "bernoulli"
+    assert sites[2]["head"]["parameters"] == {"scale": {"scope": 0.5}}
+    assert sites[3] == {"site": "obs.c", "shape": [1], "head": None, "seen": None}
+    again = load(tmp_path, obs={"c": Part((1,), OWN, _two)})
+    wanted = outputs(vae)
+    assert len(wanted) == 4
+    for found, there in zip(outputs(again), wanted, strict=True):
+        assert torch.equal(found, there)
+    for own in (None, {}, {"c": OWN}, OWN):
+        with pytest.raises(InputError, match="obs of your own: pass obs="):
+            load(tmp_path, obs=own)
+    with pytest.raises(InputError, match="same names; e is in one"):
+        load(tmp_path, obs={"c": Part((1,), OWN, _two), "e": OWN})
+
+
+def test_several_stock_ones_need_nothing(tmp_path: Path) -> None:
+    vae = VAE({"a": (1, 2, 2), "b": (3,)}, 2, "normal", networks.MLP(hidden=4)).eval()
+    again = load(save(vae, tmp_path))
+    assert again.data_shape == vae.data_shape == {"a": (1, 2, 2), "b": (3,)}
+    assert again.obs == vae.obs
+    x = {"a": torch.rand(5, 1, 2, 2), "b": torch.rand(5, 3)}
+    assert torch.equal(again.code(x), vae.code(x))
 
 
 @pytest.fixture(scope="module")
