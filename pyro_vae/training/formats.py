@@ -211,7 +211,8 @@ def _check(spec: Mapping[str, Any]) -> None:
     for number, site in enumerate(spec["sites"], 1):
         if not isinstance(site, Mapping) or not isinstance(site.get("site"), str):
             raise ValueError(f"site {number} has no name")
-        _check_keys(site, _LATENT if _is_latent(site) else _OBSERVED, site["site"])
+        where = f"site {shown(site['site'])}"
+        _check_keys(site, _LATENT if _is_latent(site) else _OBSERVED, where)
     _check_names([site["site"] for site in spec["sites"]])
     latent = [site for site in spec["sites"] if _is_latent(site)]
     if any(site["posterior"] != latent[0]["posterior"] for site in latent):
@@ -232,9 +233,8 @@ def _check_names(names: list[str]) -> None:
     right = names[:count] == (["latent"] if count == 1 else levels)
     if not (count and right and (observed == ["obs"] or (observed and several))):
         raise ValueError(f"its sites are {shown(names)}")
-    for name in names:
-        if names.count(name) > 1:
-            raise ValueError(f"site {shown(name)} is there twice")
+    if len(set(names)) < len(names):
+        raise ValueError(f"its sites, {shown(names)}, have one twice")
 
 
 def _check_keys(

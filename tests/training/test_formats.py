@@ -294,6 +294,7 @@ MANGLED: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a site with a table for a name": _site(1, site={"a": 1}),
     "a site of an unknown name": _site(2, site="seen"),
     "a name with a line's end": _site(2, site="a\nb"),
+    "such a name and nothing else": lambda vae: vae["sites"].__setitem__(2, {"site": "a\nb" * 99}),
     "an observed site with half a name": _site(2, site="obs."),
     "an observed site twice": lambda vae: vae["sites"].append(vae["sites"][2]),
     "a latent site twice": _site(1, site="latent.1"),
