@@ -75,6 +75,8 @@ _PICTURES = (
 )
 _FORMER: dict[str, Callable[[Path], bool]] = {
     **_MARKS,
+    # Of a run that was cut short in its first epoch it is empty.
+    "metrics.jsonl": lambda path: not path.stat().st_size or _MARKS["metrics.jsonl"](path),
     "model.safetensors": _weights,
     "fault.json": _json("step", "where", "advice"),
     "evaluation.json": _json("kind", "kl", "images"),

@@ -119,9 +119,17 @@ def _header(run: Path) -> None:
     (run / "model.safetensors").write_bytes(struct.pack("<Q", 10 << 30) + b"{}" * 100)
 
 
+def _head(run: Path, **parts: Any) -> None:
+    _config(run, lambda c: c["vae"]["sites"][1]["head"].update(parts))
+
+
+def _site(run: Path, number: int, **parts: Any) -> None:
+    _config(run, lambda c: c["vae"]["sites"][number].update(parts))
+
+
 def _module(run: Path) -> None:
     (run.parent / "stranger.py").write_text("open('executed', 'w')\nhead = None\n")
-    _config(run, lambda c: c["vae"]["obs"].update(name="stranger:head"))
+    _head(run, name="stranger:head")
 
 
 HOSTILE: dict[str, Callable[[Path], Any]] = {
@@ -133,18 +141,12 @@ HOSTILE: dict[str, Callable[[Path], Any]] = {
         run, lambda c: c["vae"]["net"].update(evil=1)
     ),
     "a huge network": lambda run: _config(run, lambda c: c["vae"]["net"].update(hidden=10**9)),
-    "NaN for a size": lambda run: _config(run, lambda c: c["vae"].update(latent_dim=float("nan"))),
-    "NaN for the range": lambda run: _config(
-        run, lambda c: c["vae"]["obs"].update(interval=[0, float("nan")])
-    ),
-    "a shape of words": lambda run: _config(run, lambda c: c["vae"].update(data_shape="big")),
-    "a negative shape": lambda run: _config(run, lambda c: c["vae"].update(data_shape=[1, -28])),
-    "an unknown parameter": lambda run: _config(
-        run, lambda c: c["vae"]["obs"].update(parameters={"evil": {}})
-    ),
-    "an unknown field": lambda run: _config(
-        run, lambda c: c["vae"]["obs"].update(parameters={"scale": {"evil": 1}})
-    ),
+    "NaN for a size": lambda run: _site(run, 0, dim=float("nan")),
+    "NaN for the range": lambda run: _head(run, interval=[0, float("nan")]),
+    "a shape of words": lambda run: _site(run, 1, shape="big"),
+    "a negative shape": lambda run: _site(run, 1, shape=[1, -28]),
+    "an unknown parameter": lambda run: _head(run, parameters={"evil": {}}),
+    "an unknown field": lambda run: _head(run, parameters={"scale": {"evil": 1}}),
     "a list": lambda run: (run / "config.json").write_text("[1, 2]"),
     "nesting": lambda run: (run / "config.json").write_text("[" * 100_000),
     "no text": lambda run: (run / "config.json").write_bytes(b"\xff\xfe\x00\x80" * 9),

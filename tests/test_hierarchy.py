@@ -185,13 +185,28 @@ def test_free_bits_and_beta_are_by_site(few: Tensor) -> None:
     assert drawn == pytest.approx(kl, abs=0.3 * kl + 0.5)
 
 
+def test_a_topmost_prior_without_reparameterised_draws_is_drawn_from() -> None:
+    """Of two narrow components far apart, every draw is near one of them, and both are drawn."""
+    vae = VAE((D,), (2, 3), HEAD, networks.Ladder(hidden=4), prior="mixture:2")
+    with torch.no_grad():
+        vae.latent_prior.loc.copy_(torch.tensor([[50.0], [-50.0]]).expand(2, 3))
+    torch.manual_seed(0)
+    z = vae.prior().sample((40,))
+    assert z.shape == (40, 5)
+    top = z[:, 2:]
+    assert (top.abs() - 50).abs().max() < 6
+    assert 5 < (top[:, 0] > 0).sum() < 35
+    assert (top.sign() == top[:, :1].sign()).all()
+    assert vae.sample(3).shape == (3, D)
+
+
 def test_a_hierarchy_in_every_command(cli: Callable[..., Result], tmp_path: Path) -> None:
     size = ("--latent-dim", "6,3", "--net", "ladder", "--hidden", "16", "--images", "300")
     run = tmp_path / "run"
     done = cli("fit", *size, "--epochs", "2", "--out", run, "--checkpoint", "1")
     assert done.exit_code == 0, done.output
     config = json.loads((run / "config.json").read_text())
-    assert config["vae"]["latent_dim"] == [6, 3]
+    assert [site.get("dim") for site in config["vae"]["sites"]] == [6, 3, None]
     last = json.loads((run / "metrics.jsonl").read_text().splitlines()[-1])
     latents = {name: site["units"] for name, site in last["sites"].items() if "kl" in site}
     assert latents == {"latent.1": 6, "latent.2": 3}

@@ -67,9 +67,10 @@ class Chain(dist.TorchDistribution):  # type: ignore[misc]
         return self.steps(lambda level, p: p.rsample(sample_shape if level == top else ()))
 
     def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
-        """Draws without gradients."""
+        """Draws without gradients, also where a level has none that are reparameterised."""
+        top = len(self.dims)
         with torch.no_grad():
-            return self.rsample(sample_shape)
+            return self.steps(lambda level, p: p.sample(sample_shape if level == top else ()))
 
     def log_prob(self, value: Tensor) -> Tensor:
         """Log-density in nats; leading dimensions of value broadcast against batch_shape."""

@@ -86,7 +86,7 @@ def images_of(run: Found) -> str:
 def unit_of(run: Found, looks: Looks | None) -> str:
     """What nats of a run are nats of: only those of one unit stand beside each other."""
     kind = str(run.scores.get("kind", run.config.get("kind", "density")))
-    spec = table(table(run.config.get("vae")).get("obs"))
+    spec = _observation(run)
     title = looks.title if looks else str(spec.get("name", "an observation of the user's own"))
     levels = looks.levels if looks else str(spec.get("levels", "dequantised"))
     interval = looks.interval if looks else spec.get("interval", (0, 1))
@@ -119,10 +119,15 @@ def tables_of(runs: Sequence[Found], looks: Mapping[str, Looks | None]) -> list[
     return list(tables.values())
 
 
+def _observation(run: Found) -> dict[str, Any]:
+    """The first observed site's head as its configuration describes it."""
+    sites = table(run.config.get("vae")).get("sites", ())
+    return next((table(site["head"]) for site in sites if "head" in site), {})
+
+
 def _cells(run: Found, looks: Looks | None, unit: str, notes: list[str]) -> Iterator[Cell]:
     scores = run.scores
-    spec = table(table(run.config.get("vae")).get("obs"))
-    title = looks.title if looks else str(spec.get("name", "–"))
+    title = looks.title if looks else str(_observation(run).get("name", "–"))
     incomplete = tuple(fault.partition(":")[0] for fault in run.faults[:1])
     yield Cell(run.name, run.name, below=incomplete)
     yield Cell(title, title, below=(str(scores["kind"]),))

@@ -13,10 +13,10 @@ from pyro_vae.reporting.runs import Found
 
 __all__ = ["Settings", "settings_of", "short"]
 
-_OBS, _SEED = "vae.obs.name", "fit.seed"
+_OBS, _SEED = "vae.obs.head.name", "fit.seed"
 _LINE = (_SEED, "fit.beta")
 """What may differ along a line of rate and distortion."""
-_HIDDEN = ("data.root", "format", "vae.obs.kind")
+_HIDDEN = ("data.root", "format", "vae.obs.head.kind")
 """Of no interest, the machine's own, or said by another: ``kind`` is that on the data."""
 _LONGEST = 200
 """Characters of a value that the page shows."""
@@ -61,7 +61,10 @@ def settings_of(runs: Sequence[Found]) -> Settings:
 
 def short(name: str) -> str:
     """A setting's name as people say it."""
-    return "obs" if name == _OBS else name.removesuffix(".scope").rpartition(".")[2]
+    if name == _OBS:
+        return "obs"
+    *_, site, part = ("", *name.removesuffix(".scope").removesuffix(".name").split("."))
+    return f"{site}.{part}" if part == "dim" else part
 
 
 def _groups(
@@ -87,7 +90,11 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
         name = f"{prefix}{key}"
         if name in _HIDDEN:
             continue
-        if isinstance(part, Mapping) and part:
+        if name == "vae.sites":
+            for site in part:
+                rest = {key: value for key, value in site.items() if key != "site"}
+                yield from _flat(rest, f"vae.{site['site']}.")
+        elif isinstance(part, Mapping) and part:
             yield from _flat(part, f"{name}.")
         else:
             named = name == "data.name" and isinstance(part, str)

@@ -10,7 +10,7 @@ from typing import Any
 
 from pyro_vae import ours
 from pyro_vae.errors import InputError
-from pyro_vae.training import locks, ranks, runs
+from pyro_vae.training import formats, locks, ranks, runs
 from pyro_vae.training.checkpoints import Checkpoints
 from pyro_vae.training.course import Course
 from pyro_vae.training.history import History
@@ -65,7 +65,7 @@ class Keeper:
         """The last whole checkpoint; None if there is none.
 
         Raises:
-            InputError: If it is of other settings or data.
+            InputError: If it is of other settings or data, or of a newer format.
         """
         if self.checkpoints is None:
             raise InputError("resume needs out=, the run folder")
@@ -73,6 +73,7 @@ class Keeper:
         self.damaged = self.checkpoints.damaged
         if found is None:
             return None
+        formats.upgraded(found[1].get("config"), str(self.source))
         self._check(found[1])
         return found[1]
 

@@ -15,16 +15,15 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from pyro_vae import networks, observations, ours, posteriors, priors, specs
+from pyro_vae import networks, ours, posteriors, priors, specs
 from pyro_vae.errors import InputError
 from pyro_vae.heads import Head
-from pyro_vae.training import weights
+from pyro_vae.training import formats, weights
 from pyro_vae.training.checkpoints import FOLDER, Checkpoints, write_tensors
 from pyro_vae.training.locks import check_idle
 from pyro_vae.vae import VAE, checked_vae
 
 __all__ = [
-    "FORMAT",
     "WRITTEN",
     "check_apart",
     "check_free",
@@ -35,7 +34,6 @@ __all__ = [
     "save",
 ]
 
-FORMAT = 1
 CONFIG, WEIGHTS, METRICS = "config.json", "model.safetensors", "metrics.jsonl"
 WRITTEN = (
     *(CONFIG, WEIGHTS, METRICS, "fault.json"),
@@ -126,20 +124,10 @@ def configuration(vae: VAE, **settings: Any) -> dict[str, Any]:
         InputError: If a setting is no plain data: better known before training than after it.
     """
     config: dict[str, Any] = {
-        "format": FORMAT,
+        "format": formats.FORMAT,
         "pyro_vae": version("pyro_vae"),
-        "vae": {
-            "data_shape": list(vae.data_shape),
-            "latent_dim": list(vae.latent_dims) if vae.lower else vae.latent_dim,
-            "obs": observations.spec(vae.obs),
-            "net": vae.net,
-            "prior": vae.prior_spec,
-            "posterior": vae.posterior_spec,
-            "covariates": vae.covariates,
-        },
+        "vae": formats.described(vae),
     }
-    if shared := weights.ties(vae):
-        config["vae"]["ties"] = shared
     for name, value in settings.items():
         try:
             config[name] = specs.plain(value)
@@ -180,6 +168,8 @@ def write_text(path: Path, text: str) -> None:
 def read_config(run: str | Path) -> dict[str, Any]:
     """The configuration of a run folder; of its last checkpoint where training was cut short.
 
+    A former format's is given in this version's; the folder stays as it is.
+
     Raises:
         InputError: If the folder is missing, half written, of a newer format, or not a run.
     """
@@ -195,16 +185,9 @@ def read_config(run: str | Path) -> dict[str, Any]:
 def _config(path: Path) -> dict[str, Any]:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError) as error:
+    except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged: {error}") from None
-    found = config.get("format") if isinstance(config, dict) else None
-    if not isinstance(found, int) or not isinstance(config.get("vae"), dict):
-        raise InputError(f"{path} is no configuration of a run")
-    if found > FORMAT:
-        raise InputError(
-            f"{path.parent} has format {found}, this version reads up to {FORMAT}: upgrade pyro_vae"
-        )
-    return dict(config)
+    return formats.upgraded(config, path)
 
 
 def _unfinished(folder: Path) -> dict[str, Any]:
@@ -212,12 +195,12 @@ def _unfinished(folder: Path) -> dict[str, Any]:
     found = Checkpoints(folder).latest()
     if found is None:
         raise InputError(f"{folder} is no finished run: it has no {CONFIG}")
-    return found[1]
+    return found[1] | {"config": formats.upgraded(found[1].get("config"), folder)}
 
 
 def load(
     run: str | Path,
-    obs: Head | Callable[[Tensor], Any] | None = None,
+    obs: Head | Callable[[Tensor], Any] | Mapping[str, Any] | None = None,
     net: networks.Networks | tuple[nn.Module, nn.Module] | None = None,
     name: str | None = None,
     prior: priors.Prior | None = None,
@@ -230,7 +213,9 @@ def load(
 
     Args:
         run: The folder.
-        obs: The head or function of a run whose observation was the user's own.
+        obs: The head or function of a run whose observation was the user's own; of several things
+            a mapping to those of them, and to a :class:`~pyro_vae.several.Part` where what the
+            encoder sees was the user's own.
         net: The networks, or their function, of a run whose networks were the user's own.
         name: Prefix in Pyro's parameter store, as for :class:`~pyro_vae.vae.VAE`.
         prior: The function of a run whose prior was the user's own.
@@ -262,7 +247,7 @@ def load(
 def model_of(
     config: Mapping[str, Any],
     folder: Path,
-    obs: Head | Callable[[Tensor], Any] | None = None,
+    obs: Head | Callable[[Tensor], Any] | Mapping[str, Any] | None = None,
     net: networks.Networks | tuple[nn.Module, nn.Module] | None = None,
     name: str | None = None,
     prior: priors.Prior | None = None,
@@ -270,25 +255,15 @@ def model_of(
 ) -> VAE:
     """The untrained model of a configuration; arguments as for :func:`load`."""
     try:
-        # Runs before there was a choice of priors and posteriors do not name them.
-        spec = {"prior": "standard-normal", "posterior": "diagonal", **config["vae"]}
         own = {"obs": obs, "net": net, "prior": prior, "posterior": posterior}
-        for part, given in own.items():
-            if spec[part] is None and given is None:
+        arguments = formats.arguments(config["vae"], **own)
+        for part in own:
+            if arguments[part] is None:
                 raise InputError(
                     f"{folder} was made with {part} of your own: pass {part}= (--{part} "
                     "PACKAGE.MODULE:NAME on the command line)"
                 )
-        return VAE(
-            tuple(spec["data_shape"]),
-            spec["latent_dim"],
-            observations.read(spec["obs"]) if obs is None else obs,
-            spec["net"] if net is None else net,
-            name,
-            prior or spec["prior"],
-            posterior or spec["posterior"],
-            spec.get("covariates", 0),
-        )
+        return VAE(**arguments, name=name)
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{folder / CONFIG} is damaged: {error!r}") from None
     except (RuntimeError, MemoryError, OverflowError) as error:  # of a size that nobody trained

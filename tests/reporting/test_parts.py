@@ -17,7 +17,7 @@ from PIL import Image
 import pyro_vae as pv
 from pyro_vae.reporting.looks import Shelf, look
 from pyro_vae.reporting.runs import Found, find_runs, number, printable, read_run
-from pyro_vae.reporting.settings import settings_of
+from pyro_vae.reporting.settings import settings_of, short
 from pyro_vae.reporting.strips import strip, write_sheet
 from tests.reporting.conftest import HEALTHY, Reported, add_run
 
@@ -110,8 +110,10 @@ def test_runs_are_in_the_order_of_their_numbers(tmp_path: Path) -> None:
 
 def _run(name: str, **fit: Any) -> Found:
     obs = fit.pop("obs", "normal")
-    vae = {"latent_dim": 2, "obs": {"name": obs, "levels": f"of {obs}"}}
-    return Found(name, Path(name), {"format": 1, "vae": vae, "fit": fit, "data": {"root": name}})
+    head = {"name": obs, "levels": f"of {obs}", "kind": f"that of {obs}"}
+    prior = {"name": "standard-normal"}
+    vae = {"sites": [{"site": "latent", "dim": 2, "prior": prior}, {"site": "obs", "head": head}]}
+    return Found(name, Path(name), {"format": 2, "vae": vae, "fit": fit, "data": {"root": name}})
 
 
 def test_settings_tell_runs_apart_in_few_words() -> None:
@@ -123,8 +125,14 @@ def test_settings_tell_runs_apart_in_few_words() -> None:
         Found("e", Path("e")),
     ]
     found = settings_of(runs)
-    assert found.differing == ("vae.obs.name", "vae.obs.levels", "fit.beta", "fit.seed")
-    assert found.common == {"vae.latent_dim": "2", "fit.lr": "0.1"}
+    assert found.differing == ("vae.obs.head.name", "vae.obs.head.levels", "fit.beta", "fit.seed")
+    assert found.common == {
+        "vae.latent.dim": "2",
+        "vae.latent.prior.name": "standard-normal",
+        "fit.lr": "0.1",
+    }
+    said = ["vae.latent.prior.name", "vae.latent.dim", "vae.obs.scale.scope", "fit.lr", "kind"]
+    assert list(map(short, said)) == ["prior", "latent.dim", "scale", "lr", "kind"]
     assert found.cells["a"] == found.cells["b"] == "obs=normal, beta=1"
     assert found.families["a"] == found.families["c"] == "obs=normal"
     assert found.families["d"] == "obs=beta"

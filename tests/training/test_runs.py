@@ -88,7 +88,7 @@ def _newer(run: Path) -> None:
 
 def _other(run: Path) -> None:
     config = json.loads((run / "config.json").read_text())
-    config["vae"]["latent_dim"] = 5
+    config["vae"]["sites"][0]["dim"] = 5
     (run / "config.json").write_text(json.dumps(config))
 
 

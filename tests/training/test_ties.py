@@ -271,7 +271,7 @@ def test_weights_that_cannot_be_the_models_are_refused(tmp_path: Path) -> None:
     for ties in ([[{"names": ["nothing"]}]], [[{"names": []}]], 5, [[{"evil": 1}]]):
         config["vae"]["ties"] = ties
         (tmp_path / "tied" / "config.json").write_text(json.dumps(config))
-        with pytest.raises(InputError, match="damaged or of another model"):
+        with pytest.raises(InputError, match="damaged"):
             load(tmp_path / "tied", net=networks_of("one number everywhere"))
 
 

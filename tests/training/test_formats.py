@@ -1,0 +1,418 @@
+"""Runs of former formats load, and compute what the versions that wrote them did.
+
+``tests/fixtures/format_1.py`` says which versions, and made the runs with their code.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyro.distributions as dist
+import pytest
+import torch
+from torch import Tensor
+
+from pyro_vae import (
+    VAE,
+    Head,
+    InputError,
+    Part,
+    fit,
+    load,
+    networks,
+    observations,
+    posteriors,
+    priors,
+    save,
+)
+from pyro_vae.training import formats
+from pyro_vae.training.checkpoints import Checkpoints
+from pyro_vae.training.runs import read_config
+from tests.fixtures import format_1
+
+FIXTURES = Path(format_1.__file__).parent / "format-1"
+RUNS = sorted(path.name for path in FIXTURES.iterdir() if path.is_dir())
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {
+        path.relative_to(folder).as_posix(): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file()
+    }
+
+
+def said(name: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((FIXTURES / f"{name}.json").read_text())
+    return found
+
+
+@pytest.mark.parametrize("name", RUNS)
+def test_a_run_of_format_1_computes_what_it_did(name: str) -> None:
+    before = contents(FIXTURES / name)
+    assert before
+    vae = load(FIXTURES / name, **format_1.OWN.get(name, {})).double()
+    wanted = {key: torch.tensor(value, dtype=torch.float64) for key, value in said(name).items()}
+    given = {key: wanted[key] for key in ("covariates",) if key in wanted}
+    x, z = wanted["x"], wanted["z"]
+    with torch.no_grad():
+        found: dict[str, Tensor] = {
+            "code": vae.code(x, **given),
+            "posterior": vae.encode(x, **given).log_prob(z),
+            "prior": vae.prior().log_prob(z),
+            "likelihood": vae.decode(z, x, **given).log_prob(x),
+            "reconstruction": vae.reconstruct(x, **given),
+        }
+    assert wanted.keys() == {"x", "z", *given, *found}
+    for key, value in found.items():
+        assert value.shape == wanted[key].shape
+        torch.testing.assert_close(value, wanted[key], rtol=1e-5, atol=1e-8, msg=f"{name}: {key}")
+    assert contents(FIXTURES / name) == before
+
+
+def test_there_is_a_run_of_everything() -> None:
+    """Of what the versions that wrote format 1 had, whose names every later one has."""
+    assert len(RUNS) == 56
+    assert sorted(path.stem for path in FIXTURES.glob("*.json")) == RUNS
+    configs = {name: read_config(FIXTURES / name) for name in RUNS}
+    written = list(FIXTURES.glob("*/config.json"))
+    assert len(written) == len(RUNS) - sum("unfinished" in name for name in RUNS)
+    assert {json.loads(path.read_text())["format"] for path in written} == {1}
+    assert all(config["format"] == 2 for config in configs.values())
+    sites = [site for config in configs.values() for site in config["vae"]["sites"]]
+    there = {
+        part: {site[part]["name"] for site in sites if site.get(part)}
+        for part in ("head", "prior", "posterior")
+    }
+    named = [name.removeprefix("obs-") for name in RUNS if name.startswith("obs-")]
+    assert len(named) == 28
+    assert there["head"] == {*named}
+    assert there["prior"] >= {"standard-normal", "diagonal-normal", "mixture", "vamp", "flow"}
+    assert there["posterior"] >= {"diagonal", "full", "iaf", "coupling"}
+    nets = {(config["vae"]["net"] or {}).get("name") for config in configs.values()}
+    assert nets >= {None, "mlp", "conv", "ladder"}
+    assert any(config["vae"]["covariates"] for config in configs.values())
+    assert any("ties" in config["vae"] for config in configs.values())
+
+
+@pytest.mark.parametrize("name", ["unfinished", "unfinished-hierarchy"])
+def test_a_run_of_format_1_goes_on(name: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(FIXTURES / name, run)
+    vae = load(run)
+    settings = read_config(run)["fit"]
+    torch.manual_seed(0)
+    data = format_1.data_of(vae)
+    history = fit(vae, data, out=run, resume=True, **settings)
+    assert [record["step"] for record in history.epochs()] == [3]
+    assert json.loads((run / "config.json").read_text())["format"] == 2
+    again = load(run)
+    assert torch.equal(again.code(data), vae.code(data))
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda config: config.update(format=3), "has format 3.*upgrade pyro_vae"),
+        (lambda config: config["vae"].pop("obs"), "is damaged: vae has no obs"),
+        (lambda config: config.pop("format"), "no configuration"),
+    ],
+)
+def test_a_checkpoints_configuration_is_held_to_the_same(
+    change: Callable[[dict[str, Any]], Any], words: str, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(FIXTURES / "unfinished", run)
+    checkpoints = Checkpoints(run)
+    found = checkpoints.latest()
+    assert found is not None
+    step, tree = found
+    vae = load(run)
+    change(tree["config"])
+    checkpoints.write(step + 1, tree)
+    before = contents(run)
+    settings = tree["config"]["fit"]
+    for read in (
+        lambda: load(run),
+        lambda: read_config(run),
+        lambda: fit(vae, format_1.data_of(vae), out=run, resume=True, **settings),
+    ):
+        with pytest.raises(InputError, match=words) as caught:
+            read()
+        assert "\n" not in str(caught.value)
+    assert {name: contents(run)[name] for name in before} == before
+
+
+def test_format_1_becomes_a_list_of_sites() -> None:
+    """By hand, of a hierarchy; what is given stays as it is."""
+    head = {"name": "normal", "levels": "dequantised", "parameters": {}}
+    net = {"name": "ladder", "hidden": 4}
+    config = {
+        "format": 1,
+        "vae": {
+            "data_shape": [4],
+            "latent_dim": [3, 2],
+            "obs": head,
+            "net": net,
+            "prior": "vamp:2",
+            "posterior": "full",
+        },
+        "data": {"name": "x"},
+    }
+    before = copy.deepcopy(config)
+    found = formats.upgraded(config, "here")
+    full = {"name": "full"}
+    assert found == {
+        "format": 2,
+        "vae": {
+            "sites": [
+                {"site": "latent.1", "dim": 3, "prior": None, "posterior": full},
+                {
+                    "site": "latent.2",
+                    "dim": 2,
+                    "prior": {"name": "vamp", "components": 2},
+                    "posterior": full,
+                },
+                {"site": "obs", "shape": [4], "head": head},
+            ],
+            "net": net,
+            "covariates": 0,
+        },
+        "data": {"name": "x"},
+    }
+    assert config == before
+    assert formats.upgraded(found, "here") == found
+    del config["vae"]["prior"], config["vae"]["posterior"]  # type: ignore[attr-defined]
+    config["vae"]["latent_dim"] = 5  # type: ignore[index]
+    (latent, _) = formats.upgraded(config, "here")["vae"]["sites"]
+    assert latent == {
+        "site": "latent",
+        "dim": 5,
+        "prior": {"name": "standard-normal"},
+        "posterior": {"name": "diagonal"},
+    }
+
+
+def test_what_is_written_says_each_site(tmp_path: Path) -> None:
+    net, prior, posterior = networks.Ladder(4), priors.DiagonalNormal(), posteriors.Full()
+    vae = VAE((4,), (3, 2), "bernoulli", net, prior=prior, posterior=posterior)
+    save(vae, tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    assert config["format"] == 2
+    full = {"name": "full"}
+    assert config["vae"] == {
+        "sites": [
+            {"site": "latent.1", "dim": 3, "prior": None, "posterior": full},
+            {
+                "site": "latent.2",
+                "dim": 2,
+                "prior": {"name": "diagonal-normal"},
+                "posterior": full,
+            },
+            {"site": "obs", "shape": [4], "head": observations.spec(observations.get("bernoulli"))},
+        ],
+        "net": {"name": "ladder", "hidden": 4, "depth": 1, "dropout": 0.0},
+        "covariates": 0,
+    }
+
+
+OWN = Head.of(dist.Categorical, logits=(3,), levels="levels")
+SHAPES = {"a": (1, 2, 2), "b": (3,), "c": (1,)}
+
+
+def _two(x: Tensor) -> Tensor:
+    return x.flatten(1).repeat(1, 2)
+
+
+@torch.no_grad()
+def outputs(vae: VAE) -> list[Tensor]:
+    x = {"a": torch.full((2, 1, 2, 2), 0.25), "b": torch.full((2, 3), 1.5), "c": torch.ones(2, 1)}
+    z = torch.tensor([[0.5, -1.0], [0.25, 2.0]])
+    decoded = vae.decode(z, x)
+    return [vae.code(x), *(decoded[key].log_prob(x[key]) for key in x)]
+
+
+def test_several_observed_sites_come_back(tmp_path: Path) -> None:
+    """A stock one, one that is changed, and one of which head and view are the user's own."""
+    heads = {"a": "bernoulli", "b": observations.get("real-normal", scale=0.5)}
+    vae = VAE({**SHAPES, "c": Part((1,), OWN, _two)}, 2, heads, networks.MLP(hidden=4)).eval()
+    save(vae, tmp_path)
+    sites = json.loads((tmp_path / "config.json").read_text())["vae"]["sites"]
+    assert [site["site"] for site in sites] == ["latent", "obs.a", "obs.b", "obs.c"]
+    assert [site.get("shape") for site in sites] == [None, [1, 2, 2], [3], [1]]
+    assert sites[1]["head"]["name"] == "bernoulli"
+    assert sites[2]["head"]["parameters"] == {"scale": {"scope": 0.5}}
+    assert sites[3] == {"site": "obs.c", "shape": [1], "head": None, "seen": None}
+    again = load(tmp_path, obs={"c": Part((1,), OWN, _two)})
+    wanted = outputs(vae)
+    assert len(wanted) == 4
+    for found, there in zip(outputs(again), wanted, strict=True):
+        assert torch.equal(found, there)
+    for own in (None, {}, {"c": OWN}, OWN):
+        with pytest.raises(InputError, match="obs of your own: pass obs="):
+            load(tmp_path, obs=own)
+    with pytest.raises(InputError, match="same names; e is in one"):
+        load(tmp_path, obs={"c": Part((1,), OWN, _two), "e": OWN})
+
+
+def test_several_stock_ones_need_nothing(tmp_path: Path) -> None:
+    vae = VAE({"a": (1, 2, 2), "b": (3,)}, 2, "normal", networks.MLP(hidden=4)).eval()
+    again = load(save(vae, tmp_path))
+    assert again.data_shape == vae.data_shape == {"a": (1, 2, 2), "b": (3,)}
+    assert again.obs == vae.obs
+    x = {"a": torch.rand(5, 1, 2, 2), "b": torch.rand(5, 3)}
+    assert torch.equal(again.code(x), vae.code(x))
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return save(
+        VAE((4,), (3, 2), "normal", networks.Ladder(4)), tmp_path_factory.mktemp("two") / "run"
+    )
+
+
+def _site(number: int, **parts: Any) -> Callable[[dict[str, Any]], Any]:
+    return lambda vae: vae["sites"][number].update(parts)
+
+
+MANGLED: dict[str, Callable[[dict[str, Any]], Any]] = {
+    "no sites": lambda vae: vae.pop("sites"),
+    "sites of null": lambda vae: vae.update(sites=None),
+    "sites in a table": lambda vae: vae.update(sites={"latent": vae["sites"][0]}),
+    "sites in words": lambda vae: vae.update(sites="latent, obs"),
+    "an empty list": lambda vae: vae.update(sites=[]),
+    "a site that is a number": lambda vae: vae["sites"].append(5),
+    "a site that is null": lambda vae: vae["sites"].insert(0, None),
+    "a site that is a list": lambda vae: vae["sites"].__setitem__(0, [1]),
+    "a site without a name": lambda vae: vae["sites"][0].pop("site"),
+    "a site with a number for a name": _site(1, site=2),
+    "a site with a table for a name": _site(1, site={"a": 1}),
+    "a site of an unknown name": _site(2, site="seen"),
+    "a name with a line's end": _site(2, site="a\nb"),
+    "such a name and nothing else": lambda vae: vae["sites"].__setitem__(2, {"site": "a\nb" * 99}),
+    "an observed site with half a name": _site(2, site="obs."),
+    "an observed site twice": lambda vae: vae["sites"].append(vae["sites"][2]),
+    "a latent site twice": _site(1, site="latent.1"),
+    "latent sites that skip one": _site(1, site="latent.3"),
+    "latent and latent.2": _site(0, site="latent"),
+    "one of a hierarchy": lambda vae: vae["sites"].pop(1),
+    "sites upside down": lambda vae: vae["sites"].reverse(),
+    "an observed site first": lambda vae: vae["sites"].insert(0, vae["sites"].pop()),
+    "no observed site": lambda vae: vae["sites"].pop(),
+    "no latent site": lambda vae: vae["sites"].__delitem__(slice(2)),
+    "obs beside obs.b": lambda vae: vae["sites"].append({**vae["sites"][2], "site": "obs.b"}),
+    "a part that nothing knows": lambda vae: vae.update(evil=1),
+    "a latent site's, too": _site(0, evil=1),
+    "an observed site's, too": _site(2, **{"evil\nline": 1}),
+    "a latent site with a shape": _site(0, shape=[3]),
+    "an observed site with a length": _site(2, dim=3),
+    "no length": lambda vae: vae["sites"][0].pop("dim"),
+    "a length of 0": _site(0, dim=0),
+    "a negative length": _site(0, dim=-1),
+    "a length in words": _site(0, dim="3"),
+    "a length of NaN": _site(0, dim=float("nan")),
+    "a length that is true": _site(0, dim=True),
+    "a list for a length": _site(0, dim=[3]),
+    "no prior": lambda vae: vae["sites"][1].pop("prior"),
+    "no posterior": lambda vae: vae["sites"][0].pop("posterior"),
+    "a prior that is a number": _site(1, prior=3),
+    "a prior that is a list": _site(1, prior=["mixture"]),
+    "a prior without a name": _site(1, prior={"components": 2}),
+    "a prior in the middle": _site(0, prior={"name": "standard-normal"}),
+    "posteriors that differ": _site(0, posterior={"name": "full"}),
+    "no head": lambda vae: vae["sites"][2].pop("head"),
+    "a head in words": _site(2, head="normal"),
+    "a head that is a list": _site(2, head=[]),
+    "a head without a name": _site(2, head={}),
+    "no shape": lambda vae: vae["sites"][2].pop("shape"),
+    "a shape that is a number": _site(2, shape=4),
+    "a shape of nothing": _site(2, shape=[]),
+    "a shape of words": _site(2, shape=["a"]),
+    "a shape in words": _site(2, shape="44"),
+    "a shape with a 0": _site(2, shape=[0, 4]),
+    "a shape of halves": _site(2, shape=[0.5]),
+    "no network": lambda vae: vae.pop("net"),
+    "a network in words": lambda vae: vae.update(net="mlp"),
+    "no covariates": lambda vae: vae.pop("covariates"),
+    "covariates in words": lambda vae: vae.update(covariates="three"),
+    "a negative number of covariates": lambda vae: vae.update(covariates=-1),
+    "ties that are a number": lambda vae: vae.update(ties=5),
+}
+
+
+@pytest.mark.parametrize("harm", MANGLED)
+def test_a_mangled_description_is_one_line(harm: str, saved: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(saved, run)
+    assert load(run).latent_dims == (3, 2)
+    config = json.loads((run / "config.json").read_text())
+    MANGLED[harm](config["vae"])
+    (run / "config.json").write_text(json.dumps(config))
+    before = contents(run)
+    for read in (load, read_config):
+        with pytest.raises(InputError, match=r"config\.json is damaged: ") as caught:
+            read(run)
+        assert "\n" not in str(caught.value)
+        assert len(str(caught.value)) < len(str(run)) + 250
+    assert contents(run) == before
+
+
+MANGLED_1: dict[str, Callable[[dict[str, Any]], Any]] = {
+    **{
+        f"no {part}": lambda vae, part=part: vae.pop(part)  # type: ignore[misc]
+        for part in ("data_shape", "latent_dim", "obs", "net")
+    },
+    "an unknown part": lambda vae: vae.update(evil=1),
+    "a part of format 2": lambda vae: vae.update(sites=[]),
+    "no latents": lambda vae: vae.update(latent_dim=[]),
+    "latents in words": lambda vae: vae.update(latent_dim="2"),
+    "latents of NaN": lambda vae: vae.update(latent_dim=float("nan")),
+    "no latent in a list": lambda vae: vae.update(latent_dim=[2, None]),
+    "a negative shape": lambda vae: vae.update(data_shape=[1, -8]),
+    "an unknown prior": lambda vae: vae.update(prior="nobody's"),
+    "a prior of many words": lambda vae: vae.update(prior="mixture:9:9"),
+    "a posterior that is a number": lambda vae: vae.update(posterior=1),
+    "an observation in words": lambda vae: vae.update(obs="normal"),
+}
+
+
+@pytest.mark.parametrize("harm", MANGLED_1)
+def test_a_mangled_run_of_format_1_is_one_line(harm: str, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(FIXTURES / "prior-mixture", run)
+    config = json.loads((run / "config.json").read_text())
+    MANGLED_1[harm](config["vae"])
+    (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=r"config\.json is damaged: ") as caught:
+        load(run)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_number_beyond_all_sense_is_one_line(saved: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"integer of 16,610 bits.*upgrade pyro_vae"):
+        formats.upgraded({"format": 10**5000, "vae": {}}, "config.json")
+    (tmp_path / "config.json").write_text('{"format": 1' + "0" * 5000 + "}")
+    with pytest.raises(InputError, match="damaged"):
+        load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (3, "has format 3, this version reads up to 2: upgrade pyro_vae"),
+        (0, "no configuration"),
+        (-1, "no configuration"),
+        (True, "no configuration"),
+        (1.0, "no configuration"),
+        ("2", "no configuration"),
+        (None, "no configuration"),
+    ],
+)
+def test_a_format_that_is_none_is_refused(number: object, words: str) -> None:
+    with pytest.raises(InputError, match=words):
+        formats.upgraded({"format": number, "vae": {}}, "config.json")
