@@ -107,6 +107,8 @@ def evaluate(
         check_samples(vae, images, samples, kind)
     scores: dict[str, Any] = {"data": described["name"], "changed": described["changed"]}
     scores["samples"] = None
+    if samples is not None and vae.joint:
+        raise pv.InputError("--samples is for images")
     scores |= pv.evaluate(
         vae, images.test, train=images.train, iwae=iwae, memory_budget=memory_budget
     )
@@ -121,7 +123,11 @@ def evaluate(
     if as_json:
         echo_json(scores)
         return
-    click.echo(f"{vae.obs.title}, a {scores['kind']} on these {scores['images']} images")
+    if vae.joint:
+        title, unit = Path(described["name"]).name, "rows"
+    else:
+        title, unit = vae.obs.title, "images"
+    click.echo(f"{title}, a {scores['kind']} on these {scores['images']} {unit}")
     if scores["few"] is not None:
         click.echo(scores["few"])
     for line in _lines(scores):
@@ -129,6 +135,10 @@ def evaluate(
 
 
 def _lines(scores: dict[str, Any]) -> Iterator[str]:
+    if "parts" in scores:
+        for label, text in (*_nats(scores, "row"), *_parts(scores)):
+            yield from _row(label, text)
+        return
     for rows in (_nats(scores), _bits(scores), _latents(scores), _pictures(scores)):
         for label, text in rows:
             yield from _row(label, text)
@@ -150,24 +160,40 @@ def _error(value: float | None, digits: int) -> str:
     return "" if value is None else f" ± {value:.{digits}f}"
 
 
-def _nats(scores: dict[str, Any]) -> Iterator[tuple[str, str]]:
+def _parts(scores: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What there is of each column."""
+    units = sum(site["units"] for site in scores["sites"].values() if "kl" in site)
+    yield "active units", f"{scores['active_units']:10d} of {units}"
+    yield "column", f"{'nats':>10}{'constant':>10}  error of the reconstruction"
+    for name, part in scores["parts"].items():
+        site = scores["sites"][f"obs.{name}"]
+        kind = "rmse" if "rmse" in part else "wrong"
+        error = f"{_number(part[kind])} {kind}, constant {_number(part['constant'][kind])}"
+        label = f"  {name}" if len(name) < LABEL - 2 else f"  {name[: LABEL - 4]}…"
+        yield label, f"{site['reconstruction']:10.2f}{site['collapsed']:10.2f}  {error}"
+
+
+def _nats(scores: dict[str, Any], unit: str = "image") -> Iterator[tuple[str, str]]:
     name = "elbo" if scores["objective"] is None else "objective"
     error = _error(scores["elbo_standard_error"], 2)
-    yield name, f"{scores[name]:10.2f} nats per image{error}, higher is better"
+    yield name, f"{scores[name]:10.2f} nats per {unit}{error}, higher is better"
     if scores["iwae"] is not None:
         iwae = scores["iwae"]
-        mark = "" if iwae["beats_collapsed"] else ", below the collapsed one"
+        mark = "" if iwae["bound"] > scores["collapsed"] else ", below the collapsed one"
         error = _error(iwae["standard_error"], 2)
-        yield f"  IWAE, K = {iwae['k']}", f"{iwae['bound']:10.2f} nats per image{error}{mark}"
+        yield f"  IWAE, K = {iwae['k']}", f"{iwae['bound']:10.2f} nats per {unit}{error}{mark}"
+        if iwae.get("unreliable") is not None:
+            text = f"{iwae['pareto_shape']:10.2f} k̂; above 0.7 for {iwae['unreliable']:.1%} of rows"
+            yield "    its weights", text
     mark = "best constant prediction" if scores["beats_collapsed"] else NOT_BEATEN
-    yield "  if collapsed", f"{scores['collapsed']:10.2f} nats per image, {mark}"
-    if scores["ppca"] is not None:
+    yield "  if collapsed", f"{scores['collapsed']:10.2f} nats per {unit}, {mark}"
+    if scores.get("ppca") is not None:
         ppca = scores["ppca"]
         yield "  probabilistic PCA", f"{ppca['log_likelihood']:10.2f} fitted to {ppca['fitted_to']}"
-    yield "reconstruction", f"{scores['reconstruction']:10.2f} nats per image"
-    yield "kl", f"{scores['kl']:10.2f} nats per image"
-    if scores["frozen"] is not None:
-        yield scores["frozen"]["name"], f"{scores['frozen']['elbo']:10.2f} elbo, nats per image"
+    yield "reconstruction", f"{scores['reconstruction']:10.2f} nats per {unit}"
+    yield "kl", f"{scores['kl']:10.2f} nats per {unit}"
+    if scores.get("frozen") is not None:
+        yield scores["frozen"]["name"], f"{scores['frozen']['elbo']:10.2f} elbo, nats per {unit}"
 
 
 def _bits(scores: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -13,6 +13,7 @@ import click
 from .options import (
     absolute,
     as_json,
+    column_option,
     data_options,
     echo_json,
     load_data,
@@ -31,6 +32,7 @@ __all__ = ["fit"]
 @click.command()
 @data_options
 @size_options
+@column_option
 @click.option("--images", type=int, help="Use the first so many, training and held-out ones each.")
 @observation_options
 @click.option(
@@ -70,7 +72,8 @@ __all__ = ["fit"]
 @click.option(
     "--condition",
     metavar="WHAT",
-    help="Model p(x|c): labels, for the data set's classes as what both networks are told.",
+    help="Model p(x|c): labels, for the data set's classes as what both networks are told; of a "
+    "table NAME,NAME for columns.",
 )
 @click.option("--epochs", default=60, show_default=True, help="Passes over the training images.")
 @click.option("--batch-size", default=128, show_default=True, help="Images per step.")
@@ -235,7 +238,7 @@ def _fitted(options: dict[str, Any]) -> tuple[Path, History, Data]:
     from .progress import Watcher
 
     out, overwrite = options.pop("out"), options.pop("overwrite")
-    options["range"] = options.pop("interval")
+    options["range"], options["column"] = options.pop("interval"), options.pop("columns")
     options["data"] = absolute(options["data"]) or "mnist-5k"
     recipe = Recipe.of(**options)
     if out is not None:

@@ -247,7 +247,7 @@ def load_data(
     root = root or (Path(described["root"]) if described.get("root") else None)
     if stock.is_image_files(name):
         resize, crop = resize or described.get("resize"), crop or described.get("crop")
-    found, changed = load(name, root, download, resize, crop), None
+    found, changed = load(name, root, download, resize, crop, described), None
     if config is not None:
         same = name == described.get("name")
         found, changed = as_kept(found, config, name, same)

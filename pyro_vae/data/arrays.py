@@ -37,6 +37,7 @@ class Data:
         validation: Held-out images of their own for choices in training, where the data set has
             three parts; else None.
         validation_labels: Their classes, (N,), or None.
+        table: The :class:`~pyro_vae.data.table.Table` that they are rows of, or None.
         passed_over: What of a folder or file was not read, in a few words.
     """
 
@@ -48,6 +49,7 @@ class Data:
     validation: Any = None
     passed_over: str = ""
     validation_labels: Tensor | None = None
+    table: Any = None
 
     @property
     def held_out(self) -> Any:
@@ -86,6 +88,7 @@ def as_images(images: Any, data_shape: Any = None) -> Any:
     """
     if isinstance(images, Batch | Mapping):
         return _as_batch(images, data_shape, as_images)
+    _check_parts(images, data_shape)
     if isinstance(images, Stored | np.memmap):
         stored = _as_stored(images, data_shape)
         tensor = stored[:] if stored.nbytes <= limit() else stored.some(LOOKED_AT)
@@ -112,6 +115,7 @@ def as_source(images: Any, data_shape: Any = None) -> Images:
     """
     if isinstance(images, Batch | Mapping):
         return _as_batch(images, data_shape, as_source)
+    _check_parts(images, data_shape)
     if not isinstance(images, Stored | np.memmap):
         tensor: Tensor = as_images(images, data_shape)
         return tensor
@@ -119,6 +123,13 @@ def as_source(images: Any, data_shape: Any = None) -> Images:
     if stored.dtype != torch.uint8:
         _check_finite(stored.some())
     return stored
+
+
+def _check_parts(images: Any, data_shape: Any) -> None:
+    if isinstance(data_shape, Mapping):
+        raise InputError(
+            f"data must be a mapping from {', '.join(data_shape)}, got {type(images).__name__}"
+        )
 
 
 def _as_batch(images: Any, data_shape: Any, read: Callable[..., Any]) -> Batch:
@@ -135,7 +146,11 @@ def _as_batch(images: Any, data_shape: Any, read: Callable[..., Any]) -> Batch:
                 f"there are {len(batch.covariates)} rows of covariates for {len(found)} images"
             )
         return found
-    known = data_shape if isinstance(data_shape, Mapping) else dict.fromkeys(batch.x)
+    if data_shape is not None and not isinstance(data_shape, Mapping):
+        raise InputError(
+            f"images must have shape (N, *{tuple(data_shape)}), got parts: {', '.join(batch.x)}"
+        )
+    known = data_shape or dict.fromkeys(batch.x)
     for name in batch.x:
         if name not in known:
             raise unknown("part of data", name, known)
@@ -345,8 +360,15 @@ def first(data: Data, count: int | None) -> Data:
     train, labels, test, test_labels, validation, validation_labels = (
         None if part is None else _first(part, count) for part in (*data, *further)
     )
-    over = data.passed_over
-    return Data(train, labels, test, test_labels, validation, over, validation_labels)
+    return replace(
+        data,
+        train=train,
+        train_labels=labels,
+        test=test,
+        test_labels=test_labels,
+        validation=validation,
+        validation_labels=validation_labels,
+    )
 
 
 def _shape_of(images: Images) -> Any:

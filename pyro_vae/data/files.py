@@ -16,6 +16,7 @@ from torch import Tensor
 
 from pyro_vae import ours
 from pyro_vae.data.arrays import Data, as_images, as_source, channels_first, split
+from pyro_vae.data.batch import Batch
 from pyro_vae.data.braces import expand, is_shards
 from pyro_vae.data.stored import Stored, limit
 from pyro_vae.errors import InputError
@@ -118,7 +119,7 @@ def of_parts(images: Mapping[str, Tensor | Stored], labels: Mapping[str, Tensor 
     return data._replace(validation=images[name], validation_labels=labels[name])
 
 
-def parts(images: Tensor | Stored, labels: Tensor | None) -> Data:
+def parts(images: Tensor | Stored | Batch, labels: Tensor | None) -> Data:
     """Training and held-out images of a data set that does not say which are which.
 
     Args:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data.arrays import Data, first
-from pyro_vae.data.batch import Images, plain
+from pyro_vae.data.batch import Batch, Images, plain
 from pyro_vae.data.stored import Stored
 
 __all__ = ["as_kept", "digests_of", "kept_of"]
@@ -117,6 +117,8 @@ def _divided(
     moved, moved_labels = _some(data.train, data.train_labels, held["train"])
     if isinstance(test, Tensor) and isinstance(moved, Tensor):
         test = torch.cat([test, moved])
+    elif isinstance(test, Batch) and isinstance(moved, Batch):
+        test = Batch.cat([test, moved])
     elif isinstance(test, Stored) and isinstance(moved, Stored):
         test = test.beside(moved)
     if test_labels is not None and moved_labels is not None:
@@ -175,4 +177,5 @@ def _is_stream(images: Images) -> bool:
 
 
 def _is_whole(images: Images) -> bool:
+    images = plain(images)
     return images.shape.numel() * images.dtype.itemsize <= _WHOLE

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,6 +16,8 @@ from pyro_vae.data.arrays import Data
 from pyro_vae.data.braces import is_packed, is_shards
 from pyro_vae.data.files import SUFFIXES, read
 from pyro_vae.data.pictures import Fit
+from pyro_vae.data.table import SUFFIX, read_table
+from pyro_vae.data.tables import data_of
 from pyro_vae.data.vision import Source, emnist_files, idx_files
 from pyro_vae.errors import InputError, shown, unknown
 
@@ -126,12 +129,14 @@ def load(
     download: bool = False,
     resize: int | None = None,
     crop: int | None = None,
+    like: Mapping[str, Any] | None = None,
 ) -> Data:
     """A stock data set, or a file or folder of the user's own.
 
     Args:
         name: A key of :data:`TABLE`, the path of a .npy or .npz file (see
-            :func:`~pyro_vae.data.files.read`), of a folder of images (see
+            :func:`~pyro_vae.data.files.read`), of a .csv table (see
+            :func:`~pyro_vae.data.table.read_table`), of a folder of images (see
             :func:`~pyro_vae.data.folder.read`), or of .tar shards, perhaps with braces as in
             ``shards-{000..009}.tar`` (see :func:`~pyro_vae.data.shards.read`).
         root: Folder to look in first; then the variable PYRO_VAE_DATA, ``~/.cache/pyro_vae`` and
@@ -139,6 +144,7 @@ def load(
         download: Let torchvision fetch it into the root (or the cache) if it is found nowhere.
         resize: Of image files, scale the shorter side to so many pixels.
         crop: Of image files, then cut a square of so many pixels from the centre.
+        like: Of a .csv table, the ``columns`` and the ``told`` ones that a run keeps of it.
 
     Raises:
         InputError: If the name is unknown, or the data are not at hand or not whole.
@@ -153,6 +159,9 @@ def load(
         raise InputError(f"--resize and --crop are for image files, {name} is none")
     if path.suffix in SUFFIXES:
         return read(path)
+    if path.suffix.lower() == SUFFIX:
+        said = like or {}
+        return data_of(read_table(path, said.get("columns")), said.get("told", ()))
     if is_shards(name):
         return shards.read(name, resize, crop)
     if is_packed(name):
@@ -164,9 +173,9 @@ def load(
             return folder.read(path, resize, crop)
         if len(path.parts) > 1:
             raise InputError(
-                f"there is no folder {shown(name)}, and no .npy, .npz or .tar file of that name"
+                f"there is no folder {shown(name)}, and no .npy, .npz, .csv or .tar file so called"
             )
-        kinds = "data set (or .npy, .npz or .tar file, or folder of images)"
+        kinds = "data set (or .npy, .npz, .csv or .tar file, or folder of images)"
         raise unknown(kinds, name, TABLE)
     source = TABLE[name]
     if not source.files:
@@ -191,7 +200,7 @@ def is_image_files(name: str) -> bool:
     if is_shards(name):
         return True
     path = Path(name)
-    named = name in TABLE or path.suffix in SUFFIXES
+    named = name in TABLE or path.suffix in SUFFIXES or path.suffix.lower() == SUFFIX
     return name == "celeba" or (not named and _exists(path.is_dir))
 
 

@@ -17,7 +17,10 @@ from pyro_vae.data.kinds import KINDS, SKIP, kind_of, values_of
 from pyro_vae.data.rows import delimiter_of, rows
 from pyro_vae.errors import InputError, shown, unknown
 
-__all__ = ["Column", "Table", "read_table"]
+__all__ = ["SUFFIX", "Column", "Table", "read_table"]
+
+SUFFIX = ".csv"
+"""What names of tables end in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,11 +81,13 @@ class Table:
         path: The file.
         columns: In the file's order, or in that of the table that it was read like.
         passed_over: Columns of the file that were not asked for.
+        header: The names of all columns of the file, in its order.
     """
 
     path: str
     columns: tuple[Column, ...]
     passed_over: tuple[str, ...] = ()
+    header: tuple[str, ...] = ()
 
     def __len__(self) -> int:
         """The number of rows."""
@@ -161,9 +166,10 @@ def read_table(
             of one name; with ``like``, if it lacks a column or a value is not of its column's kind.
     """
     file = Path(path)
-    names, gathered, passed_over = _gather(file, None if like is None else _names(like))
+    header, gathered, passed_over = _gather(file, None if like is None else _names(like))
+    names = [column.name for column in gathered]
     if like is None:
-        return Table(str(path), tuple(map(_judged, gathered)))
+        return Table(str(path), tuple(map(_judged, gathered)), header=header)
     by_name = dict(zip(names, gathered, strict=True))
     lacking = [name for name in _names(like) if name not in by_name]
     if lacking and not absent:
@@ -178,7 +184,7 @@ def read_table(
             by_name[name] = Gathered(name, False, gathered[0].rows if gathered else array("q"))
             by_name[name].absent(len(by_name[name].rows))
         columns.append(_told(str(path), _bare(by_name[name]), said["kind"], said["categories"]))
-    return Table(str(path), tuple(columns), passed_over)
+    return Table(str(path), tuple(columns), passed_over, header)
 
 
 def _names(like: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -205,8 +211,8 @@ def _told(path: str, column: Column, kind: str, categories: Sequence[str] | None
 
 def _gather(
     path: Path, wanted: list[str] | None
-) -> tuple[list[str], list[Gathered], tuple[str, ...]]:
-    """The names and values of the columns that are wanted, and the names of the others."""
+) -> tuple[tuple[str, ...], list[Gathered], tuple[str, ...]]:
+    """All names, the values of the columns that are wanted, and the names of the others."""
     delimiter = delimiter_of(path)
     stream = rows(path, delimiter)
     start, first = next(stream, (1, []))
@@ -239,7 +245,7 @@ def _gather(
         raise InputError(f"{path} has no rows below the names of its columns")
     kept = [column for column in columns if wanted is None or column.name in wanted]
     over = tuple(c.name for c in columns if wanted is not None and c.name not in wanted)
-    return [column.name for column in kept], kept, over
+    return tuple(column.name for column in columns), kept, over
 
 
 def _is_header(first: list[str], columns: list[Gathered]) -> bool:

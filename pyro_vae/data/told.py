@@ -25,8 +25,19 @@ def told(data: Data) -> dict[str, Any]:
         ``shape`` of one image, ``levels`` (whether they are of 8 bits), ``low`` and ``high`` of the
         training images (of 1,000 of them where they are on disk), the number of images that
         ``train``, ``validation`` and ``test`` (0 where there is no such part), of ``classes`` (None
-        without labels), and what was ``passed_over``.
+        without labels), and what was ``passed_over``. Of a table its ``columns`` and the share of
+        values that are ``missing`` in place of the first four.
     """
+    if data.table is not None:
+        gaps = torch.stack([column.values.isnan().double().mean() for column in data.table.columns])
+        return {
+            "columns": [column.name for column in data.table.columns],
+            "missing": float(gaps.mean()),
+            "train": len(data.train),
+            "validation": 0,
+            "test": len(data.test),
+            "passed_over": ", ".join(data.table.passed_over),
+        }
     images = plain(data.train)
     train = images if isinstance(images, Tensor) else images.some(_LOOKED_AT)
     parts = {"train": data.train, "validation": data.validation, "test": data.test}
@@ -55,6 +66,11 @@ def told_words(data: Data, name: str) -> str:
         'mnist-5k: 5000 images 1x28x28, levels 0 to 255, 4500 train and 500 test, 10 classes'
     """
     found = told(data)
+    if data.table is not None:
+        said = f"{name}: {found['train'] + found['test']} rows of {len(found['columns'])} columns, "
+        said += f"{found['missing']:.1%} missing, {found['train']} train and {found['test']} test"
+        over = found["passed_over"]
+        return said + (f"; passed over: {over}" if over else "")
     parts = [f"{found[part]} {part}" for part in ("train", "validation", "test") if found[part]]
     count = sum(found[part] for part in ("train", "validation", "test"))
     shape = "x".join(map(str, found["shape"]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import torch
@@ -76,18 +77,15 @@ def error_of_part(
         mask: True where it was observed, or None.
 
     Returns:
-        ``observed``, how many values count; ``rmse`` of the mean in the data's unit, or, where
-        there is no mean, ``wrong``, the share of values that the mode misses.
+        ``observed``, how many values count; ``rmse`` of the mean in the data's unit, or, of
+        classes, ``wrong``, the share of values that the mode misses.
     """
     there = torch.ones_like(x, dtype=torch.bool) if mask is None else mask
     counted = int(there.sum())
-    try:
-        guess = p.mean
-        name = "rmse" if bool(torch.isfinite(guess).all()) else "wrong"
-    except NotImplementedError:
-        name = "wrong"
+    # Of classes without an order, which are seen as a 1 among 0s, a mean says nothing.
+    name = "wrong" if observed.levels.width(observed.head.interval) > 1 else "rmse"
     if not counted:
-        return {"observed": 0, name: float("nan")}
+        return {"observed": 0, name: math.nan}
     if name == "wrong":
         return {"observed": counted, name: float((p.mode != x)[there].double().mean())}
-    return {"observed": counted, name: float((guess - x)[there].double().square().mean().sqrt())}
+    return {"observed": counted, name: float((p.mean - x)[there].double().square().mean().sqrt())}

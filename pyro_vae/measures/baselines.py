@@ -180,11 +180,18 @@ def _counted(
 
 
 @torch.no_grad()
-def start_at(vae: VAE, constant: Constant) -> None:
-    """Let a model start at a constant prediction: as an offset under the decoder's raw output."""
-    vae.likelihood.offset = constant.raw.clone()
-    for name, value in vae.likelihood.named_parameters():
-        value.copy_(constant.head.get_parameter(name))
+def start_at(vae: VAE, constants: Mapping[str, Constant], images: Any) -> None:
+    """Let a model start at a constant prediction: as an offset under the decoder's raw output.
+
+    Args:
+        vae: The model.
+        constants: The prediction of each observed site.
+        images: Training images, (N, *data_shape).
+    """
+    for site, _, head, _, _ in vae.parts_of(images):
+        head.offset = constants[site].raw.clone()
+        for name, value in head.named_parameters():
+            value.copy_(constants[site].head.get_parameter(name))
 
 
 @torch.no_grad()

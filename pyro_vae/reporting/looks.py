@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -103,14 +104,16 @@ class Shelf:
             InputError: If they are not at hand.
         """
         described = table(run.config.get("data"))
-        name, root, resize, crop = key = tuple(
+        name, root, resize, crop = (
             described.get(part) for part in ("name", "root", "resize", "crop")
         )
+        like = {part: described.get(part) for part in ("columns", "told")}
+        key = name, root, resize, crop, json.dumps(like)
         if not isinstance(name, str):
             raise InputError("its configuration names no data")
         if key not in self._known:
             try:
-                self._known[key] = data.load(name, root, False, resize, crop)
+                self._known[key] = data.load(name, root, False, resize, crop, described)
             except InputError as error:
                 self._known[key] = str(error)
         known = self._known[key]
@@ -132,7 +135,10 @@ def look(run: Found, shelf: Shelf) -> Looks | None:
     vae = _model(run)
     if vae is None:
         return None
-    looks = Looks(vae.obs.title, vae.obs.levels, vae.obs.interval)
+    if vae.joint:
+        looks = Looks(f"{len(vae.obs)} columns", "each its own", (0.0, 1.0))
+    else:
+        looks = Looks(vae.obs.title, vae.obs.levels, vae.obs.interval)
     described = table(run.config.get("data"))
     if not described:
         run.remarks.append("trained on arrays from a script: no pictures, no diagnosis")

@@ -95,6 +95,8 @@ def unit_of(run: Found, looks: Looks | None) -> str:
     if kind == "mass":
         names = {"levels": "256 levels", "counts": "counts"}
         return f"masses of {names.get(levels, f'{levels} pixels')}"
+    if "parts" in run.scores:
+        return "several columns, each in its own unit"
     if levels == "dequantised":
         return f"densities on {interval[0]:g} to {interval[1]:g}"
     return "densities of real numbers"
@@ -181,6 +183,8 @@ def _bits(scores: Mapping[str, Any], unit: str, notes: list[str]) -> Cell:
     bits = number(scores, "bits_per_dim")
     if bits is None:
         why = str(scores.get("no_bits") or "no bits per dimension were scored")
+        if "parts" in scores:
+            why = "columns of several units have none in common"
         return Cell("none", None, unit, (), _noted(notes, f"no bits: {why}"))
     below = []
     baselines = (

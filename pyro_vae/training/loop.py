@@ -114,8 +114,6 @@ def fit(
     for part in (some, held_out):
         if part is not None:
             check_images(vae, looked_at(part))
-    if vae.joint and settings.init_from_data:
-        raise InputError("init-from-data is for a VAE of one observation")
     folder = None if out is None else runs.check_free(out, overwrite or resume)
     progress = progress or Silent()
     history = History(kind=vae.kind_on(some))
@@ -214,8 +212,9 @@ def _prepare(vae: VAE, train: Any, settings: Settings, history: History) -> str 
         half = measures.predict_half(vae, train).reconstruction
         history.baselines["predicting ½"] = half
         notes.insert(0, measures.scale_note(vae, history.kind))
-    if settings.init_from_data:
-        measures.start_at(vae, *constants.values())
+    # Of columns in units of their own a start at 0 can be far off all of them.
+    if settings.init_from_data or vae.joint:
+        measures.start_at(vae, constants, train)
     history.notes = [note for note in notes if note]
     return _forecast(vae, train, settings, history)
 

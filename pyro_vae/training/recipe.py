@@ -14,12 +14,12 @@ from types import NoneType
 from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
 
 from pyro_vae import lookup, networks, posteriors, priors, specs, testing
-from pyro_vae.data import Data, condition_of, conditioned, first, load, looked_at, plain
+from pyro_vae.data import Data, condition_of, conditioned, context, first, load, looked_at, plain
 from pyro_vae.data.files import digest
 from pyro_vae.data.kept import digests_of
 from pyro_vae.data.stock import is_path
+from pyro_vae.data.table import SUFFIX
 from pyro_vae.errors import InputError, shown, unknown
-from pyro_vae.heads import Head
 from pyro_vae.latent_model import checked_dims
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.observations import Words
@@ -30,6 +30,7 @@ from pyro_vae.training.loop import fit
 from pyro_vae.training.memory import check_memory
 from pyro_vae.training.progress import Progress
 from pyro_vae.training.settings import MOST, Settings, check_count
+from pyro_vae.training.tables import of_table
 from pyro_vae.vae import VAE
 
 __all__ = ["Recipe", "Trained", "first", "read_option"]
@@ -77,7 +78,9 @@ class Recipe:
         dropout: Rate after hidden layers, or None for the network's own.
         prior: p(z), a text of :data:`pyro_vae.priors.PRIORS`.
         posterior: q(z|x), a text of :data:`pyro_vae.posteriors.POSTERIORS`.
-        condition: What the model is told of each image, ``labels``, or None.
+        condition: What the model is told of each image, ``labels``, or of a table's rows columns,
+            as ``age,sex``; or None.
+        column: Of a table, what columns are, as ``NAME=OBS``.
         device: ``cpu``, ``cuda``, ``mps``, or ``auto`` for the fastest that there is.
         words: The observation.
         settings: How to train.
@@ -104,6 +107,7 @@ class Recipe:
     prior: str = "standard-normal"
     posterior: str = "diagonal"
     condition: str | None = None
+    column: tuple[str, ...] = ()
     device: str = "auto"
     words: Words = field(default_factory=Words)
     settings: Settings = field(default_factory=Settings)
@@ -162,8 +166,9 @@ class Recipe:
 
     @property
     def title(self) -> str:
-        """The observation's name."""
-        return self.words.head().title
+        """The observation's name, or the table's."""
+        path = Path(self.data)
+        return path.stem if path.suffix.lower() == SUFFIX else self.words.head().title
 
     def parts(self) -> dict[str, Any]:
         """The networks, the prior and the posterior, by the names that ``VAE`` has for them.
@@ -195,18 +200,43 @@ class Recipe:
         Raises:
             InputError: If they are not at hand.
         """
-        data = first(_loaded(self._asked()), self.images)
-        return conditioned(data, self._condition(data))
+        return self._read()[0]
 
-    def _condition(self, data: Data) -> dict[str, Any] | None:
-        return None if self.condition is None else condition_of(data, self.condition)
+    def _read(self) -> tuple[Data, Any, dict[str, Any]]:
+        """The data, the head or heads, and how the data are found again."""
+        data = _loaded(self._asked())
+        described: dict[str, Any] = {"name": self.data, "root": self.data_root}
+        sizes = {name: getattr(self, name) for name in ("images", "resize", "crop")}
+        described |= {name: value for name, value in sizes.items() if value is not None}
+        if data.table is not None:
+            self._check_table()
+            read = of_table(data.table, self.column, self.condition)
+            return first(read.data, self.images), read.heads, {**described, **read.described}
+        if self.column:
+            raise InputError("--column is for a .csv table, whose columns have names")
+        data = first(data, self.images)
+        head = self.words.head(looked_at(data.train))
+        if self.condition is not None:
+            described["condition"] = condition_of(data, self.condition)
+        return conditioned(data, described.get("condition")), head, described
+
+    def _check_table(self) -> None:
+        """Refuse options that say nothing of a table."""
+        for name in (*(f.name for f in fields(Words)), "augment", "init_from_data"):
+            part = self.words if hasattr(self.words, name) else self.settings
+            if getattr(part, name) != getattr(type(part)(), name):
+                how = ": --column NAME=OBS says what columns are" if part is self.words else ""
+                raise InputError(f"--{name.replace('_', '-')} is not for tables{how}")
 
     def _asked(self) -> tuple[Any, ...]:
         return self.data, self.data_root, self.download, self.resize, self.crop
 
-    def _made(self, images: Any, head: Head, **known: Any) -> VAE:
+    def _made(self, images: Any, shape: Any, head: Any) -> VAE:
         """The model; parts that are not stock ones are tried on a few images."""
-        shape, parts = tuple(plain(images).shape[1:]), self.parts()
+        parts, covariates = self.parts(), context(images).get("covariates")
+        known: dict[str, Any] = {}
+        if covariates is not None:
+            known["covariates"] = covariates.shape[1]
         others = [n for n, part in parts.items() if type(part) not in _PARTS[n][1].values()]
         words = ", ".join(f"--{name} {getattr(self, name)}" for name in others)
         with lookup.told(words) if others else nullcontext():
@@ -234,24 +264,17 @@ class Recipe:
             InputError: If the data are not at hand or do not suit the observation.
             TrainingError: If the loss becomes non-finite; what there is has been saved then.
         """
-        data = self.load()
-        images = plain(data.train)
-        shape = tuple(images.shape[1:])
-        head = self.words.head(looked_at(images))
-        if head.name is None:
-            testing.check_head(head, shape)
+        data, head, described = self._read()
+        shape: Any = tuple(plain(data.train).shape[1:])
         check_memory(self.parts()["net"], shape, checked_dims(self.latent_dim))
-        described: dict[str, Any] = {"name": self.data, "root": self.data_root}
-        sizes = {name: getattr(self, name) for name in ("images", "resize", "crop")}
-        described |= {name: value for name, value in sizes.items() if value is not None}
-        condition = self._condition(data)
-        if condition is not None:
-            described["condition"] = condition
+        if isinstance(head, Mapping):
+            shape = dict.fromkeys(head, (1,))
+        elif head.name is None:
+            testing.check_head(head, shape)
         if data.validation is not None:  # training does not see the others
             described["test"] = digests_of(data.test)
-        known = {} if condition is None else {"covariates": condition["classes"]}
-        with fixed_noise(noise("weights", self.settings.seed), images.device):
-            vae = self._made(data.train, head, **known).to(device_of(self.device))
+        with fixed_noise(noise("weights", self.settings.seed), data.train.device):
+            vae = self._made(data.train, shape, head).to(device_of(self.device))
             history = fit(
                 vae,
                 data.train,

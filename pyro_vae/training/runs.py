@@ -6,6 +6,7 @@ import json
 import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -284,9 +285,14 @@ def put_weights(
     Raises:
         RuntimeError: If they are another model's.
     """
-    if "likelihood.offset" in tensors and vae.likelihood.offset is None:
-        device = next(vae.parameters()).device
-        vae.likelihood.offset = torch.zeros(vae.likelihood.numbers, device=device)
+    device = next(vae.parameters()).device
+    for name in tensors:
+        owner, _, last = name.rpartition(".")
+        if last == "offset" and owner.startswith("likelihood"):
+            with suppress(AttributeError):  # of another model, which is told below
+                head = vae.get_submodule(owner)
+                if head.offset is None:
+                    head.offset = torch.zeros(head.numbers, device=device)
     weights.put(vae, tensors)
     if ties:
         weights.tie(vae, ties)

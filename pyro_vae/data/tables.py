@@ -1,0 +1,82 @@
+"""Tables as data sets: a tenth of the rows held out, gaps told by masks, columns as parts."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae.data import levels
+from pyro_vae.data.arrays import Data, as_images
+from pyro_vae.data.batch import Batch
+from pyro_vae.data.files import parts
+from pyro_vae.data.rows import delimiter_of, rows
+from pyro_vae.data.table import Table
+
+__all__ = ["batch_of", "data_of", "write_filled"]
+
+
+def batch_of(table: Table, told: Sequence[Mapping[str, Any]] = ()) -> Batch:
+    """A table's rows, its columns as parts by their names.
+
+    Args:
+        table: As it was read.
+        told: Columns that models are told instead, as ``name``, and ``levels`` and ``interval``,
+            which say what networks see of them.
+
+    Returns:
+        Each part (N, 1), with masks of those that have gaps, and the covariates, 0 in gaps.
+    """
+    names = [said["name"] for said in told]
+    x = {column.name: column.values for column in table.columns if column.name not in names}
+    batch: Batch = as_images(x)
+    return Batch(batch.x, _seen(table, told) if told else None, batch.mask)
+
+
+def _seen(table: Table, told: Sequence[Mapping[str, Any]]) -> Tensor:
+    found = []
+    for said in told:
+        values, low_high = table[said["name"]].values, tuple(said["interval"])
+        there = ~values.isnan()
+        seen = levels.get(said["levels"]).seen(values.where(there, torch.ones(())), low_high)
+        found.append(seen.where(there.expand_as(seen), seen.new_zeros(())))
+    return torch.cat(found, 1)
+
+
+def data_of(table: Table, told: Sequence[Mapping[str, Any]] = ()) -> Data:
+    """A table as a data set, a tenth of whose rows are held out, always the same.
+
+    Arguments are those of :func:`batch_of`.
+
+    Raises:
+        InputError: If there are too few rows.
+    """
+    return parts(batch_of(table, told), None)._replace(table=table)
+
+
+def write_filled(table: Table, values: Mapping[str, Tensor], path: Path) -> None:
+    """Write the file that a table was read from, with its gaps filled and all else as it was.
+
+    Args:
+        table: The table.
+        values: By column, what to put in its gaps: (N, 1), of a category its number.
+        path: The file to write.
+    """
+    filled: dict[int, dict[str, str]] = {}
+    for column in table.columns:
+        for row in column.values.isnan().flatten().nonzero().flatten().tolist():
+            value = float(values[column.name][row])
+            text = column.categories[round(value)] if column.categories else f"{value:.6g}"
+            filled.setdefault(column.row(row), {})[column.name] = text
+    source, header = Path(table.path), table.header
+    delimiter = delimiter_of(source)
+    with path.open("w", encoding="utf-8", newline="") as stream:
+        writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
+        for line, row in rows(source, delimiter):
+            for name, text in filled.get(line, {}).items():
+                row[header.index(name)] = text
+            writer.writerow(row)
