@@ -99,6 +99,8 @@ def evaluate(
     from pyro_vae.evaluation.report import WRITTEN
 
     vae = load_run(run, own)
+    if samples is not None and vae.joint:
+        raise pv.InputError("--samples is for images, the run is of a table")
     ours.check(run, ours.RUN, WRITTEN)
     images, described = load_data(data, data_root, download, pv.training.read_config(run))
     if labels and images.test_labels is None:
@@ -107,8 +109,6 @@ def evaluate(
         check_samples(vae, images, samples, kind)
     scores: dict[str, Any] = {"data": described["name"], "changed": described["changed"]}
     scores["samples"] = None
-    if samples is not None and vae.joint:
-        raise pv.InputError("--samples is for images")
     scores |= pv.evaluate(
         vae, images.test, train=images.train, iwae=iwae, memory_budget=memory_budget
     )

@@ -20,6 +20,7 @@ from .forecast import forecast
 from .obs import obs
 from .pictures import reconstruct, sample
 from .report import report
+from .tables import impute
 
 __all__ = ["main"]
 
@@ -135,5 +136,6 @@ for command in (
     classifier,
     obs,
     data,
+    impute,
 ):
     main.add_command(command)

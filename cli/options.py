@@ -72,17 +72,20 @@ def _all(*options: Callable[[Any], Any]) -> Callable[[F], F]:
 
 def _png(context: click.Context, parameter: click.Parameter, value: Path | None) -> Path | None:
     """A picture's path, checked before anything is computed for it."""
-    if value is not None and value.suffix.lower() != ".png":
-        raise click.BadParameter(f"must end in .png, got {str(value)!r}", context, parameter)
+    ends = [end for end in (".png", ".csv") if end in str(parameter.metavar)]
+    if value is not None and value.suffix.lower() not in ends:
+        raise click.BadParameter(
+            f"must end in {' or '.join(ends)}, got {str(value)!r}", context, parameter
+        )
     if value is not None and not value.parent.is_dir():
         raise click.BadParameter(f"there is no folder {str(value.parent)!r}", context, parameter)
     return value
 
 
-def png_option(*names: str, **extra: Any) -> Callable[[F], F]:
-    """An option for the path of a picture to write."""
+def png_option(*names: str, metavar: str = "FILE.png", **extra: Any) -> Callable[[F], F]:
+    """An option for the path of a picture to write; ``FILE.png|FILE.csv`` for rows, too."""
     kind = click.Path(path_type=Path, dir_okay=False)
-    return click.option(*names, type=kind, callback=_png, metavar="FILE.png", **extra)
+    return click.option(*names, type=kind, callback=_png, metavar=metavar, **extra)
 
 
 replace_option = click.option(
@@ -95,7 +98,7 @@ data_options = _all(
         metavar="NAME|FILE|FOLDER",
         help="Data set, see `pyro-vae data`; a .npy or .npz file of images or vectors; a folder "
         "of images, FOLDER/CLASS/*.png or FOLDER/*.png, perhaps in FOLDER/train, val and test; "
-        "or .tar shards of images, 'shards-{000..009}.tar'.",
+        "or .tar shards of images, 'shards-{000..009}.tar'; or a .csv table.",
     ),
     click.option("--data-root", type=click.Path(path_type=Path), help="Folder to look for it in."),
     click.option("--download", is_flag=True, help="Let torchvision fetch it if it is not at hand."),

@@ -18,6 +18,7 @@ from .options import (
     replace_option,
     tell_changed,
 )
+from .tables import reconstruct_rows, sample_rows
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -44,7 +45,11 @@ TILES = click.IntRange(1, 10_000)
 )
 @click.option("--count", default=16, type=TILES, show_default=True, help="Held-out images to show.")
 @click.option("--seed", default=0, type=SEED, show_default=True, help="Of --kind sample.")
-@png_option("--out", help="Picture to write [RUN/reconstructions.png].")
+@png_option(
+    "--out",
+    metavar="FILE.png|FILE.csv",
+    help="Picture to write [RUN/reconstructions.png]; of a table rows [RUN/reconstructions.csv].",
+)
 @replace_option
 def reconstruct(
     run: Path,
@@ -66,9 +71,17 @@ def reconstruct(
     from pyro_vae.training.pictures import draw_reconstructions
 
     vae = load_run(run, own)
-    place = _place(run, out, "reconstructions.png", overwrite)
+    place = _place(run, out, "reconstructions.png", overwrite) if not vae.joint else None
     images, described = load_data(data, data_root, download, pv.training.read_config(run))
     test = as_images(images.test[:count], vae.data_shape)
+    if place is None:
+        torch.manual_seed(seed)
+        tell_changed(described)
+        kinds = kind or ("mean",)
+        if len(kinds) > 1 or "all" in kinds:
+            raise pv.InputError("--kind of a table is one: mean or sample")
+        click.echo(reconstruct_rows(run, vae, test, kinds[0], out, overwrite))
+        return
     if "all" in kind:
         kind = tuple(_kinds(vae, test))
     torch.manual_seed(seed)
@@ -83,10 +96,8 @@ def reconstruct(
 @own_parts
 @click.option(
     "--kind",
-    default="mean",
     type=click.Choice(KINDS),
-    show_default=True,
-    help="What of p(x|z) to show.",
+    help="What of p(x|z) to show [mean; of a table sample].",
 )
 @click.option(
     "--count", default=32, type=TILES, show_default=True, help="Latents to draw from the prior."
@@ -97,11 +108,15 @@ def reconstruct(
     help="Of a RUN that was told classes: those to draw, as 3 or 0,1,2, a row each [all].",
 )
 @click.option("--seed", default=0, type=SEED, show_default=True, help="Of the latents.")
-@png_option("--out", help="Picture to write [RUN/samples.png].")
+@png_option(
+    "--out",
+    metavar="FILE.png|FILE.csv",
+    help="Picture to write [RUN/samples.png]; of a table rows [RUN/samples.csv].",
+)
 @replace_option
 def sample(
     run: Path,
-    kind: str,
+    kind: str | None,
     count: int,
     condition: str | None,
     seed: int,
@@ -112,9 +127,17 @@ def sample(
     """Draw images from a RUN: p(x|z) at z drawn from the prior, p(x|z, c) of classes."""
     import torch
 
+    import pyro_vae as pv
     from pyro_vae.training.pictures import draw_samples
 
     vae = load_run(run, own)
+    if vae.joint:
+        if condition is not None:
+            raise pv.InputError("--condition is for a run of images that was told classes")
+        torch.manual_seed(seed)
+        click.echo(sample_rows(run, vae, kind or "sample", count, out, overwrite))
+        return
+    kind = kind or "mean"
     classes = _classes(run, vae, condition, count)
     place = _place(run, out, "samples.png", overwrite)
     torch.manual_seed(seed)
@@ -150,10 +173,13 @@ def _classes(run: Path, vae: VAE, condition: str | None, count: int) -> dict[str
 def _place(run: Path, out: Path | None, name: str, overwrite: bool) -> Path:
     """Where the picture goes, which another's file does not lie at."""
     from pyro_vae import ours
+    from pyro_vae.errors import InputError
 
     if out is None:
         ours.check(run, ours.RUN, [name])
         return run / name
+    if out.suffix.lower() != ".png":
+        raise InputError(f"--out of images must end in .png, got {str(out)!r}")
     ours.check_picture(out, overwrite)
     return out
 

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Mapping, Sequence
+import itertools
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ from pyro_vae.data.files import parts
 from pyro_vae.data.rows import delimiter_of, rows
 from pyro_vae.data.table import Table
 
-__all__ = ["batch_of", "data_of", "write_filled"]
+__all__ = ["batch_of", "data_of", "write_filled", "write_rows"]
 
 
 def batch_of(table: Table, told: Sequence[Mapping[str, Any]] = ()) -> Batch:
@@ -58,6 +60,29 @@ def data_of(table: Table, told: Sequence[Mapping[str, Any]] = ()) -> Data:
     return parts(batch_of(table, told), None)._replace(table=table)
 
 
+def write_rows(
+    columns: Sequence[Mapping[str, Any]], values: Mapping[str, Tensor], path: Path
+) -> None:
+    """Write rows of a table as a .csv file.
+
+    Args:
+        columns: What :meth:`~pyro_vae.data.table.Table.described` gave.
+        values: By column, (N, 1).
+        path: The file to write.
+    """
+    there = [column for column in columns if column["name"] in values]
+    texts = [
+        [_text(value, column["categories"]) for value in values[column["name"]].flatten().tolist()]
+        for column in there
+    ]
+    header = [column["name"] for column in there]
+    _write(path, itertools.chain([header], zip(*texts, strict=True)), ",")
+
+
+def _text(value: float, categories: Sequence[str]) -> str:
+    return categories[round(value)] if categories else f"{value:.6g}"
+
+
 def write_filled(table: Table, values: Mapping[str, Tensor], path: Path) -> None:
     """Write the file that a table was read from, with its gaps filled and all else as it was.
 
@@ -68,15 +93,29 @@ def write_filled(table: Table, values: Mapping[str, Tensor], path: Path) -> None
     """
     filled: dict[int, dict[str, str]] = {}
     for column in table.columns:
+        if column.name not in values:
+            continue
         for row in column.values.isnan().flatten().nonzero().flatten().tolist():
-            value = float(values[column.name][row])
-            text = column.categories[round(value)] if column.categories else f"{value:.6g}"
+            text = _text(float(values[column.name][row]), column.categories)
             filled.setdefault(column.row(row), {})[column.name] = text
     source, header = Path(table.path), table.header
     delimiter = delimiter_of(source)
-    with path.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.writer(stream, delimiter=delimiter, lineterminator="\n")
+
+    def changed() -> Iterator[list[str]]:
         for line, row in rows(source, delimiter):
             for name, text in filled.get(line, {}).items():
                 row[header.index(name)] = text
-            writer.writerow(row)
+            yield row
+
+    _write(path, changed(), delimiter)
+
+
+def _write(path: Path, lines: Iterable[Sequence[str]], delimiter: str) -> None:
+    """Write a file beside its place and move it there: it may be the one that is read."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with temporary.open("w", encoding="utf-8", newline="") as stream:
+            csv.writer(stream, delimiter=delimiter, lineterminator="\n").writerows(lines)
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)

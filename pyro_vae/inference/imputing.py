@@ -1,17 +1,21 @@
-"""Imputation: missing pixels from the observed ones."""
+"""Imputation: missing pixels or columns from the observed ones."""
 
 from __future__ import annotations
+
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from pyro_vae.data import Batch, context
 from pyro_vae.errors import positive
 from pyro_vae.inference.refining import refine
 from pyro_vae.inference.targets import checked_images, seeded, standing
+from pyro_vae.observed import Observed
 from pyro_vae.training.pictures import unit
 from pyro_vae.vae import VAE
 
-__all__ = ["impute"]
+__all__ = ["impute", "impute_parts"]
 
 
 def impute(
@@ -64,3 +68,57 @@ def impute(
             total = total + vae.picture(vae.decode(q.sample(), covariates=covariates), "mean")
     shown = unit(vae, known)
     return shown if full is None else shown.where(full, total / draws)
+
+
+@torch.no_grad()
+def impute_parts(vae: VAE, batch: Batch, draws: int = 100, seed: int = 0) -> dict[str, Tensor]:
+    r"""Fill gaps of several things observed together, by what is known of each row.
+
+    .. math:: p(x_\mathrm{mis} | x_\mathrm{obs}) \approx \frac1S \sum_s p(x_\mathrm{mis}|z_s),
+       \qquad z_s \sim q(z|x_\mathrm{obs})
+
+    Args:
+        vae: The model, of several things.
+        batch: Their data, with masks of what was observed.
+        draws: S.
+        seed: Of the latents.
+
+    Returns:
+        Each part, (N, *shape): x where it was observed; elsewhere the mean of that distribution,
+        or, of classes without an order, its mode.
+
+    Raises:
+        InputError: If draws is not positive, or a name is not one of the model's.
+    """
+    positive(draws=draws)
+    totals: dict[str, Tensor] = {}
+    with standing(vae), seeded("impute", seed, 0, batch.device):
+        q = vae.encode(batch)
+        for _ in range(draws):
+            for name, p in vae.decode(q.sample(), **context(batch)).items():
+                value = _expected(vae.observed.parts[name], p)
+                totals[name] = value + totals.get(name, torch.zeros(()))
+    found: dict[str, Tensor] = {}
+    for name, part in vae.observed.parts.items():
+        low, guess = part.head.interval[0], totals[name] / draws
+        if part.levels.width(part.head.interval) > 1:
+            guess = totals[name].argmax(-1) + low
+        known = batch.x.get(name)
+        masks = batch.mask or {}
+        there = masks.get(name)
+        if known is not None:
+            guess = known if there is None else known.where(there, guess.to(known))
+        found[name] = guess
+    return found
+
+
+def _expected(part: Observed, p: Any) -> Tensor:
+    """The mean of a part, (N, *shape), or the probability of each class, (N, *shape, K)."""
+    classes = part.levels.width(part.head.interval)
+    if classes == 1:
+        mean: Tensor = p.mean
+        return mean
+    base = p.base_dist
+    shape = (*p.batch_shape, *part.shape)
+    values = (part.head.interval[0] + k for k in range(classes))
+    return torch.stack([base.log_prob(torch.full(shape, v)).exp() for v in values], -1)
