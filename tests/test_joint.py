@@ -96,9 +96,12 @@ def test_a_colour_counts_as_a_whole() -> None:
     torch.testing.assert_close(trace.nodes["obs"]["log_prob"], wanted)
 
 
-@pytest.mark.parametrize(("shape", "net"), [((1, 8, 8), "mlp"), ((2, 9, 8), "conv")])
-def test_covariates_reach_both_networks(shape: tuple[int, ...], net: str) -> None:
-    vae = VAE(shape, 3, "bernoulli", net, covariates=4)
+@pytest.mark.parametrize(
+    ("shape", "net", "dims"),
+    [((1, 8, 8), "mlp", 3), ((2, 9, 8), "conv", 3), ((1, 8, 8), "ladder", (2, 1))],
+)
+def test_covariates_reach_both_networks(shape: tuple[int, ...], net: str, dims: Any) -> None:
+    vae = VAE(shape, dims, "bernoulli", net, covariates=4)
     x, c = torch.rand(5, *shape).round(), torch.eye(4)[torch.arange(5) % 4]
     other = torch.roll(c, 1, 1)
     assert not torch.allclose(vae.code(x, c), vae.code(x, other))

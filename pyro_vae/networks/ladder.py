@@ -25,7 +25,7 @@ class Ladder:
 
     Features of x go up, one hidden layer for each latent; what a latent is given above it joins its
     features in q, and makes p. Unlike there, the two are joined by a network and not by their
-    precisions.
+    precisions. Covariates stand beside x in q and beside z_1 in p(x|z_1, c).
 
     Args:
         hidden: Width of every hidden layer.
@@ -52,14 +52,12 @@ class Ladder:
         """The encoder and the decoder, each with a port for every latent below the topmost.
 
         Raises:
-            InputError: If there is one latent only, there are covariates, a size is not positive or
-                the dropout rate not in [0, 1).
+            InputError: If there is one latent only, a size is not positive or the dropout rate not
+                in [0, 1).
         """
         positive(hidden=self.hidden, depth=self.depth)
         if not sizes.levels:
             raise InputError("net ladder wants several latents, as latent-dim 40,40")
-        if sizes.covariates:
-            raise InputError("net ladder takes no covariates")
         return _Encoder(self, sizes), _Decoder(self, sizes)
 
     def layers(self, width: int, depth: int) -> Iterator[nn.Module]:
@@ -78,7 +76,8 @@ class _Encoder(nn.Module):
 
     def __init__(self, net: Ladder, sizes: Sizes) -> None:
         super().__init__()
-        first = nn.Sequential(nn.Flatten(), *net.layers(math.prod(sizes.data_shape), net.depth))
+        seen = math.prod(sizes.data_shape) + sizes.covariates
+        first = nn.Sequential(nn.Flatten(), *net.layers(seen, net.depth))
         rest = (nn.Sequential(*net.layers(net.hidden, 1)) for _ in sizes.levels)
         self.up = nn.ModuleList([first, *rest])
         self.top = nn.Linear(net.hidden, sizes.posterior_numbers)
@@ -89,7 +88,8 @@ class _Encoder(nn.Module):
         )
         self.hidden = net.hidden
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *covariates: Tensor) -> Tensor:
+        x = torch.cat([x.flatten(1), *covariates], 1)
         features = []
         for layer in self.up:
             x = layer(x)
@@ -122,10 +122,11 @@ class _Decoder(nn.Module):
             for level, dim in zip(sizes.levels, above, strict=True)
         )
         numbers = sizes.grid_numbers + sizes.image_numbers
-        self.observation = net.network(sizes.levels[0].dim, numbers, net.depth)
+        width = sizes.levels[0].dim + sizes.covariates
+        self.observation = net.network(width, numbers, net.depth)
 
-    def forward(self, z: Tensor) -> Tensor:
-        raw: Tensor = self.observation(z)
+    def forward(self, z: Tensor, *covariates: Tensor) -> Tensor:
+        raw: Tensor = self.observation(torch.cat([z, *covariates], 1))
         return raw
 
     def prior(self, level: int, above: Tensor) -> Tensor:
