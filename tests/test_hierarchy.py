@@ -22,6 +22,10 @@ from pyro_vae import VAE, Head, InputError, Param, networks
 from pyro_vae.distributions.chain import Chain
 from pyro_vae.evaluation import importance_bound
 from pyro_vae.objectives import FreeBitsELBO
+from pyro_vae.training import Recipe
+from pyro_vae.training.compiling import Compiled
+from pyro_vae.training.program import Program
+from pyro_vae.training.progress import Silent, Stopped
 
 HEAD = Head.of(dist.Normal, loc=Param(link="identity"), scale=0.5, levels="real")
 D, FLOOR = 4, 1e-4
@@ -220,6 +224,55 @@ def test_a_hierarchy_in_every_command(cli: Callable[..., Result], tmp_path: Path
         done = cli(command, run)
         assert done.exit_code == 0, done.output
     assert cli("report", run, "--out", tmp_path / "page.html").exit_code == 0
+
+
+def test_a_compiled_step_is_the_step(few: Tensor) -> None:
+    vae, batch = small(), few[:7]
+    program = Program(vae, pv.objectives.TraceELBO(), "float32")
+    beta, share = torch.tensor(0.7), torch.tensor(1 / 7)
+    torch.manual_seed(5)
+    compiled = Compiled(program, list(vae.parameters()), "aten")
+    sums, _ = compiled.add_gradients(batch, beta, share)
+    found = [p.grad.clone() for p in vae.parameters() if p.grad is not None]
+    vae.zero_grad()
+    torch.manual_seed(5)
+    loss, wanted = program(vae.observe(batch), beta)
+    (loss * share).backward()
+    torch.testing.assert_close(sums, wanted, rtol=1e-4, atol=1e-4)
+    gradients = [p.grad for p in vae.parameters() if p.grad is not None]
+    assert len(found) == len(gradients) == len(list(vae.parameters()))
+    for one, other in zip(found, gradients, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
+
+
+def test_a_hierarchy_goes_on_where_it_stopped_also_in_bfloat16(tmp_path: Path) -> None:
+    """In two parts as in one, to the last bit on this machine."""
+
+    class Stop(Silent):
+        def step(self, step: int) -> None:
+            if step == 3:
+                raise Stopped
+
+    options = {"latent_dim": (6, 3), "net": "ladder", "images": 300, "hidden": 16, "epochs": 2}
+    recipe = Recipe.of(**options, checkpoint="1", precision="bfloat16")
+    whole = recipe.run(tmp_path / "whole").vae.state_dict()
+    with pytest.raises(Stopped):
+        recipe.run(tmp_path / "parts", progress=Stop())
+    parts = recipe.run(tmp_path / "parts", resume=True).vae.state_dict()
+    assert whole.keys() == parts.keys()
+    assert all(torch.equal(whole[key], parts[key]) for key in whole)
+
+
+def test_hierarchies_are_compared(cli: Callable[..., Result], tmp_path: Path) -> None:
+    spec = tmp_path / "layers.toml"
+    spec.write_text(
+        "[base]\nimages = 64\nepochs = 1\nhidden = 8\n[grid.layers]\none = { latent-dim = 3 }\n"
+        'two = { latent-dim = "2,1", net = "ladder" }\n'
+    )
+    done = cli("compare", spec, "--out", tmp_path / "found")
+    assert done.exit_code == 0, done.output
+    rows = (tmp_path / "found" / "results.csv").read_text().splitlines()
+    assert len(rows) == 3
 
 
 @pytest.mark.parametrize(
