@@ -132,18 +132,18 @@ def test_a_run_goes_on_with_another_number_of_processes(
         assert json.loads(ours)["loss"] == pytest.approx(json.loads(theirs)["loss"], rel=1e-4)
 
 
-def test_torchrun_starts_the_command(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("options", "dims"),
+    [
+        (("--latent-dim", "3"), (3,)),
+        (("--latent-dim", "2,1", "--net", "ladder", "--condition", "labels"), (2, 1)),
+    ],
+)
+def test_torchrun_starts_the_command(
+    tmp_path: Path, options: tuple[str, ...], dims: tuple[int, ...]
+) -> None:
     words = ["--nproc-per-node", "2", "-m", "pyro_vae_cli", "fit", "--epochs", "1"]
-    sizes = [
-        "--hidden",
-        "8",
-        "--latent-dim",
-        "3",
-        "--images",
-        "256",
-        "--out",
-        str(tmp_path / "run"),
-    ]
+    sizes = ["--hidden", "8", "--images", "256", "--out", str(tmp_path / "run"), *options]
     result = subprocess.run(
         [sys.executable, "-m", "torch.distributed.run", *words, *sizes],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
@@ -154,4 +154,4 @@ def test_torchrun_starts_the_command(tmp_path: Path) -> None:
     assert result.returncode == 0, result.stderr
     assert result.stderr.count("run folder:") == 1
     assert result.stderr.count("best constant prediction") == 1
-    assert load(tmp_path / "run").latent_dim == 3
+    assert load(tmp_path / "run").latent_dims == dims
