@@ -10,15 +10,15 @@ from typing import Any, overload
 
 from pyro_vae import measures
 from pyro_vae.data import as_images, of_covariates
-from pyro_vae.diagnosis.diagnose.causes import Cause, causes_of
-from pyro_vae.diagnosis.diagnose.course import betas_of
+from pyro_vae.diagnosis.diagnose.causes import ENOUGH, RISING, Cause, causes_of
+from pyro_vae.diagnosis.diagnose.course import betas_of, course_of
 from pyro_vae.diagnosis.diagnose.evidence import Evidence, evidence_of
 from pyro_vae.diagnosis.diagnose.programs import ProgramDiagnosis, diagnose_programs
 from pyro_vae.diagnosis.diagnose.situations import Situation, overfitted_words
 from pyro_vae.errors import InputError
 from pyro_vae.evaluation.blocks import encoded, evaluating
 from pyro_vae.evaluation.calibration import CALIBRATED, calibration_scores
-from pyro_vae.measures.signs import collapsed_words
+from pyro_vae.measures.signs import STEPS, collapsed_words
 from pyro_vae.training import History
 from pyro_vae.vae import VAE, checked_vae
 
@@ -158,11 +158,7 @@ def diagnose(
     tensor = of_covariates(as_images(images, vae.data_shape), covariates)[:_LIMIT]
     vae.check_given(tensor)
     if vae.joint:
-        beta, _ = betas_of(history or History(), settings or {})
-        with evaluating(vae):
-            return diagnose_programs(
-                partial(vae.model, beta=beta), partial(vae.guide, beta=beta), tensor
-            )
+        return _of_sites(vae, tensor, history or History(), settings or {})
     seen = None if train is None else as_images(train, vae.data_shape)[:_LIMIT]
     if seen is not None:
         vae.check_given(seen)
@@ -184,6 +180,26 @@ def diagnose(
     verdict = _verdict(situation, causes)
     remarks = _remarks(vae, tensor) if verdict == "healthy" else ()
     return Diagnosis(verdict, causes, evidence, few + remarks)
+
+
+def _of_sites(
+    vae: VAE, batch: Any, history: History, settings: Mapping[str, Any]
+) -> ProgramDiagnosis:
+    """What the sites of a VAE of several things tell, unless it was still getting better."""
+    beta, _ = betas_of(history, settings)
+    with evaluating(vae):
+        programs = partial(vae.model, beta=beta), partial(vae.guide, beta=beta)
+        found = diagnose_programs(*programs, batch)
+    course = course_of(history, settings)
+    steps, rising = course["steps"], course["rising"]
+    if steps is None or (steps >= STEPS and (rising is None or rising < RISING)):
+        return found
+    slow = rising is None or rising < RISING
+    brought = "" if slow else f", the last tenth brought {rising:.0%} of all gain"
+    epochs = int(settings.get("epochs", len(history.epochs())))
+    longer = math.ceil(epochs * max(3, ENOUGH / steps))
+    cause = Cause("not-trained-enough", f"after {steps} steps{brought}", f"--epochs {longer}")
+    return replace(found, verdict="unfinished", causes=(cause, *found.causes))
 
 
 def _few(images: int, train: int | None) -> tuple[str, ...]:

@@ -25,7 +25,8 @@ class ProgramDiagnosis:
     """What the sites of a model and a guide say.
 
     Attributes:
-        verdict: ``collapsed`` (no unit of any latent site is active, or each has less than 0.01
+        verdict: ``unfinished`` (of a VAE whose records say that it was still getting better),
+            ``collapsed`` (no unit of any latent site is active, or each has less than 0.01
             nats), ``partly-collapsed`` (that holds of a site, or of half of all units), else
             ``not-collapsed``.
         causes: Why, as far as the programs show it.
