@@ -146,8 +146,10 @@ def _lines(found: Diagnosis | ProgramDiagnosis, split: str) -> Iterator[str]:
     yield ""
     unit = "rows" if found.evidence is None else "images"
     yield f"evidence from {found.images} {split} {unit}"
-    for label, text in _sites(found.scores) if found.evidence is None else _rows(found.evidence):
-        yield from _wrapped(text, f"  {label:<{LABEL - 2}}", " " * LABEL)
+    rows = list(_sites(found.scores) if found.evidence is None else _rows(found.evidence))
+    width = max(LABEL, *(len(label) + 4 for label, _ in rows))
+    for label, text in rows:
+        yield from _wrapped(text, f"  {label:<{width - 2}}", " " * min(width, LABEL))
 
 
 def _sites(scores: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
@@ -156,7 +158,7 @@ def _sites(scores: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             active = f"{site['active_units']} of {site['units']} units active"
             yield name, f"KL {site['kl']:.3g} nats, {active}"
         else:
-            yield name, f"log-probability {site['reconstruction']:.4g} nats"
+            yield name, f"log p {site['reconstruction']:.4g} nats"
 
 
 def _wrapped(text: str, first: str, rest: str | None = None) -> list[str]:

@@ -25,6 +25,7 @@ __all__ = ["evaluate"]
 
 WIDTH = 80
 LABEL = 24
+_FIGURES = 46  # what stands beside a column's name
 NOT_BEATEN = "NOT BEATEN by this run"
 KINDS = ("sample", "mean", "mode", "parameter")
 COLUMNS = ("mse", "mae", "psnr", "ssim", "dark", "light", "darkest", "lightest", "sharpness")
@@ -136,8 +137,9 @@ def evaluate(
 
 def _lines(scores: dict[str, Any]) -> Iterator[str]:
     if "parts" in scores:
-        for label, text in (*_nats(scores, "row"), *_parts(scores)):
+        for label, text in _nats(scores, "row"):
             yield from _row(label, text)
+        yield from _parts(scores)
         return
     for rows in (_nats(scores), _bits(scores), _latents(scores), _pictures(scores)):
         for label, text in rows:
@@ -160,17 +162,26 @@ def _error(value: float | None, digits: int) -> str:
     return "" if value is None else f" ± {value:.{digits}f}"
 
 
-def _parts(scores: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """What there is of each column."""
+def _parts(scores: dict[str, Any]) -> Iterator[str]:
+    """What there is of each column, a line each."""
     units = sum(site["units"] for site in scores["sites"].values() if "kl" in site)
-    yield "active units", f"{scores['active_units']:10d} of {units}"
-    yield "column", f"{'nats':>10}{'constant':>10}  error of the reconstruction"
+    yield f"{'active units':<{LABEL}}{scores['active_units']:10d} of {units}"
+    shown = {name: _cut(name, WIDTH - _FIGURES - 2) for name in scores["parts"]}
+    width = max(LABEL, *(len(name) + 2 for name in shown.values()))
+    yield f"{'column':<{width}}{'nats':>10}{'constant':>10}{'error':>10}{'constant':>10}"
     for name, part in scores["parts"].items():
         site = scores["sites"][f"obs.{name}"]
         kind = "rmse" if "rmse" in part else "wrong"
-        error = f"{_number(part[kind])} {kind}, constant {_number(part['constant'][kind])}"
-        label = f"  {name}" if len(name) < LABEL - 2 else f"  {name[: LABEL - 4]}…"
-        yield label, f"{site['reconstruction']:10.2f}{site['collapsed']:10.2f}  {error}"
+        nats = f"{site['reconstruction']:10.2f}{site['collapsed']:10.2f}"
+        errors = (f"{_number(error[kind]):>10}" for error in (part, part["constant"]))
+        yield f"{'  ' + shown[name]:<{width}}{nats}{''.join(errors)} {kind}"
+
+
+def _cut(name: str, width: int) -> str:
+    """A name of a file's in so many letters: long ones are alike at their start or end."""
+    name = name if name.isprintable() else repr(name)
+    half = (width - 1) // 2
+    return name if len(name) <= width else f"{name[: width - 1 - half]}…{name[-half:]}"
 
 
 def _nats(scores: dict[str, Any], unit: str = "image") -> Iterator[tuple[str, str]]:

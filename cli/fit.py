@@ -245,9 +245,13 @@ def _fitted(options: dict[str, Any]) -> tuple[Path, History, Data]:
         check_apart(out, recipe.data)
     out = out or Path("runs") / f"{recipe.title}-{recipe.settings.seed}"
     check_free(out, overwrite)
-    _, lines = _read(recipe.load, recipe.data)
-    with Watcher(out, lines) as watcher:
+    data, lines = _read(recipe.load, recipe.data)
+    with Watcher(out, lines, _unit(data)) as watcher:
         return out, *recipe.run(out, overwrite, watcher)[1:]
+
+
+def _unit(data: Data) -> str:
+    return "image" if data.table is None else "row"
 
 
 _FREE = ("keep_checkpoints", "workers")
@@ -288,7 +292,7 @@ def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> tupl
         lambda: load_data(options["data"], options["data_root"], False, config)[0],
         options["data"] or str(described.get("name")),
     )
-    with Watcher(run, lines) as watcher:
+    with Watcher(run, lines, _unit(data)) as watcher:
         history = train(
             vae,
             data.train,

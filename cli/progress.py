@@ -33,8 +33,8 @@ class Watcher:
         lines: What to say first.
     """
 
-    def __init__(self, out: Path, lines: Sequence[str] = ()) -> None:
-        self.out, self.lines = out, lines
+    def __init__(self, out: Path, lines: Sequence[str] = (), unit: str = "image") -> None:
+        self.out, self.lines, self.unit = out, lines, unit
         from pyro_vae.training import ranks
 
         # Of several processes the first one speaks.
@@ -93,8 +93,8 @@ class Watcher:
         for note in history.notes:
             self.console.print(note)
         for label, value in history.baselines.items():
-            self.console.print(f"{label}: {value:.1f} nats per image")
-        self.console.print("nats per image, β = 1; higher is better; au: active units")
+            self.console.print(f"{label}: {value:.1f} nats per {self.unit}")
+        self.console.print(f"nats per {self.unit}, β = 1; higher is better; au: active units")
         self.console.print(
             f"epoch     β | training {self.name:>9} =  recon −   kl au |"
             f" held-out {self.name:>9}   kl au",
@@ -128,7 +128,7 @@ class Watcher:
                 f" {held_out['active_units']:2d}"
             )
         self.console.print(line)
-        rate = f"{training['images_per_second']:,.0f} images/s"
+        rate = f"{training['images_per_second']:,.0f} {self.unit}s/s"
         epoch = f"{min(training['epoch'] + 1, self.epochs)}/{self.epochs}"
         self.bar.update(self.task, epoch=epoch, rate=rate)
 

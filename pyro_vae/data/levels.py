@@ -183,10 +183,11 @@ LEVELS: dict[str, Levels] = {
             lambda k, noise, interval: k.to(_float(noise)),
             False,
             False,
-            lambda x, interval: torch.log1p(x),
+            lambda x, interval: _unit(torch.log1p(x), interval),
             _same,
             eight_bit=False,
             location=None,
+            interval_of=lambda values: _standard(values.log1p()),
             refused=_NOT_COUNTS,
         ),
         Levels(

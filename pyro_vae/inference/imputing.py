@@ -74,13 +74,16 @@ def impute(
 def impute_parts(vae: VAE, batch: Batch, draws: int = 100, seed: int = 0) -> dict[str, Tensor]:
     r"""Fill gaps of several things observed together, by what is known of each row.
 
-    .. math:: p(x_\mathrm{mis} | x_\mathrm{obs}) \approx \frac1S \sum_s p(x_\mathrm{mis}|z_s),
+    .. math:: p(x_\mathrm{mis} | x_\mathrm{obs}) \approx \sum_s w_s\, p(x_\mathrm{mis}|z_s),
+       \qquad w_s \propto \frac{p(x_\mathrm{obs}|z_s)\,p(z_s)}{q(z_s|x_\mathrm{obs})},
        \qquad z_s \sim q(z|x_\mathrm{obs})
+
+    The weights, which sum to 1, make up for what q misses (Mattei and Frellsen 2019).
 
     Args:
         vae: The model, of several things.
         batch: Their data, with masks of what was observed.
-        draws: S.
+        draws: Of z for each row.
         seed: Of the latents.
 
     Returns:
@@ -91,18 +94,30 @@ def impute_parts(vae: VAE, batch: Batch, draws: int = 100, seed: int = 0) -> dic
         InputError: If draws is not positive, or a name is not one of the model's.
     """
     positive(draws=draws)
-    totals: dict[str, Tensor] = {}
+    means: dict[str, Tensor] = {}
     with standing(vae), seeded("impute", seed, 0, batch.device):
-        q = vae.encode(batch)
+        x = vae.observed.filled(vae.observe(batch).x, batch.mask)
+        q, prior = vae.encode(batch), vae.prior()
+        log_total = torch.tensor(-torch.inf)
         for _ in range(draws):
-            for name, p in vae.decode(q.sample(), **context(batch)).items():
+            z = q.sample()
+            likelihood = vae.decode(z, **context(batch))
+            log_weight = prior.log_prob(z) - q.log_prob(z)
+            for _, p, value in vae.observed.sites(likelihood, x, batch.mask):
+                log_weight = log_weight + p.log_prob(value)
+            log_total = torch.logaddexp(log_total, log_weight)
+            share = (log_weight - log_total).exp()  # of this draw among those that there were
+            for name, p in likelihood.items():
                 value = _expected(vae.observed.parts[name], p)
-                totals[name] = value + totals.get(name, torch.zeros(()))
+                before = means.get(name, torch.zeros_like(value))
+                means[name] = before + share.reshape(-1, *[1] * (value.dim() - 1)) * (
+                    value - before
+                )
     found: dict[str, Tensor] = {}
     for name, part in vae.observed.parts.items():
-        low, guess = part.head.interval[0], totals[name] / draws
+        guess = means[name]
         if part.levels.width(part.head.interval) > 1:
-            guess = totals[name].argmax(-1) + low
+            guess = guess.argmax(-1) + part.head.interval[0]
         known = batch.x.get(name)
         masks = batch.mask or {}
         there = masks.get(name)

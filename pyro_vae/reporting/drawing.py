@@ -84,14 +84,15 @@ def draw_trainings(
         wanted.append((key, "ELBO" if key == "elbo" else key, unit, own))
         wanted.append(("reconstruction", "reconstruction", unit, own))
     for i, (key, label, unit, own) in enumerate(wanted, 1):
-        axis = f"{label}, nats per image"
+        each = "row" if all("parts" in run.scores for run in own) else "image"
+        axis = f"{label}, nats per {each}"
         yield drawn(
             partial(figures.draw_courses, own, key, axis, settings),
             place,
             f"training-{i}-{key}",
             f"{axis}, against the step; {len(own)} runs, {unit}",
             f"{label[0].upper()}{label[1:]}, {unit}; {len(own)} runs. After every epoch: held-out "
-            "images strong, training images faint.",
+            f"{each}s strong, training {each}s faint.",
         )
 
 

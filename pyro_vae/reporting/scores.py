@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -62,14 +62,24 @@ class Table:
         rows: A run each.
         notes: Why cells are empty.
         units: The different units of the ELBO.
+        columns: Keys and headings.
     """
 
     title: str
     rows: list[Row] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     units: list[str] = field(default_factory=list)
+    columns: tuple[tuple[str, str], ...] = COLUMNS
 
-    columns = COLUMNS
+    def without_empty(self) -> Table:
+        """The same without columns that say nothing of any row."""
+        kept = [
+            i
+            for i in range(len(self.columns))
+            if any(row.cells[i].text != "–" or row.cells[i].note for row in self.rows)
+        ]
+        rows = [Row(tuple(row.cells[i] for i in kept)) for row in self.rows]
+        return replace(self, rows=rows, columns=tuple(self.columns[i] for i in kept))
 
 
 def has_scores(run: Found) -> bool:
@@ -80,7 +90,8 @@ def has_scores(run: Found) -> bool:
 def images_of(run: Found) -> str:
     """Which images a run was scored on, in words: only scores of the same ones are comparable."""
     data = Path(str(run.scores.get("data") or "data from a script")).name
-    return f"{data}, {number(run.scores, 'images') or 0:g} images"
+    unit = "rows" if "parts" in run.scores else "images"
+    return f"{data}, {number(run.scores, 'images') or 0:g} {unit}"
 
 
 def unit_of(run: Found, looks: Looks | None) -> str:
@@ -103,7 +114,7 @@ def unit_of(run: Found, looks: Looks | None) -> str:
 
 
 def tables_of(runs: Sequence[Found], looks: Mapping[str, Looks | None]) -> list[Table]:
-    """A table for each set of images that runs were scored on.
+    """A table for each set of images that runs were scored on, then one of each run's columns.
 
     Args:
         runs: Those with scores.
@@ -112,13 +123,43 @@ def tables_of(runs: Sequence[Found], looks: Mapping[str, Looks | None]) -> list[
     tables: dict[str, Table] = {}
     for run in runs:
         title = images_of(run)
-        found = tables.setdefault(title, Table(title))
+        unit = "row" if "parts" in run.scores else "image"
+        headings = tuple((key, name.replace("per image", f"per {unit}")) for key, name in COLUMNS)
+        found = tables.setdefault(title, Table(title, columns=headings))
         own = looks.get(run.name)
         unit = unit_of(run, own)
         if unit not in found.units:
             found.units.append(unit)
         found.rows.append(Row(tuple(_cells(run, own, unit, found.notes))))
-    return list(tables.values())
+    parts = [_of_parts(run) for run in runs if "parts" in run.scores]
+    return [*(found.without_empty() for found in tables.values()), *parts]
+
+
+_OF_PARTS = (
+    ("column", "Column"),
+    ("nats", "Reconstruction, nats per row"),
+    ("error", "Error of the reconstruction"),
+)
+
+
+def _of_parts(run: Found) -> Table:
+    """A run's columns, a row each."""
+    found = Table(f"columns of {images_of(run)}: {run.name}", columns=_OF_PARTS)
+    for name, part in table(run.scores.get("parts")).items():
+        site = table(table(run.scores.get("sites")).get(f"obs.{name}"))
+        kind = "rmse" if "rmse" in part else "wrong"
+        nats = [number(site, key) for key in ("reconstruction", "collapsed")]
+        errors = [number(part, kind), number(part, "constant", kind)]
+        two = (_beside(nats, ".2f", ""), _beside(errors, ".3g", f" {kind}", name))
+        found.rows.append(Row((Cell(name, name), *two)))
+    return found
+
+
+def _beside(values: Sequence[float | None], form: str, what: str, unit: str = "") -> Cell:
+    """A figure with that of the best constant prediction below it."""
+    own, constant = values
+    below = () if constant is None else (f"constant {constant:{form}}",)
+    return Cell("–") if own is None else Cell(f"{own:{form}}{what}", own, unit, below)
 
 
 def _observation(run: Found) -> dict[str, Any]:
