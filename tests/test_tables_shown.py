@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 from click.testing import CliRunner, Result
-
 from pyro_vae_cli.main import main
 
 NAMES = [f"measurement_of_the_patient_number_{i}_after_a_year" for i in range(11)]
