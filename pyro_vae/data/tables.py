@@ -79,8 +79,11 @@ def write_rows(
     _write(path, itertools.chain([header], zip(*texts, strict=True)), ",")
 
 
-def _text(value: float, categories: Sequence[str]) -> str:
-    return categories[round(value)] if categories else f"{value:.6g}"
+def _text(value: float, categories: Sequence[str], comma: bool = False) -> str:
+    if categories:
+        return categories[round(value)]
+    text = f"{value:.6g}"
+    return text.replace(".", ",") if comma else text
 
 
 def write_filled(table: Table, values: Mapping[str, Tensor], path: Path) -> None:
@@ -92,14 +95,16 @@ def write_filled(table: Table, values: Mapping[str, Tensor], path: Path) -> None
         path: The file to write.
     """
     filled: dict[int, dict[str, str]] = {}
+    source, header = Path(table.path), table.header
+    delimiter = delimiter_of(source)
+    numbers = (column.gathered for column in table.columns if column.is_number)
+    comma = delimiter != "," and any("," in text for each in numbers for text in each.texts)
     for column in table.columns:
         if column.name not in values:
             continue
         for row in column.values.isnan().flatten().nonzero().flatten().tolist():
-            text = _text(float(values[column.name][row]), column.categories)
+            text = _text(float(values[column.name][row]), column.categories, comma)
             filled.setdefault(column.row(row), {})[column.name] = text
-    source, header = Path(table.path), table.header
-    delimiter = delimiter_of(source)
 
     def changed() -> Iterator[list[str]]:
         for line, row in rows(source, delimiter):

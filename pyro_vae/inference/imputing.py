@@ -85,24 +85,28 @@ def impute_parts(vae: VAE, batch: Batch, draws: int = 100, seed: int = 0) -> dic
 
     Returns:
         Each part, (N, *shape): x where it was observed; elsewhere the mean of that distribution,
-        or, of classes without an order, its mode.
+        rounded where the part takes whole numbers only, or, of classes without an order, its mode.
 
     Raises:
         InputError: If draws is not positive, or a name is not one of the model's.
     """
     positive(draws=draws)
     totals: dict[str, Tensor] = {}
+    whole: dict[str, bool] = {}
     with standing(vae), seeded("impute", seed, 0, batch.device):
         q = vae.encode(batch)
         for _ in range(draws):
             for name, p in vae.decode(q.sample(), **context(batch)).items():
                 value = _expected(vae.observed.parts[name], p)
+                whole[name] = p.support.is_discrete
                 totals[name] = value + totals.get(name, torch.zeros(()))
     found: dict[str, Tensor] = {}
     for name, part in vae.observed.parts.items():
         low, guess = part.head.interval[0], totals[name] / draws
         if part.levels.width(part.head.interval) > 1:
             guess = totals[name].argmax(-1) + low
+        elif whole[name]:
+            guess = guess.round()
         known = batch.x.get(name)
         masks = batch.mask or {}
         there = masks.get(name)
