@@ -231,6 +231,10 @@ def _read(load: Callable[[], Data], name: str) -> tuple[Data, list[str]]:
     return data, [told_words(data, name), *(line for line in logged if "passed over" not in line)]
 
 
+def _unit(data: Data) -> str:
+    return "image" if data.table is None else "row"
+
+
 def _fitted(options: dict[str, Any]) -> tuple[Path, History, Data]:
     from pyro_vae.training import Recipe
     from pyro_vae.training.runs import check_apart, check_free
@@ -245,8 +249,8 @@ def _fitted(options: dict[str, Any]) -> tuple[Path, History, Data]:
         check_apart(out, recipe.data)
     out = out or Path("runs") / f"{recipe.title}-{recipe.settings.seed}"
     check_free(out, overwrite)
-    _, lines = _read(recipe.load, recipe.data)
-    with Watcher(out, lines) as watcher:
+    data, lines = _read(recipe.load, recipe.data)
+    with Watcher(out, lines, _unit(data)) as watcher:
         return out, *recipe.run(out, overwrite, watcher)[1:]
 
 
@@ -288,7 +292,7 @@ def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> tupl
         lambda: load_data(options["data"], options["data_root"], False, config)[0],
         options["data"] or str(described.get("name")),
     )
-    with Watcher(run, lines) as watcher:
+    with Watcher(run, lines, _unit(data)) as watcher:
         history = train(
             vae,
             data.train,

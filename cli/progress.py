@@ -31,10 +31,11 @@ class Watcher:
     Args:
         out: The run folder.
         lines: What to say first.
+        unit: What figures are per.
     """
 
-    def __init__(self, out: Path, lines: Sequence[str] = ()) -> None:
-        self.out, self.lines = out, lines
+    def __init__(self, out: Path, lines: Sequence[str] = (), unit: str = "image") -> None:
+        self.out, self.lines, self.unit = out, lines, unit
         from pyro_vae.training import ranks
 
         # Of several processes the first one speaks.
@@ -93,8 +94,8 @@ class Watcher:
         for note in history.notes:
             self.console.print(note)
         for label, value in history.baselines.items():
-            self.console.print(f"{label}: {value:.1f} nats per image")
-        self.console.print("nats per image, β = 1; higher is better; au: active units")
+            self.console.print(f"{label}: {value:.1f} nats per {self.unit}")
+        self.console.print(f"nats per {self.unit}, β = 1; higher is better; au: active units")
         self.console.print(
             f"epoch     β | training {self.name:>9} =  recon −   kl au |"
             f" held-out {self.name:>9}   kl au",

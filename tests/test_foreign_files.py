@@ -120,6 +120,7 @@ PATHS = {
     "run": {"reconstruct", "sample", "impute", "evaluate", "diagnose"},
     "runs": {"report"},
     "spec": {"compare"},
+    "data": {"obs"},
     "data_root": {*COMMANDS} - {"sample", "audit", "compare", "report", "obs"},
 }
 """Every option and argument of every command that is a path."""

@@ -18,6 +18,7 @@ from pyro_vae.data.batch import Batch
 from pyro_vae.data.files import parts
 from pyro_vae.data.rows import delimiter_of, rows
 from pyro_vae.data.table import Table
+from pyro_vae.errors import InputError
 
 __all__ = ["batch_of", "data_of", "write_filled", "write_rows"]
 
@@ -69,6 +70,9 @@ def write_rows(
         columns: What :meth:`~pyro_vae.data.table.Table.described` gave.
         values: By column, (N, 1).
         path: The file to write.
+
+    Raises:
+        InputError: If the file cannot be written.
     """
     there = [column for column in columns if column["name"] in values]
     texts = [
@@ -93,6 +97,9 @@ def write_filled(table: Table, values: Mapping[str, Tensor], path: Path) -> None
         table: The table.
         values: By column, what to put in its gaps: (N, 1), of a category its number.
         path: The file to write.
+
+    Raises:
+        InputError: If the file cannot be written.
     """
     filled: dict[int, dict[str, str]] = {}
     source, header = Path(table.path), table.header
@@ -122,5 +129,7 @@ def _write(path: Path, lines: Iterable[Sequence[str]], delimiter: str) -> None:
         with temporary.open("w", encoding="utf-8", newline="") as stream:
             csv.writer(stream, delimiter=delimiter, lineterminator="\n").writerows(lines)
         os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from None
     finally:
         temporary.unlink(missing_ok=True)
