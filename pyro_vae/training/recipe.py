@@ -235,9 +235,9 @@ class Recipe:
             InputError: As of :meth:`load`, and if the data do not suit the observation.
         """
         data, head, _ = self._read()
-        small = replace(self, net="mlp", latent_dim=2, hidden=4, depth=None, dropout=None)
-        plainly = replace(small, prior=Recipe.prior, posterior=Recipe.posterior)
-        return plainly._made(data.train, _shape_of(data, head), head), data
+        usual = {name: getattr(Recipe, name) for name in (*_PARTS, "depth", "dropout")}
+        small = replace(self, latent_dim=2, hidden=4, **usual)
+        return small._made(data.train, _shape_of(data, head), head), data
 
     def _asked(self) -> tuple[Any, ...]:
         return self.data, self.data_root, self.download, self.resize, self.crop
