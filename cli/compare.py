@@ -139,7 +139,7 @@ def _dry_run(spec: Spec, as_json: bool) -> None:
     click.echo(f"{spec.title}: {counts}, {_counted(cells * seeds, 'run')}")
     width = max(len(cell.name) for cell, _ in forecasts)
     for cell, found in forecasts:
-        none = "no forecast: β or the prior is found during training"
+        none = "no forecast: of several things, or β or the prior is found during training"
         said = none if found is None else _forecast(found)
         click.echo(f"  {cell.name:<{width}}  {said}")
 

@@ -231,6 +231,10 @@ def _read(load: Callable[[], Data], name: str) -> tuple[Data, list[str]]:
     return data, [told_words(data, name), *(line for line in logged if "passed over" not in line)]
 
 
+def _unit(data: Data) -> str:
+    return "image" if data.table is None else "row"
+
+
 def _fitted(options: dict[str, Any]) -> tuple[Path, History, Data]:
     from pyro_vae.training import Recipe
     from pyro_vae.training.runs import check_apart, check_free

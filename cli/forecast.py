@@ -58,6 +58,8 @@ def forecast(**options: Any) -> None:
         resize=options["resize"],
         crop=options["crop"],
     )
+    if data.table is not None:
+        raise pv.InputError(f"--data {described['name']} is a table: a forecast is of images")
     head = head_of(**observation, images=pv.data.looked_at(data.train))
     found = pv.forecast(data.train, head, options["beta"], options["latent_dim"])
     if plot is not None:

@@ -24,6 +24,7 @@ __all__ = [
     "SEED",
     "absolute",
     "as_json",
+    "check_kind",
     "column_option",
     "data_options",
     "echo_json",
@@ -250,6 +251,7 @@ def load_data(
     root = root or (Path(described["root"]) if described.get("root") else None)
     if stock.is_image_files(name):
         resize, crop = resize or described.get("resize"), crop or described.get("crop")
+    check_kind(name, described)
     found, changed = load(name, root, download, resize, crop, described), None
     if config is not None:
         same = name == described.get("name")
@@ -261,6 +263,21 @@ def load_data(
             )
     rest = {"name": name, "root": str(root) if root else None, "changed": changed}
     return conditioned(first(found, count), described.get("condition")), rest
+
+
+def check_kind(name: str, described: dict[str, Any]) -> None:
+    """Refuse a table where a run is of images, and images where it is of a table.
+
+    Raises:
+        InputError: If the data are of another kind than the run's.
+    """
+    from pyro_vae.data.table import SUFFIX
+    from pyro_vae.errors import InputError
+
+    if described and ("columns" in described) != name.lower().endswith(SUFFIX):
+        kind = f"a table: --data must be a {SUFFIX} file"
+        kind = kind if "columns" in described else "images or vectors: --data must be such"
+        raise InputError(f"the run is of {kind}, got {name}")
 
 
 def tell_changed(described: dict[str, Any]) -> None:

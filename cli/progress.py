@@ -31,6 +31,7 @@ class Watcher:
     Args:
         out: The run folder.
         lines: What to say first.
+        unit: What figures are per.
     """
 
     def __init__(self, out: Path, lines: Sequence[str] = (), unit: str = "image") -> None:

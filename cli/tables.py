@@ -9,6 +9,7 @@ import click
 
 from .options import (
     SEED,
+    check_kind,
     data_options,
     load_data,
     load_run,
@@ -59,7 +60,8 @@ def impute(
 ) -> None:
     """Fill the gaps of a table by a RUN: all rows, and nothing else of the file is changed.
 
-    A number becomes its mean given what is known of its row, a category the likeliest one.
+    A number becomes its mean given what is known of its row, a count the whole number next to that,
+    a category the likeliest one.
     """
     from pyro_vae.data.table import read_table
     from pyro_vae.data.tables import batch_of, write_filled
@@ -68,6 +70,7 @@ def impute(
     vae = load_run(run, parts)
     described = _columns_of(run)
     path = Path(data or described["name"])
+    check_kind(str(path), described)
     place = _place(run, out, "imputed.csv", overwrite)
     table = read_table(path, described["columns"])
     batch = batch_of(table, described.get("told", ()))

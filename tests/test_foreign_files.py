@@ -33,6 +33,7 @@ RUN_FILES = (
     *("traversals.png", "interpolations.png", "kinds.png", "result.json", "failed.json"),
     *("checkpoint/step-00000001-0123456789abcdef.safetensors", "checkpoint/.writing-1"),
     *("events/step-training/events.out.tfevents.1.a.2.3", "events/hooks.py", "manifest.jsonl"),
+    *("imputed.csv", "samples.csv", "reconstructions.csv"),
 )
 COMPARISON_FILES = (
     *("results.csv", "results.jsonl", "summary.csv", "differences.csv", "rate_distortion.csv"),
@@ -40,7 +41,7 @@ COMPARISON_FILES = (
 )
 PAGE_FILES = (
     *("report.html", "report-figures/training-plan.png", "report-figures/training-elbo.svg"),
-    *("picture.png", "colour-patches.npz"),
+    *("picture.png", "rows.csv", "colour-patches.npz"),
 )
 EVERY = (*RUN_FILES, *COMPARISON_FILES, *PAGE_FILES)
 
@@ -71,13 +72,23 @@ WORDS: dict[str, list[tuple[Any, ...]]] = {
         ("reconstruct", "saved"),
         ("reconstruct", "saved", "--out", "there/picture.png"),
         ("reconstruct", "there"),
+        ("reconstruct", "tabled"),
+        ("reconstruct", "tabled", "--out", "there/rows.csv"),
     ],
     "sample": [
         ("sample", "saved"),
         ("sample", "saved", "--out", "there/picture.png"),
         ("sample", "there"),
+        ("sample", "tabled"),
+        ("sample", "tabled", "--out", "there/rows.csv"),
     ],
-    "evaluate": [("evaluate", "saved"), ("evaluate", "there")],
+    "impute": [
+        ("impute", "tabled"),
+        ("impute", "tabled", "--out", "there/rows.csv"),
+        ("impute", "tabled", "--data", "table.csv", "--out", "table.csv"),
+        ("impute", "there"),
+    ],
+    "evaluate": [("evaluate", "saved"), ("evaluate", "there"), ("evaluate", "tabled")],
     "forecast": [("forecast", "--plot", "there/picture.png")],
     "compare": [
         ("compare", "spec.toml", "--out", "there"),
@@ -102,13 +113,14 @@ READING = {
     "data": ("data", "--data-root", "there"),
 }
 PATHS = {
-    "out": {"fit", "reconstruct", "sample", "compare", "report"},
+    "out": {"fit", "reconstruct", "sample", "impute", "compare", "report"},
     "plot": {"obs", "forecast"},
     "cache": {"classifier", "evaluate"},
     "resume": {"fit"},
-    "run": {"reconstruct", "sample", "evaluate", "diagnose"},
+    "run": {"reconstruct", "sample", "impute", "evaluate", "diagnose"},
     "runs": {"report"},
     "spec": {"compare"},
+    "data": {"obs"},
     "data_root": {*COMMANDS} - {"sample", "audit", "compare", "report", "obs"},
 }
 """Every option and argument of every command that is a path."""
@@ -125,6 +137,14 @@ def test_every_command_is_in_these_tables() -> None:
     assert found == PATHS
 
 
+def _table(home: Path) -> None:
+    """A table, table.csv, and a run of it, tabled."""
+    rows = [f"{i % 7},{0.37 * (i % 11)}" if i % 5 else f"{i % 7}," for i in range(40)]
+    (home / "table.csv").write_text("\n".join(["visits,height", *rows]) + "\n")
+    known = {"epochs": 1, "hidden": 8, "latent_dim": 2}
+    pv.training.Recipe.of(data=str(home / "table.csv"), **known).run(home / "tabled")
+
+
 @pytest.fixture(scope="module")
 def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Others' files of every name: in a folder of their own, beside a run's, a comparison's."""
@@ -132,6 +152,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     torch.manual_seed(0)
     vae = pv.VAE((1, 28, 28), 2, "normal", pv.networks.MLP(hidden=8))
     pv.save(vae, home / "saved", data={"name": "mnist-5k", "images": 64})
+    _table(home)
     (home / "spec.toml").write_text(SPEC)
     pv.compare({"base": TINY, "grid": {"beta": [7]}, "pictures": ["mean"]}, home / "comparison")
     for path in (home / "comparison").iterdir():
@@ -149,7 +170,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (home / "losses.py").write_text(
         "def loss(x, x_hat, mean, log_var):\n    return ((x - x_hat) ** 2).sum()\n"
     )
-    for folder in ("there", "saved", "comparison"):
+    for folder in ("there", "saved", "comparison", "tabled"):
         for name in (*EVERY, *cached):
             path = home / folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -315,6 +336,21 @@ def test_a_run_of_an_earlier_version_is_evaluated_and_drawn(
     status = [cli("evaluate", run).exit_code, cli("sample", run).exit_code]
     assert (run / name).read_text() == "of another program"
     assert status == {"mine.txt": [0, 0], "samples.png": [0, 2]}.get(name, [2, 0])
+
+
+def test_rows_of_a_runs_table_are_the_runs(cli: Run, tmp_path: Path) -> None:
+    """Written again and again, and removed with the run; files that the user named are not."""
+    _table(tmp_path)
+    names = {"impute": "imputed.csv", "sample": "samples.csv", "reconstruct": "reconstructions.csv"}
+    for command, name in names.items():
+        for _ in range(2):
+            assert cli(command, "tabled").exit_code == 0
+        assert cli(command, "tabled", "--out", f"tabled/my-{name}").exit_code == 0
+    fit = ("fit", "--data", "table.csv", *SMALL[:-2], "--out", "tabled", "--overwrite")
+    result = cli(*fit)
+    assert result.exit_code == 0, result.output
+    left = {path.name for path in (tmp_path / "tabled").glob("*.csv")}
+    assert left == {f"my-{name}" for name in names.values()}
 
 
 def _link(tmp_path: Path, target: str) -> None:

@@ -137,6 +137,9 @@ def forecast_cells(spec: Spec) -> list[tuple[Cell, Forecast | None]]:
             found.append((cell, None))
             continue
         data, beta = recipe.load(), settings.schedule().end
+        if data.table is not None or recipe.condition is not None:
+            found.append((cell, None))
+            continue
         key = (recipe.data, recipe.data_root, recipe.images, recipe.words, beta, recipe.latent_dim)
         if key not in known:
             some = looked_at(data.train)

@@ -36,7 +36,8 @@ def draw_comparison(rows: Sequence[Row], spec: Spec, out: Path) -> list[Path]:
 
     Returns:
         ``by-OPTION.png`` for β and other numeric options that take three values or more,
-        ``rate-distortion.png``, and ``reconstructions.png`` of the first seed.
+        ``rate-distortion.png``, and ``reconstructions.png`` of the first seed; these
+        two where there are pictures.
     """
     files = []
     ours.claim(out, ours.COMPARISON, names_of(spec.cells))
@@ -44,10 +45,14 @@ def draw_comparison(rows: Sequence[Row], spec: Spec, out: Path) -> list[Path]:
         files.append(out / _by(option))
         _draw_curves(rows, spec, option, files[-1])
     done = [row for row in rows if row.fault is None]
-    if done:
-        files += [out / name for name in _ALWAYS]
-        _draw_rate_distortion(done, spec, files[-2])
-        _draw_reconstructions(done, spec, files[-1])
+    distorted = [row for row in done if {"kl", "mse"} <= {*row.scores}]
+    if distorted:
+        files.append(out / _ALWAYS[0])
+        _draw_rate_distortion(distorted, spec, files[-1])
+    shown = _reconstructions(done, spec)
+    if shown:
+        files.append(out / _ALWAYS[1])
+        draw_grid(shown, files[-1], f"{spec.title}: reconstructions, from 0 to 1")
     return files
 
 
@@ -186,7 +191,7 @@ def _draw_rate_distortion(rows: Sequence[Row], spec: Spec, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _draw_reconstructions(rows: Sequence[Row], spec: Spec, path: Path) -> None:
+def _reconstructions(rows: Sequence[Row], spec: Spec) -> list[tuple[str, Tensor]]:
     """The same inputs through every cell's first finished seed."""
     cells = {cell.name: cell for cell in spec.cells}
     firsts = {name: own[0] for name, own in by_cell(rows).items()}
@@ -196,6 +201,8 @@ def _draw_reconstructions(rows: Sequence[Row], spec: Spec, path: Path) -> None:
         recipe = cells[name].recipe
         images = recipe.load().test[:_SHOWN]
         vae = load(row.folder, **recipe.own())
+        if vae.joint:
+            continue
         if recipe.data != before:
             shown.append((f"input: {recipe.data}", unit(vae, images)))
             before = recipe.data
@@ -207,4 +214,4 @@ def _draw_reconstructions(rows: Sequence[Row], spec: Spec, path: Path) -> None:
                 continue  # the observation has no such picture
         if len(shown) >= _ROWS:
             break
-    draw_grid(shown, path, f"{spec.title}: reconstructions, from 0 to 1")
+    return shown

@@ -64,7 +64,10 @@ from pyro_vae.comparison.reading import of_type, texts
 from pyro_vae.comparison.scoring import Evaluation, kinds_of, read_evaluation
 from pyro_vae.errors import InputError, positive, unknown
 
-__all__ = ["Spec", "read_spec"]
+__all__ = ["SCORES", "Spec", "read_spec"]
+
+SCORES = ("kl", "active_units", "mse")
+"""Scores of a spec that asks for none, such of them as there are."""
 
 _KEYS = (
     "title",
@@ -225,7 +228,7 @@ def _spec(
         title=of_type("title", table.get("title", title), str),
         cells=cells,
         seeds=_seeds(table.get("seeds", [0])),
-        scores=tuple(texts("scores", table.get("scores", ["kl", "active_units", "mse"]))),
+        scores=tuple(texts("scores", table.get("scores", list(SCORES)))),
         reference=reference,
         pictures=kinds_of("pictures", table.get("pictures", ["mean"])),
         evaluation=read_evaluation(of_type("[evaluation]", table.get("evaluation", {}), Mapping)),

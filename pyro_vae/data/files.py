@@ -130,8 +130,9 @@ def parts(images: Tensor | Stored | Batch, labels: Tensor | None) -> Data:
         InputError: If they are too few.
     """
     if round(len(images) * HELD_OUT) == 0:
+        unit = "rows" if isinstance(images, Batch) else "images"
         raise InputError(
-            f"{len(images)} images are too few to hold a tenth of them out: give at least "
+            f"{len(images)} {unit} are too few to hold a tenth of them out: give at least "
             f"{next(n for n in range(1, 100) if round(n * HELD_OUT))}"
         )
     order, held_out = split(torch.arange(len(images)), HELD_OUT)

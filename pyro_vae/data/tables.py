@@ -18,6 +18,7 @@ from pyro_vae.data.batch import Batch
 from pyro_vae.data.files import parts
 from pyro_vae.data.rows import delimiter_of, rows
 from pyro_vae.data.table import Table
+from pyro_vae.errors import InputError
 
 __all__ = ["batch_of", "data_of", "write_filled", "write_rows"]
 
@@ -69,6 +70,9 @@ def write_rows(
         columns: What :meth:`~pyro_vae.data.table.Table.described` gave.
         values: By column, (N, 1).
         path: The file to write.
+
+    Raises:
+        InputError: If the file cannot be written.
     """
     there = [column for column in columns if column["name"] in values]
     texts = [
@@ -79,8 +83,11 @@ def write_rows(
     _write(path, itertools.chain([header], zip(*texts, strict=True)), ",")
 
 
-def _text(value: float, categories: Sequence[str]) -> str:
-    return categories[round(value)] if categories else f"{value:.6g}"
+def _text(value: float, categories: Sequence[str], comma: bool = False) -> str:
+    if categories:
+        return categories[round(value)]
+    text = f"{value:.6g}"
+    return text.replace(".", ",") if comma else text
 
 
 def write_filled(table: Table, values: Mapping[str, Tensor], path: Path) -> None:
@@ -90,16 +97,21 @@ def write_filled(table: Table, values: Mapping[str, Tensor], path: Path) -> None
         table: The table.
         values: By column, what to put in its gaps: (N, 1), of a category its number.
         path: The file to write.
+
+    Raises:
+        InputError: If the file cannot be written.
     """
     filled: dict[int, dict[str, str]] = {}
+    source, header = Path(table.path), table.header
+    delimiter = delimiter_of(source)
+    numbers = (column.gathered for column in table.columns if column.is_number)
+    comma = delimiter != "," and any("," in text for each in numbers for text in each.texts)
     for column in table.columns:
         if column.name not in values:
             continue
         for row in column.values.isnan().flatten().nonzero().flatten().tolist():
-            text = _text(float(values[column.name][row]), column.categories)
+            text = _text(float(values[column.name][row]), column.categories, comma)
             filled.setdefault(column.row(row), {})[column.name] = text
-    source, header = Path(table.path), table.header
-    delimiter = delimiter_of(source)
 
     def changed() -> Iterator[list[str]]:
         for line, row in rows(source, delimiter):
@@ -117,5 +129,7 @@ def _write(path: Path, lines: Iterable[Sequence[str]], delimiter: str) -> None:
         with temporary.open("w", encoding="utf-8", newline="") as stream:
             csv.writer(stream, delimiter=delimiter, lineterminator="\n").writerows(lines)
         os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path} cannot be written: {error.strerror}") from None
     finally:
         temporary.unlink(missing_ok=True)

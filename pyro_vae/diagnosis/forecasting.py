@@ -10,7 +10,8 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from pyro_vae import measures
-from pyro_vae.data import as_images
+from pyro_vae.data import Batch, as_images
+from pyro_vae.errors import InputError
 from pyro_vae.heads import Head
 from pyro_vae.measures import Forecast
 from pyro_vae.networks import MLP
@@ -53,6 +54,10 @@ def forecast(
         [6, 1, 0]
     """
     tensor = as_images(images)
+    if isinstance(tensor, Batch):
+        raise InputError(
+            "a forecast is of one observation of images or vectors, without covariates or gaps"
+        )
     shape = tuple(tensor.shape[1:])
     # A model of the smallest networks: it knows how to read its observation and these images.
     vae = VAE(shape, latent_dim, obs, MLP(hidden=1), name="forecast")

@@ -88,13 +88,14 @@ def impute_parts(vae: VAE, batch: Batch, draws: int = 100, seed: int = 0) -> dic
 
     Returns:
         Each part, (N, *shape): x where it was observed; elsewhere the mean of that distribution,
-        or, of classes without an order, its mode.
+        rounded where the part takes whole numbers only, or, of classes without an order, its mode.
 
     Raises:
         InputError: If draws is not positive, or a name is not one of the model's.
     """
     positive(draws=draws)
     means: dict[str, Tensor] = {}
+    whole: dict[str, bool] = {}
     with standing(vae), seeded("impute", seed, 0, batch.device):
         x = vae.observed.filled(vae.observe(batch).x, batch.mask)
         q, prior = vae.encode(batch), vae.prior()
@@ -109,6 +110,7 @@ def impute_parts(vae: VAE, batch: Batch, draws: int = 100, seed: int = 0) -> dic
             share = (log_weight - log_total).exp()  # of this draw among those that there were
             for name, p in likelihood.items():
                 value = _expected(vae.observed.parts[name], p)
+                whole[name] = p.support.is_discrete
                 before = means.get(name, torch.zeros_like(value))
                 means[name] = before + share.reshape(-1, *[1] * (value.dim() - 1)) * (
                     value - before
@@ -118,6 +120,8 @@ def impute_parts(vae: VAE, batch: Batch, draws: int = 100, seed: int = 0) -> dic
         guess = means[name]
         if part.levels.width(part.head.interval) > 1:
             guess = guess.argmax(-1) + part.head.interval[0]
+        elif whole[name]:
+            guess = guess.round()
         known = batch.x.get(name)
         masks = batch.mask or {}
         there = masks.get(name)

@@ -228,6 +228,17 @@ class Recipe:
                 how = ": --column NAME=OBS says what columns are" if part is self.words else ""
                 raise InputError(f"--{name.replace('_', '-')} is not for tables{how}")
 
+    def sketch(self) -> tuple[VAE, Data]:
+        """The smallest model of the data's observation, untrained, and the data.
+
+        Raises:
+            InputError: As of :meth:`load`, and if the data do not suit the observation.
+        """
+        data, head, _ = self._read()
+        usual = {name: getattr(Recipe, name) for name in (*_PARTS, "depth", "dropout")}
+        small = replace(self, latent_dim=2, hidden=4, **usual)
+        return small._made(data.train, _shape_of(data, head), head), data
+
     def _asked(self) -> tuple[Any, ...]:
         return self.data, self.data_root, self.download, self.resize, self.crop
 
@@ -265,11 +276,10 @@ class Recipe:
             TrainingError: If the loss becomes non-finite; what there is has been saved then.
         """
         data, head, described = self._read()
-        shape: Any = tuple(plain(data.train).shape[1:])
-        check_memory(self.parts()["net"], shape, checked_dims(self.latent_dim))
-        if isinstance(head, Mapping):
-            shape = dict.fromkeys(head, (1,))
-        elif head.name is None:
+        shape = _shape_of(data, head)
+        whole = tuple(plain(data.train).shape[1:])
+        check_memory(self.parts()["net"], whole, checked_dims(self.latent_dim))
+        if not isinstance(head, Mapping) and head.name is None:
             testing.check_head(head, shape)
         if data.validation is not None:  # training does not see the others
             described["test"] = digests_of(data.test)
@@ -303,6 +313,12 @@ def read_option(name: str, value: Any) -> Any:
     if name not in known:
         raise unknown("option", name, known)
     return _read(name, value, known[name])
+
+
+def _shape_of(data: Data, head: Any) -> Any:
+    """What a VAE takes for the shape of data: of several heads' each its own."""
+    several = isinstance(head, Mapping)
+    return dict.fromkeys(head, (1,)) if several else tuple(plain(data.train).shape[1:])
 
 
 @lru_cache(maxsize=1)
