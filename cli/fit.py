@@ -242,7 +242,7 @@ def _fitted(options: dict[str, Any]) -> tuple[Path, History, Data]:
     from .progress import Watcher
 
     out, overwrite = options.pop("out"), options.pop("overwrite")
-    options["range"], options["column"] = options.pop("interval"), options.pop("columns")
+    options["range"] = options.pop("interval")
     options["data"] = absolute(options["data"]) or "mnist-5k"
     recipe = Recipe.of(**options)
     if out is not None:
@@ -252,10 +252,6 @@ def _fitted(options: dict[str, Any]) -> tuple[Path, History, Data]:
     data, lines = _read(recipe.load, recipe.data)
     with Watcher(out, lines, _unit(data)) as watcher:
         return out, *recipe.run(out, overwrite, watcher)[1:]
-
-
-def _unit(data: Data) -> str:
-    return "image" if data.table is None else "row"
 
 
 _FREE = ("keep_checkpoints", "workers")

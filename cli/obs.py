@@ -53,7 +53,7 @@ def obs(
     plot: Path | None,
     overwrite: bool,
     data: Path | None,
-    columns: tuple[str, ...],
+    column: tuple[str, ...],
     as_json: bool,
     **options: Any,
 ) -> None:
@@ -62,9 +62,9 @@ def obs(
 
     if data is not None:
         _check_alone(name)
-        _columns(data, columns, as_json)
+        _columns(data, column, as_json)
         return
-    if columns:
+    if column:
         raise click.UsageError("--column needs --data TABLE.csv")
     given = [f"--{_spelt(key)}" for key in ("plot", *HEAD_OPTIONS) if _is_given(key)]
     if name is None and given:

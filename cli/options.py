@@ -107,7 +107,6 @@ data_options = _all(
 
 column_option = click.option(
     "--column",
-    "columns",
     multiple=True,
     metavar="NAME=OBS",
     help="Of a .csv table: what a column is (real, positive, count, binary, category), the "

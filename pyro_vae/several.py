@@ -58,7 +58,7 @@ class Several:
         self._widths = {
             key: part.seen(zeros[key]).flatten(1).shape[1] for key, part in self.parts.items()
         }
-        self.seen_shape = (sum(self._widths.values()) + len(self.parts),)
+        self.seen_shape = (sum(self._widths.values()),)
 
     def build(self) -> Any:
         """The module that makes all distributions of raw numbers."""
@@ -95,23 +95,19 @@ class Several:
         return {key: self.parts[key].given(value, observed[key]) for key, value in x.items()}
 
     def seen(self, x: Parts, mask: Parts | None = None) -> Tensor:
-        """What the encoder sees of all parts, (N, width): 0 where nothing was observed, and after
-        them the share of each part that was: a 0 alone may be a value.
-        """
+        """What the encoder sees of all parts, (N, width); 0 where nothing was observed."""
         x, mask = self.checked(x), self._masks(mask)
         size, dtype = self.count(x), torch.get_default_dtype()
         device = next(iter(x.values())).device
-        found, shares = [], []
-        for key, part in self.parts.items():
-            there = torch.full((size, 1), float(key in x), dtype=dtype, device=device)
-            if key not in x:
-                found.append(there.expand(-1, self._widths[key]))
-            else:
-                found.append(part.seen(x[key], mask.get(key)).flatten(1).to(dtype))
-                if key in mask:
-                    there = mask[key].flatten(1).to(dtype).mean(1, keepdim=True)
-            shares.append(there)
-        return torch.cat([*found, *shares], 1)
+        return torch.cat(
+            [
+                part.seen(x[key], mask.get(key)).flatten(1).to(dtype)
+                if key in x
+                else torch.zeros(size, self._widths[key], dtype=dtype, device=device)
+                for key, part in self.parts.items()
+            ],
+            1,
+        )
 
     def filled(self, x: Parts, mask: Parts | None) -> dict[str, Tensor]:
         """What was observed, each (N, *shape), and some value of its support everywhere else."""

@@ -41,11 +41,7 @@ def linear() -> tuple[nn.Module, nn.Module]:
 def test_parts_together_are_one_vector(linear: tuple[nn.Module, nn.Module]) -> None:
     """Two parts of 2 and 4 numbers score as a VAE of 6 with the same networks, masked as well."""
     whole = VAE((6,), 2, HEAD, copy.deepcopy(linear))
-    encoder = nn.Linear(8, 4)  # it is told as well which parts there are, and does not listen
-    with torch.no_grad():
-        encoder.weight.copy_(nn.functional.pad(linear[0][1].weight, (0, 2)))  # type: ignore[index]
-        encoder.bias.copy_(linear[0][1].bias)  # type: ignore[index]
-    joint = VAE({"a": (2,), "b": (4,)}, 2, HEAD, (encoder, copy.deepcopy(linear[1])))
+    joint = VAE({"a": (2,), "b": (4,)}, 2, HEAD, copy.deepcopy(linear))
     x, mask = torch.randn(9, 6), torch.rand(9, 6) < 0.6
     parts = dict(zip("ab", x.split([2, 4], 1), strict=True))
     masks = dict(zip("ab", mask.split([2, 4], 1), strict=True))
@@ -60,20 +56,6 @@ def test_parts_together_are_one_vector(linear: tuple[nn.Module, nn.Module]) -> N
     nothing[:, :2], nothing[:, 2:] = False, True
     alone = negative_elbo(whole, x, mask=nothing)
     assert negative_elbo(joint, {"b": parts["b"]}) == pytest.approx(alone, rel=1e-5)
-
-
-def test_the_encoder_is_told_which_values_are_gaps() -> None:
-    vae = VAE({"a": (1,), "b": (4,)}, 2, HEAD, networks.MLP(hidden=4))
-    x = {"a": torch.zeros(3, 1), "b": torch.zeros(3, 4)}
-    mask = {"a": torch.tensor([[True], [False], [True]]), "b": torch.ones(3, 4) > 0}
-    mask["b"][2, 0] = False
-    seen = vae.observed.seen(x, mask)
-    assert seen[:, :5].abs().sum() == 0  # all values are 0, and so are gaps
-    assert seen[:, 5:].tolist() == [[1, 1], [0, 1], [1, 0.75]]
-    assert vae.observed.seen(x)[:, 5:].tolist() == [[1, 1]] * 3
-    assert vae.observed.seen({"b": x["b"]})[:, 5:].tolist() == [[0, 1]] * 3
-    codes = vae.code(x, mask=mask)
-    assert not torch.allclose(codes[0], codes[1])
 
 
 def test_masked_entries_are_not_scored_whatever_they_are() -> None:

@@ -16,7 +16,7 @@ from .docs.test_words import COMMANDS
 
 ROOT = Path(__file__).parents[1]
 TESTS = ROOT / "tests"
-ROOMS = [TESTS, *sorted(path.parent for path in TESTS.glob("*/__init__.py"))]
+ROOMS = [TESTS, *sorted({path.parent for path in TESTS.glob("*/test_*.py")})]
 STUB = """#!/bin/sh
 [ "$1" = -m ] && [ "$2" = venv ] && mkdir -p .venv/bin && \\
     for tool in pip pytest ruff mypy python; do cp "$0" .venv/bin/$tool; done

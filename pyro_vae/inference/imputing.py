@@ -96,7 +96,7 @@ def impute_parts(vae: VAE, batch: Batch, draws: int = 100, seed: int = 0) -> dic
     positive(draws=draws)
     means: dict[str, Tensor] = {}
     whole: dict[str, bool] = {}
-    with standing(vae), seeded("impute", seed, 0, batch.device):
+    with standing(vae), seeded("impute parts", seed, 0, batch.device):
         x = vae.observed.filled(vae.observe(batch).x, batch.mask)
         q, prior = vae.encode(batch), vae.prior()
         log_total = torch.tensor(-torch.inf)

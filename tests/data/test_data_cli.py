@@ -138,7 +138,7 @@ def test_mistakes_in_a_folder(
         (("--data", "no/where"), "there is no folder 'no/where'"),
         (
             ("--data", "nowhere"),
-            "unknown data set (or .npy, .npz or .tar file, or folder of images)",
+            "unknown data set (or .npy, .npz, .csv or .tar file, or folder of images)",
         ),
         (("--data", ".", "--crop", 0), "--crop"),
     ],

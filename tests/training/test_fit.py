@@ -106,7 +106,7 @@ def test_a_run_folder_holds_the_run(few: Tensor, tmp_path: Path) -> None:
     again = load(tmp_path / "run")
     assert torch.equal(again.reconstruct(few[:5]), vae.reconstruct(few[:5]))
     config = json.loads((tmp_path / "run" / "config.json").read_text())
-    assert config["format"] == 1
+    assert config["format"] == 2
     assert config["fit"]["epochs"] == 2
     assert config["data"] == {"name": "x"}
 
