@@ -100,7 +100,7 @@ CLASSES = Head.of(dist.Categorical, logits=(3,), levels="classes").replace(inter
 
 def test_gaps_of_a_row_have_their_mean_given_the_rest() -> None:
     """z standard normal, a and b about z, c's log-odds linear in it; q is wrong on purpose."""
-    encoder, decoder = nn.Linear(8, 2), nn.Linear(1, 5)
+    encoder, decoder = nn.Linear(5, 2), nn.Linear(1, 5)
     slopes, offsets = torch.tensor([1.0, -2.0, 3.0, 0.0, -3.0]), torch.tensor([0.0, 1.0, 0, 0, 0])
     with torch.no_grad():
         encoder.weight.zero_()
