@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import itertools
 import math
 from collections.abc import Callable
@@ -143,6 +144,18 @@ def test_a_run_is_saved_resumed_and_loaded(prior: str, posterior: str, tmp_path:
 def test_every_pair_is_captured(prior: str, posterior: str) -> None:
     vae = pair(prior, posterior)
     wanted, found = both(vae, rows(8), "trace", torch.tensor(0.7))
+    agree(found, wanted, 1e-5, 1e-4)
+
+
+@pytest.mark.parametrize("posterior", ["iaf", "coupling"])
+def test_collecting_garbage_while_tracing_changes_no_gradient(posterior: str) -> None:
+    """What is collected in the midst of tracing is taken for a constant by torch's tracer."""
+    vae, before = pair("vamp:4", posterior), gc.get_threshold()
+    gc.set_threshold(1, 1, 1)
+    try:
+        wanted, found = both(vae, rows(8), "trace", torch.tensor(0.7))
+    finally:
+        gc.set_threshold(*before)
     agree(found, wanted, 1e-5, 1e-4)
 
 

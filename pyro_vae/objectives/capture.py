@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
@@ -198,9 +199,19 @@ def _compiling() -> Iterator[None]:
 
 @contextmanager
 def _traceable() -> Iterator[None]:
-    """No checks that read a tensor's values, and no noise used up."""
-    with pyro.validation_enabled(False), torch.random.fork_rng():
-        yield
+    """No checks that read a tensor's values, no noise used up, and no garbage collected.
+
+    torch's tracer knows tensors by weak references: one that autograd alone still holds on to, of a
+    cycle that is collected, becomes a constant to it, and gradients through it are lost in silence.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        with pyro.validation_enabled(False), torch.random.fork_rng():
+            yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _line(error: Exception) -> str:
