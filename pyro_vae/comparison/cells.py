@@ -15,17 +15,7 @@ from pyro_vae.errors import InputError, unknown
 from pyro_vae.training import Recipe
 from pyro_vae.training.recipe import read_option
 
-__all__ = [
-    "MOST",
-    "Cell",
-    "Point",
-    "Range",
-    "Space",
-    "count_cells",
-    "expand",
-    "option_name",
-    "placed",
-]
+__all__ = ["MOST"]
 
 MOST = 1000
 """Cells of a spec that nobody need confirm."""

@@ -25,7 +25,7 @@ import torch
 from pyro_vae.comparison.engines import Job
 from pyro_vae.errors import InputError
 
-__all__ = ["Cluster", "carry_out_there"]
+__all__ = ["Cluster"]
 
 _RETRIES = 3
 _PATIENCE = 5.0

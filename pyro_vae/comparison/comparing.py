@@ -22,7 +22,7 @@ from pyro_vae.diagnosis import forecast
 from pyro_vae.errors import InputError
 from pyro_vae.measures import Forecast
 
-__all__ = ["Comparison", "compare", "conclude", "forecast_cells"]
+__all__ = ["Comparison", "compare", "forecast_cells"]
 
 
 @dataclass(frozen=True)

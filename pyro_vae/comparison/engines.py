@@ -19,7 +19,7 @@ import torch
 
 from pyro_vae.comparison.runs import Run, carry_out
 
-__all__ = ["Engine", "Here", "Job", "Processes"]
+__all__: list[str] = []
 
 _TRIES = 2
 

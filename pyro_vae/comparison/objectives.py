@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from pyro_vae.errors import InputError, unknown
 
-__all__ = ["Objective", "read_objective"]
+__all__: list[str] = []
 
 _NATS, _BITS = "nats per image", "bits per dimension"
 _KNOWN = {

@@ -18,7 +18,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.training import load
 from pyro_vae.training.pictures import draw_grid, unit
 
-__all__ = ["draw_comparison", "names_of"]
+__all__: list[str] = []
 
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000", "#999999")
 _ALWAYS = ("rate-distortion.png", "reconstructions.png")

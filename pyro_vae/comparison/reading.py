@@ -7,7 +7,7 @@ from typing import Any
 
 from pyro_vae.errors import InputError
 
-__all__ = ["of_type", "texts"]
+__all__: list[str] = []
 
 _WORDS = {str: "text", list: "a list", Mapping: "a table", bool: "true or false"}
 

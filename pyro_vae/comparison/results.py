@@ -17,7 +17,7 @@ from pyro_vae.comparison.spec import Spec
 from pyro_vae.comparison.statistics import Estimate, estimate
 from pyro_vae.training.runs import write_text
 
-__all__ = ["Row", "by_cell", "differences", "rate_distortion", "row_of", "summary", "write_tables"]
+__all__ = ["Row", "by_cell", "row_of", "summary"]
 
 Record = dict[str, Any]
 TABLES = ("results.csv", "results.jsonl", "summary.csv", "differences.csv", "rate_distortion.csv")

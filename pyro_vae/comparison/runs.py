@@ -27,19 +27,14 @@ from pyro_vae.training import History, Recipe, load, runs
 from pyro_vae.training.locks import locked
 
 __all__ = [
-    "DERIVED",
     "FAILED",
-    "LAST",
     "RESULT",
     "Run",
     "carry_out",
-    "check_folder",
-    "claim",
     "find_results",
     "plan",
     "read_json",
     "write_json",
-    "write_last",
 ]
 
 RESULT, FAILED = "result.json", "failed.json"

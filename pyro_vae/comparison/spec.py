@@ -64,7 +64,7 @@ from pyro_vae.comparison.reading import of_type, texts
 from pyro_vae.comparison.scoring import Evaluation, kinds_of, read_evaluation
 from pyro_vae.errors import InputError, positive, unknown
 
-__all__ = ["SCORES", "Spec", "read_spec"]
+__all__ = ["Spec", "read_spec"]
 
 SCORES = ("kl", "active_units", "mse")
 """Scores of a spec that asks for none, such of them as there are."""

@@ -12,7 +12,7 @@ from pyro_vae.comparison.claims import Check, Claim, Crossing, Group
 from pyro_vae.comparison.results import Row
 from pyro_vae.comparison.statistics import Estimate, estimate
 
-__all__ = ["Judged", "Verdict", "decide", "judge"]
+__all__ = ["Judged", "Verdict", "judge"]
 
 Scores = Mapping[tuple[str, int], Mapping[str, float]]
 

@@ -32,7 +32,7 @@ from pyro_vae.errors import InputError, positive
 from pyro_vae.evaluation.classifier import classifier_for
 from pyro_vae.noise import fixed_noise, noise
 
-__all__ = ["Work", "load_all"]
+__all__: list[str] = []
 
 _WRITTEN = (*TABLES, "claims.json", "search.json")
 """What a comparison may write into its folder, beside pictures and runs."""

@@ -16,7 +16,7 @@ from pyro_vae.data.batch import Batch, Images
 from pyro_vae.data.stored import LOOKED_AT, Stored, limit
 from pyro_vae.errors import InputError, unknown
 
-__all__ = ["Data", "as_images", "as_source", "channels_first", "first", "split", "unmasked"]
+__all__ = ["Data", "as_images", "as_source", "first", "split"]
 
 _LOG = logging.getLogger("pyro_vae")
 

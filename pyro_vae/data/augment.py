@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyro_vae.errors import InputError
 
-__all__ = ["TABLE", "make"]
+__all__ = ["TABLE"]
 
 TABLE: dict[str, Callable[[Any, tuple[int, ...]], Any]] = {
     "flip": lambda v2, shape: v2.RandomHorizontalFlip(),

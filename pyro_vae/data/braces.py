@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pyro_vae.errors import InputError
 
-__all__ = ["expand", "is_packed", "is_shards"]
+__all__: list[str] = []
 
 _MOST_SHARDS = 100_000
 _BRACES = re.compile(r"\{([^{}]*)\}")

@@ -21,7 +21,7 @@ from pyro_vae.data.braces import expand, is_shards
 from pyro_vae.data.stored import Stored, limit
 from pyro_vae.errors import InputError
 
-__all__ = ["HELD_OUT", "SUFFIXES", "digest", "of_parts", "part_names", "parts", "read"]
+__all__ = ["digest", "read"]
 
 _LOG = logging.getLogger("pyro_vae")
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from pyro_vae import ours
 from pyro_vae.data.pictures import SUFFIXES
 
-__all__ = ["Search"]
+__all__: list[str] = []
 
 
 class Search:

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pyro_vae.data.gathered import MOST, Gathered
 from pyro_vae.errors import InputError, shown, unknown
 
-__all__ = ["KINDS", "SKIP", "kind_of", "values_of"]
+__all__ = ["KINDS", "SKIP"]
 
 KINDS = {
     "real": "numbers",

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyro_vae.errors import unknown
 
-__all__ = ["LEVELS", "NOISE_MARGIN", "Levels", "get", "is_binary"]
+__all__: list[str] = []
 
 NOISE_MARGIN = 2.0**-16
 """Dequantisation noise stays this far from 0 and 1; in float32 more noise makes x exactly 1."""

@@ -30,7 +30,7 @@ from PIL import Image
 
 from pyro_vae.errors import InputError
 
-__all__ = ["FILE", "NAME", "PHOTOGRAPHS", "Photograph", "check", "cut", "make"]
+__all__: list[str] = []
 
 NAME = "colour-patches"
 FILE = f"{NAME}.npz"

@@ -14,7 +14,7 @@ from PIL import Image, UnidentifiedImageError
 
 from pyro_vae.errors import InputError, positive, shown
 
-__all__ = ["SUFFIXES", "File", "Fit", "Pictures", "Seen", "each", "look"]
+__all__: list[str] = []
 
 SUFFIXES = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tiff", ".webp")
 """Names of image files, as in torchvision's ``ImageFolder``."""

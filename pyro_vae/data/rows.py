@@ -12,7 +12,7 @@ from typing import Any
 
 from pyro_vae.errors import InputError
 
-__all__ = ["delimiter_of", "rows"]
+__all__: list[str] = []
 
 _DELIMITERS = (",", ";", "\t", "|")
 _LOOKED_AT = 2**16  # characters that the delimiter is read off

@@ -21,7 +21,7 @@ from pyro_vae.data.tables import data_of
 from pyro_vae.data.vision import Source, emnist_files, idx_files
 from pyro_vae.errors import InputError, shown, unknown
 
-__all__ = ["TABLE", "default_root", "find", "is_image_files", "is_path", "load"]
+__all__ = ["TABLE", "is_path", "load"]
 
 _FILES = idx_files("train", "t10k")
 _LETTERS = "letters and digits 1×28×28, upright"

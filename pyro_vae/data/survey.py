@@ -14,7 +14,7 @@ from pyro_vae.data.pictures import File, Fit, Pictures, Seen, each, look
 from pyro_vae.data.stored import Images, Stored, limit
 from pyro_vae.errors import InputError
 
-__all__ = ["images_of"]
+__all__: list[str] = []
 
 _LOG = logging.getLogger("pyro_vae")
 

@@ -20,7 +20,7 @@ from pyro_vae.data.pictures import Fit
 from pyro_vae.data.survey import images_of
 from pyro_vae.errors import InputError
 
-__all__ = ["Source", "emnist_files", "fetch", "idx_files", "read"]
+__all__ = ["Source"]
 
 
 @dataclass(frozen=True)

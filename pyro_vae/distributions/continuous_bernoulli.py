@@ -11,7 +11,7 @@ from torch.distributions.kl import register_kl
 from torch.distributions.utils import broadcast_all, lazy_property
 from torch.nn.functional import softplus
 
-__all__ = ["ContinuousBernoulli", "log_norm", "mean", "variance"]
+__all__ = ["ContinuousBernoulli"]
 
 
 # The distribution is an exponential one cut off at length 1. With steepness a = |logits| and

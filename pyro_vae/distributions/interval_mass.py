@@ -24,12 +24,7 @@ from pyro_vae.distributions.special import (
 )
 from pyro_vae.distributions.truncated_normal import TruncatedNormal
 
-__all__ = [
-    "beta_log_masses",
-    "check_family",
-    "log_interval_mass",
-    "register_interval_mass",
-]
+__all__ = ["log_interval_mass", "register_interval_mass"]
 
 _BLOCK = 16  # levels at a time, so that temporaries stay small beside the masses themselves
 IntervalMass = Callable[[Any, Tensor, Tensor], Tensor]

@@ -6,18 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = [
-    "gauss_legendre",
-    "gaussian_interval",
-    "inside_unit",
-    "log1mexp",
-    "log_beta",
-    "log_beta_cdf",
-    "log_beta_excess",
-    "log_beta_power",
-    "log_mills",
-    "widened",
-]
+__all__: list[str] = []
 
 _HALF_LOG_TWO_PI = 0.5 * math.log(2 * math.pi)
 _STIRLING = (1 / 12, -1 / 360, 1 / 1260, -1 / 1680, 1 / 1188, -691 / 360360, 1 / 156)

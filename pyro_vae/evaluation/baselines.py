@@ -15,7 +15,7 @@ from pyro_vae.measures.scores import block_noise, observed_block
 from pyro_vae.measures.spectra import WIDE
 from pyro_vae.vae import VAE
 
-__all__ = ["FITTED", "PPCA", "fit_ppca", "ppca_rows", "uniform_bits"]
+__all__: list[str] = []
 
 FITTED = 10_000
 """Images that probabilistic PCA is fitted to, the first ones."""

@@ -21,16 +21,7 @@ from pyro_vae.measures.scores import block_noise, observed_block
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.vae import VAE
 
-__all__ = [
-    "Bounds",
-    "checked_particles",
-    "importance_bound",
-    "log_level_mass",
-    "log_mean",
-    "log_weights",
-    "masses_of",
-    "standard_error",
-]
+__all__ = ["Bounds", "importance_bound"]
 
 _CACHED = 32_000_000
 """Bytes that a pass on a processor makes: larger tensors leave its caches, and free memory goes

@@ -13,7 +13,7 @@ from pyro_vae.evaluation.blocks import Block, pieces, univariate
 from pyro_vae.evaluation.integrals import Predicted, predicted
 from pyro_vae.vae import VAE
 
-__all__ = ["BINS", "CALIBRATED", "CENTRAL", "REACH", "calibration_scores", "predictions"]
+__all__ = ["BINS", "CALIBRATED", "calibration_scores"]
 
 CALIBRATED = 250
 """Images whose pixels are looked at, the first ones."""

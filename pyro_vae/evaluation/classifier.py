@@ -29,7 +29,7 @@ from pyro_vae.evaluation.classifier_network import (
 )
 from pyro_vae.training.runs import replace
 
-__all__ = ["CACHE", "Classifier", "Labelled", "classifier_for", "labelled", "sha256_of"]
+__all__ = ["Classifier", "classifier_for"]
 
 CACHE = Path("~/.cache/pyro_vae/classifiers")
 """Folder of trained classifiers."""

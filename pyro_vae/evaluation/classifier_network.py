@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["FEATURES", "RECIPE", "Network", "as_unit", "in_blocks", "trained_network"]
+__all__ = ["Network"]
 
 FEATURES = 64
 """Length of a feature vector."""

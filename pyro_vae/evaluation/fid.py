@@ -14,15 +14,7 @@ from torch import Tensor, nn
 from pyro_vae.errors import InputError
 from pyro_vae.noise import fixed_noise, noise
 
-__all__ = [
-    "BLOCKS",
-    "PAIRED",
-    "frechet_distance",
-    "frechet_distance_infinite",
-    "inception_score",
-    "kernel_distance",
-    "least",
-]
+__all__: list[str] = []
 
 BLOCKS = 10
 """Disjoint blocks that an Inception Score's standard error is taken over."""

@@ -11,7 +11,7 @@ from torch import Tensor
 from pyro_vae.distributions import log_interval_mass
 from pyro_vae.distributions.discretized import LevelMass, in_float64
 
-__all__ = ["RANKED", "Predicted", "predicted"]
+__all__: list[str] = []
 
 RANKED = 99
 """Samples among which x is ranked where there is no cdf."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyro_vae.evaluation.blocks import Block
 
-__all__ = ["LATENT_SCORES", "PAIRED", "latent_scores", "log_aggregate"]
+__all__ = ["latent_scores"]
 
 PAIRED = 2000
 """Images whose posteriors are compared with each other, the first ones."""

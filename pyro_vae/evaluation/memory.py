@@ -14,7 +14,7 @@ from torch.utils._pytree import tree_leaves
 
 from pyro_vae.errors import InputError
 
-__all__ = ["bytes_made", "bytes_of"]
+__all__: list[str] = []
 
 _UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "TB": 10**12}
 

@@ -16,13 +16,7 @@ from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.training.pictures import draw_grid, draw_reconstructions
 from pyro_vae.vae import VAE
 
-__all__ = [
-    "draw_calibration",
-    "draw_interpolations",
-    "draw_kinds",
-    "draw_latents",
-    "draw_traversals",
-]
+__all__ = ["draw_calibration"]
 
 BLUE, RED, GREY = "#0072b2", "#d55e00", "#999999"
 _ROWS, _STEPS = 8, 11

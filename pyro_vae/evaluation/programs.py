@@ -19,7 +19,7 @@ from pyro_vae.evaluation.particles import Arguments, Particles, rows_of, run
 from pyro_vae.measures import BLOCK, Terms, scores_of, terms_of
 from pyro_vae.noise import fixed_noise, noise
 
-__all__ = ["UNRELIABLE", "as_arguments", "evaluate_programs", "pareto_shape", "terms_of_programs"]
+__all__ = ["as_arguments", "evaluate_programs"]
 
 UNRELIABLE = 0.7
 """Pareto shape above which importance weights say little (Vehtari et al. 2024)."""

@@ -16,7 +16,7 @@ from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.observed import KINDS
 from pyro_vae.vae import VAE
 
-__all__ = ["COMPARED", "compare", "describe", "reconstructed", "reconstruction_scores"]
+__all__ = ["reconstructed"]
 
 COMPARED = 1000
 """Images that are reconstructed in every kind, the first ones."""

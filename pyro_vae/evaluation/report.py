@@ -27,7 +27,7 @@ from pyro_vae.posteriors import code_of
 from pyro_vae.training.runs import write_text
 from pyro_vae.vae import VAE
 
-__all__ = ["EVALUATION", "WRITTEN", "checked_labels", "keep_scores", "write_evaluation"]
+__all__ = ["EVALUATION", "WRITTEN", "keep_scores", "write_evaluation"]
 
 EVALUATION = "evaluation.json"
 """Where a run folder keeps its scores."""

@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 from torch.distributions import constraints
 
-__all__ = ["Family", "Whole", "attribute", "class_of", "is_discrete", "title_of"]
+__all__ = ["Whole"]
 
 Family = Callable[..., Any]
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields, replace
 from pyro_vae import links
 from pyro_vae.errors import InputError, unknown
 
-__all__ = ["SCOPES", "SOURCES", "Param"]
+__all__ = ["SCOPES", "Param"]
 
 SCOPES = ("dataset", "dimension", "batch", "image", "pixel")
 """What one value of a parameter may be shared by."""

@@ -14,7 +14,7 @@ from pyro_vae.errors import InputError, positive
 from pyro_vae.inference.targets import seeded, standing, targets
 from pyro_vae.vae import VAE
 
-__all__ = ["aggregate_draws", "mixture_prior"]
+__all__ = ["mixture_prior"]
 
 _ITERATIONS = 1000
 

@@ -19,7 +19,7 @@ from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.training.checks import check_images
 from pyro_vae.vae import VAE
 
-__all__ = ["Target", "checked_images", "seeded", "standing", "targets"]
+__all__: list[str] = []
 
 _SPREAD = 64
 """Draws that the spread of a posterior without a variance in closed form is estimated from."""

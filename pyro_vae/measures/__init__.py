@@ -2,7 +2,6 @@
 
 from pyro_vae.measures.baselines import (
     Constant,
-    best_constant,
     best_constants,
     constant_score,
     freeze_residuals,
@@ -22,9 +21,7 @@ from pyro_vae.measures.scores import (
 from pyro_vae.measures.signs import (
     few_words,
     kl_note,
-    overfitting,
     scale_note,
-    worse_than_mean_image,
 )
 from pyro_vae.measures.terms import ACTIVE, Terms, active_of_moments, active_units, terms_of
 
@@ -37,7 +34,6 @@ __all__ = [
     "Terms",
     "active_of_moments",
     "active_units",
-    "best_constant",
     "best_constants",
     "bits_per_dim",
     "constant_score",
@@ -50,11 +46,9 @@ __all__ = [
     "held_out_terms",
     "kl_note",
     "local_params",
-    "overfitting",
     "predict_half",
     "scale_note",
     "scores_of",
     "start_at",
     "terms_of",
-    "worse_than_mean_image",
 ]

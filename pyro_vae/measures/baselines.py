@@ -19,7 +19,6 @@ from pyro_vae.vae import VAE
 
 __all__ = [
     "Constant",
-    "best_constant",
     "best_constants",
     "constant_score",
     "freeze_residuals",
@@ -49,8 +48,21 @@ class Constant(NamedTuple):
 def best_constants(
     vae: VAE, images: Any, limit: int | None = None, steps: int = 120
 ) -> dict[str, Constant]:
-    """The best constant prediction of each observed site, by its name; arguments as for
-    :func:`best_constant`.
+    """The best constant prediction of each observed site, under its own observation.
+
+    This is what a collapsed VAE reaches: its KL is 0 and its reconstruction their sum.
+
+    Args:
+        vae: The model; only its observations are used, and not changed.
+        images: Levels (uint8) or floats, (N, *data_shape), or a batch.
+        limit: Images that are used, the first ones, where levels get noise or images are floats, by
+            default 500, or more of fewer numbers; without noise all of them count, by how often
+            each level occurs at each pixel.
+        steps: Of resilient backpropagation (Riedmiller & Braun 1993) on all of them at once, at
+            most.
+
+    Returns:
+        By the site's name.
     """
     return {
         name: _fit(observed, head, x, mask, limit, steps, everything=True)
@@ -58,28 +70,10 @@ def best_constants(
     }
 
 
-def best_constant(vae: VAE, images: Any, limit: int | None = None, steps: int = 120) -> Constant:
-    """The best constant prediction per pixel under the model's own observation.
-
-    This is what a collapsed VAE reaches: its KL is 0 and its reconstruction this number.
-
-    Args:
-        vae: The model, of one observation; only that is used, and not changed.
-        images: Levels (uint8) or floats, (N, *data_shape).
-        limit: Images that are used, the first ones, where levels get noise or images are floats, by
-            default 500, or more of fewer numbers; without noise all of them count, by how often
-            each level occurs at each pixel.
-        steps: Of resilient backpropagation (Riedmiller & Braun 1993) on all of them at once, at
-            most.
-    """
-    (constant,) = best_constants(vae, images, limit, steps).values()
-    return constant
-
-
 def predict_half(vae: VAE, images: Any, limit: int | None = None, steps: int = 120) -> Constant:
     """Predicting the middle of the range at every pixel, with the scale that suits it best.
 
-    Arguments are as for :func:`best_constant`.
+    Arguments are as for :func:`best_constants`; the VAE is of one observation.
     """
     ((_, observed, head, x, mask),) = vae.parts_of(images)
     return _fit(observed, head, x, mask, limit, steps, everything=False)

@@ -14,7 +14,7 @@ from pyro_vae.heads import BuiltHead
 from pyro_vae.heads.families import Whole
 from pyro_vae.measures.spectra import Covariance
 
-__all__ = ["Curvature", "curvature_at"]
+__all__: list[str] = []
 
 _REACH = 1e4
 _BISECTIONS = 60

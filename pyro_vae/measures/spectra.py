@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyro_vae.noise import noise
 
-__all__ = ["WIDE", "Covariance", "Spectrum", "blocks_of"]
+__all__ = ["WIDE"]
 
 WIDE = 2000
 """Numbers per image up to which the whole covariance is kept; beyond, it is only applied."""

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from pyro_vae.errors import InputError, positive
 from pyro_vae.networks.sizes import Sizes
 
-__all__ = ["MLP", "Conv", "dropout"]
+__all__ = ["MLP", "Conv"]
 
 
 def _one_latent(sizes: Sizes) -> None:

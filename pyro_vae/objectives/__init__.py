@@ -4,11 +4,10 @@ from .analytic import CapacityELBO, FreeBitsELBO, MeanFieldELBO
 from .base import Objective
 from .captured import CapturedELBO
 from .sampled import DoublyReparameterizedELBO, ImportanceWeightedELBO, RenyiELBO, TraceELBO
-from .specs import FORMS, parse
+from .specs import parse
 from .terms import log_weights
 
 __all__ = [
-    "FORMS",
     "CapacityELBO",
     "CapturedELBO",
     "DoublyReparameterizedELBO",

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from .terms import Trace, check_sites
 
-__all__ = ["Objective", "Program", "number"]
+__all__ = ["Objective"]
 
 Program = Callable[..., Any]
 """A Pyro model or guide."""

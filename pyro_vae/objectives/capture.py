@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-__all__ = ["BACKENDS", "Graph", "NotCapturedError", "leaves_of"]
+__all__ = ["BACKENDS", "Graph", "NotCapturedError"]
 
 BACKENDS = ("inductor", "aten")
 """Inductor's kernels, which need a C++ compiler, or torch's own operators one after the other."""

@@ -12,21 +12,12 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 
 __all__ = [
-    "PARTICLES",
-    "Plates",
-    "Site",
-    "Trace",
-    "check_sites",
-    "data_dim",
     "latent_sites",
-    "log_densities",
     "log_weights",
     "nested_sites",
     "other_sites",
-    "over_particles",
     "shared_plates",
     "subsampling",
-    "weight",
 ]
 
 Trace = Any

@@ -13,13 +13,7 @@ from pyro_vae.distributions import Discretized, ZeroOneInflated
 from pyro_vae.heads import Param
 from pyro_vae.heads.location import is_location
 
-__all__ = [
-    "OnLevels",
-    "log_normal",
-    "logistic_mixture",
-    "negative_binomial",
-    "zero_one_inflated",
-]
+__all__ = ["OnLevels"]
 
 
 @dataclass(frozen=True)

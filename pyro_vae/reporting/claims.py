@@ -10,7 +10,7 @@ from typing import Any
 from pyro_vae.comparison import Estimate
 from pyro_vae.comparison.verdicts import Judged
 
-__all__ = ["CLAIMS", "Told", "read_claims"]
+__all__: list[str] = []
 
 CLAIMS = "claims.json"
 

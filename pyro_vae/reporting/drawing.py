@@ -16,7 +16,7 @@ from pyro_vae.reporting.runs import Found, number
 from pyro_vae.reporting.scores import images_of, unit_of
 from pyro_vae.reporting.settings import Settings
 
-__all__ = ["draw_calibrations", "draw_pictures", "draw_rates", "draw_trainings"]
+__all__: list[str] = []
 
 _DETAILED = 3
 """Runs whose calibration is drawn in detail: it takes a second for each."""

@@ -18,7 +18,7 @@ from pyro_vae.reporting.runs import Found, number
 from pyro_vae.reporting.settings import Settings
 from pyro_vae.reporting.strips import data_uri
 
-__all__ = ["Drawn", "draw_courses", "draw_coverage", "draw_rate_distortion", "drawn", "styles_of"]
+__all__: list[str] = []
 
 _INK = "#1f1f1f"
 _DARK = {_INK: "#e8e8e8", "#000000": "#ffffff", "#555555": "#bdbdbd"}

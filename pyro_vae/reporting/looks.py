@@ -27,18 +27,7 @@ from pyro_vae.training import load
 from pyro_vae.training.pictures import unit
 from pyro_vae.vae import VAE
 
-__all__ = [
-    "CALIBRATED",
-    "DIAGNOSED",
-    "KINDS",
-    "SCORED",
-    "SHOWN",
-    "STEPS",
-    "Looks",
-    "Shelf",
-    "Traversal",
-    "look",
-]
+__all__: list[str] = []
 
 KINDS = ("mean", "sample", "parameter")
 SHOWN, SCORED, DIAGNOSED, CALIBRATED = 8, 1000, 250, 100

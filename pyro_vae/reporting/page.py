@@ -9,7 +9,7 @@ from importlib.metadata import version
 from importlib.resources import files
 from typing import Any
 
-__all__ = ["render"]
+__all__: list[str] = []
 
 
 def render(**contents: Any) -> str:

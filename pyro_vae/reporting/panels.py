@@ -10,7 +10,7 @@ from torch import Tensor
 from pyro_vae.reporting.looks import Looks, Traversal
 from pyro_vae.reporting.strips import data_uri, strip, write_sheet
 
-__all__ = ["Panel", "Picture", "Slides", "panel_of", "slides_of"]
+__all__: list[str] = []
 
 SAID = {
     "mean": "mean of p(x|z)",

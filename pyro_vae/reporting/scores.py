@@ -10,7 +10,7 @@ from typing import Any
 from pyro_vae.reporting.looks import Looks
 from pyro_vae.reporting.runs import Found, number, table
 
-__all__ = ["Cell", "Row", "Table", "has_scores", "images_of", "tables_of", "unit_of"]
+__all__: list[str] = []
 
 COLUMNS = (
     ("run", "Run"),

@@ -11,7 +11,7 @@ from typing import Any
 
 from pyro_vae.reporting.runs import Found
 
-__all__ = ["Settings", "settings_of", "short"]
+__all__: list[str] = []
 
 _OBS, _SEED = "vae.obs.head.name", "fit.seed"
 _LINE = (_SEED, "fit.beta")

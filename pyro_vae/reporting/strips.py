@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-__all__ = ["data_uri", "strip", "write_sheet"]
+__all__: list[str] = []
 
 _GAP = 1
 """Pixels between two pictures, transparent."""

@@ -16,7 +16,7 @@ from pyro_vae.measures.scores import evaluation_mode
 from pyro_vae.observed import Observed
 from pyro_vae.vae import VAE, local_params
 
-__all__ = ["check_images", "check_parts"]
+__all__ = ["check_images"]
 
 
 @torch.no_grad()

@@ -15,7 +15,7 @@ from pyro_vae.training import ranks
 from pyro_vae.training.program import Program
 from pyro_vae.training.settings import Settings
 
-__all__ = ["Compiled", "compiled"]
+__all__: list[str] = []
 
 STEPS_PER_TENSOR = 280
 """Steps that save the time which one more parameter tensor adds to compiling, about."""

@@ -8,7 +8,7 @@ from typing import Any
 
 from pyro_vae import ours
 
-__all__ = ["FOLDER", "Events"]
+__all__: list[str] = []
 
 FOLDER = "events"
 """Folder of a run that holds them."""

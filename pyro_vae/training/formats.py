@@ -25,7 +25,7 @@ from pyro_vae.several import Part
 from pyro_vae.training import weights
 from pyro_vae.vae import VAE
 
-__all__ = ["FORMAT", "arguments", "described", "upgraded"]
+__all__: list[str] = []
 
 FORMAT = 2
 

@@ -16,7 +16,7 @@ from pyro_vae.training.course import Course
 from pyro_vae.training.history import History
 from pyro_vae.vae import VAE
 
-__all__ = ["Keeper"]
+__all__: list[str] = []
 
 _FREE = ("checkpoint", "keep_checkpoints", "on_nan", "workers")
 """Settings on which nothing that is trained depends."""

@@ -11,7 +11,7 @@ from pyro_vae import networks
 from pyro_vae.data.stored import memory
 from pyro_vae.errors import InputError
 
-__all__ = ["check_memory"]
+__all__: list[str] = []
 
 
 def check_memory(

@@ -9,7 +9,7 @@ from typing import Any
 from torch import nn, optim
 from torch.optim import lr_scheduler
 
-__all__ = ["LR_SCHEDULES", "OPTIMISERS", "make_optimiser", "make_schedules"]
+__all__ = ["LR_SCHEDULES", "OPTIMISERS"]
 
 OPTIMISERS: dict[str, Callable[..., optim.Optimizer]] = {
     "adam": optim.Adam,

@@ -16,7 +16,7 @@ from pyro_vae.ours import MARK
 from pyro_vae.training.history import History
 from pyro_vae.vae import VAE
 
-__all__ = ["draw_curves", "draw_grid", "draw_reconstructions", "draw_run", "draw_samples"]
+__all__ = ["draw_grid", "draw_reconstructions", "draw_samples"]
 
 COLOURS = {"reconstruction": "#0072b2", "kl": "#d55e00", "beta": "#555555", "objective": "#009e73"}
 _FILLED = 0.945

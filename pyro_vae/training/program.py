@@ -12,7 +12,7 @@ from pyro_vae.training.rows import Layout, packed, sums_of
 from pyro_vae.training.settings import PRECISIONS
 from pyro_vae.vae import VAE
 
-__all__ = ["Program"]
+__all__: list[str] = []
 
 
 class Program(nn.Module):

@@ -16,7 +16,7 @@ from torch.nn.parallel import DistributedDataParallel
 
 from pyro_vae.noise import noise
 
-__all__ = ["count", "group", "parallel", "part", "present", "seed", "silent", "total", "wait"]
+__all__: list[str] = []
 
 
 @contextmanager

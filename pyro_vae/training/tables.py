@@ -11,7 +11,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.heads import Head
 from pyro_vae.observations import parse_columns
 
-__all__ = ["Tabled", "of_table"]
+__all__: list[str] = []
 
 
 class Tabled(NamedTuple):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-__all__ = ["Averaged", "put", "tie", "ties"]
+__all__: list[str] = []
 
 
 def _tensors(module: nn.Module) -> dict[str, Tensor]:

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from torch import nn
 
-__all__ = ["ROLES", "Binding", "Parametrisation", "Role", "bind", "role_of"]
+__all__: list[str] = []
 
 Role = Literal["x", "x_hat", "mean", "log_var"]
 Parametrisation = Literal["log-variance", "log-std", "variance", "std"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pyro_vae.diagnosis.audit.calling import Binding, Parametrisation
 from pyro_vae.diagnosis.audit.reconstruction import ABSOLUTE, CROSS_ENTROPY, HUBER, LAPLACE, LOGITS
 
-__all__ = ["corrected_source"]
+__all__: list[str] = []
 
 _KL_SCALE: dict[Parametrisation, str] = {
     "log-variance": "{s}",

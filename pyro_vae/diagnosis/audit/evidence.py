@@ -11,7 +11,7 @@ from pyro_vae.diagnosis.audit.calling import Binding, Parametrisation
 from pyro_vae.diagnosis.audit.probes import Probe
 from pyro_vae.diagnosis.audit.reductions import Scaling, axis_names, guess, word
 
-__all__ = ["Evidence", "gather"]
+__all__: list[str] = []
 
 
 @dataclass(frozen=True)

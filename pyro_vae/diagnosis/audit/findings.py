@@ -12,7 +12,7 @@ from pyro_vae.diagnosis.audit.points import fit
 from pyro_vae.diagnosis.audit.reductions import word
 from pyro_vae.diagnosis.audit.report import Finding
 
-__all__ = ["find", "weigh_arguments"]
+__all__: list[str] = []
 
 
 def find(evidence: Evidence) -> list[Finding]:

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["isolated", "undisturbed"]
+__all__: list[str] = []
 
 _MUTABLE = (nn.Module, Tensor, np.ndarray, torch.Generator, list, dict, set)
 

@@ -13,7 +13,7 @@ from pyro_vae.diagnosis.audit.calling import Parametrisation
 from pyro_vae.diagnosis.audit.points import Pairs, Point, Reading, fit
 from pyro_vae.diagnosis.audit.probes import Probe
 
-__all__ = ["FORMS", "Divergence", "Form", "recognise"]
+__all__: list[str] = []
 
 _TOLERANCE = 0.01
 

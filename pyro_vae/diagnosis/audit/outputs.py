@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-__all__ = ["Choice", "choose", "numbers", "total"]
+__all__: list[str] = []
 
 _TOTALS = ("loss", "total_loss", "total", "objective", "vae_loss", "nelbo", "neg_elbo", "elbo")
 

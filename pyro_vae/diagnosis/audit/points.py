@@ -9,22 +9,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-__all__ = [
-    "BINARY",
-    "FAR",
-    "GREY",
-    "LATENTS",
-    "POSITIVE",
-    "Pairs",
-    "Point",
-    "Reading",
-    "Sizes",
-    "average",
-    "fit",
-    "places",
-    "pool",
-    "turns",
-]
+__all__: list[str] = []
 
 Pairs = tuple[tuple[float, float], ...]
 

@@ -31,7 +31,7 @@ from pyro_vae.diagnosis.audit.points import (
     turns,
 )
 
-__all__ = ["Probe"]
+__all__: list[str] = []
 
 #: Latents to draw for one average over seeds, and bounds on the number of seeds; a loss slower than
 #: this many seconds gets by with the lower one.

@@ -10,7 +10,7 @@ from torch import Tensor
 from pyro_vae.diagnosis.audit.reconstruction import CROSS_ENTROPY, LOGITS
 from pyro_vae.diagnosis.audit.report import Finding
 
-__all__ = ["check_ranges"]
+__all__: list[str] = []
 
 _SLACK = 1e-4
 _ON_UNIT = (CROSS_ENTROPY, LOGITS, "continuous Bernoulli", "continuous Bernoulli with logits")

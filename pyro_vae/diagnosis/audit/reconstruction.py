@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from pyro_vae.diagnosis.audit.points import FAR, Pairs, fit
 from pyro_vae.diagnosis.audit.probes import Probe
 
-__all__ = ["Reconstruction", "constants", "recognise"]
+__all__: list[str] = []
 
 _TOLERANCE = 0.01
 

@@ -12,7 +12,7 @@ import torch
 from pyro_vae.diagnosis.audit.points import Sizes, fit
 from pyro_vae.diagnosis.audit.probes import Probe
 
-__all__ = ["Scaling", "axis_names", "guess", "measure", "word"]
+__all__: list[str] = []
 
 _NEAR = 0.2
 

@@ -9,7 +9,7 @@ from pyro_vae.diagnosis.audit import reconstruction as terms
 from pyro_vae.diagnosis.audit.evidence import Evidence
 from pyro_vae.diagnosis.audit.reductions import word
 
-__all__ = ["remark", "undecidable", "wide"]
+__all__: list[str] = []
 
 
 def remark(evidence: Evidence) -> Iterator[str]:

@@ -15,7 +15,7 @@ from pyro_vae.diagnosis.audit.calling import Parametrisation, role_of
 from pyro_vae.diagnosis.audit.isolation import isolated, undisturbed
 from pyro_vae.diagnosis.audit.report import Finding
 
-__all__ = ["audit_sampling"]
+__all__: list[str] = []
 
 _PAIRS = ((0.5, -2.0), (-1.0, -1.0), (2.0, -0.5), (-0.5, 0.6), (1.5, 1.5), (0.0, 2.0))
 _DRAWS = 8192

@@ -22,7 +22,7 @@ from pyro_vae.measures.signs import (
 )
 from pyro_vae.training import Settings
 
-__all__ = ["TABLE", "Cause", "causes_of"]
+__all__: list[str] = []
 
 # Fixed before the trial of `python -m experiments.diagnosis`, as are those of situations.py and
 # those that training shares.

@@ -10,7 +10,7 @@ from pyro_vae import schedules
 from pyro_vae.measures import signs
 from pyro_vae.training import History
 
-__all__ = ["betas_of", "course_of", "finite"]
+__all__: list[str] = []
 
 _TARGETS = ("target_kl", "target_reconstruction")
 """Options under which β is adapted instead of given."""

@@ -26,7 +26,7 @@ from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.training import History
 from pyro_vae.vae import VAE
 
-__all__ = ["Evidence", "evidence_of"]
+__all__ = ["Evidence"]
 
 _MORE = 64
 """Latents for which the forecast is made as well, or four times as many as there are."""

@@ -15,7 +15,7 @@ from pyro_vae.links import Interval
 from pyro_vae.training.pictures import unit
 from pyro_vae.vae import VAE
 
-__all__ = ["error_of", "looks_of", "range_of", "saturated", "scales_of"]
+__all__: list[str] = []
 
 
 def _blocks(images: Any) -> Sequence[Any]:

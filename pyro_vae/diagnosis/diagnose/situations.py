@@ -9,7 +9,7 @@ from typing import Any
 from pyro_vae.diagnosis.diagnose.evidence import Evidence
 from pyro_vae.measures.signs import FALLEN, SILENT, fallen_words
 
-__all__ = ["APART", "FLAT", "WIDER", "Situation", "overfitted_words"]
+__all__: list[str] = []
 
 # Fixed before the trial of `python -m experiments.diagnosis`, as are those of causes.py.
 FLAT = 0.05  # spread of reconstructions over inputs, relative to the data's; healthy .6 to .9
