@@ -42,9 +42,10 @@ copybutton_exclude = ".linenos, .gp, .go"
 nitpick_ignore_regex = [
     (
         "py:.*",
-        r"(torch|pyro|numpy|matplotlib|collections|contextlib|pathlib|abc|warnings|click|PIL)\b(?!_).*",
+        r"(torch|pyro|numpy|matplotlib|collections|contextlib|importlib|pathlib|abc|warnings|click|PIL)"
+        r"\b(?!_).*",
     ),
-    ("py:class", r"Path|Tensor|pyro_vae\.data\.pictures\.[ST]"),
+    ("py:class", r"Path|Tensor|array|pyro_vae\.data\.pictures\.[ST]"),
     ("py:class", r"pyro_vae\..*LogitDistribution"),
     ("py:class", r".*[ \[].*"),  # words before a colon, which napoleon takes for a type
 ]

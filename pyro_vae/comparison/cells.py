@@ -15,7 +15,7 @@ from pyro_vae.errors import InputError, unknown
 from pyro_vae.training import Recipe
 from pyro_vae.training.recipe import read_option
 
-__all__ = ["MOST"]
+__all__ = ["MOST", "Cell", "Space"]
 
 MOST = 1000
 """Cells of a spec that nobody need confirm."""

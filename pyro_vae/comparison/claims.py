@@ -32,7 +32,7 @@ from pyro_vae.comparison.cells import Cell, option_name, placed
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.training.recipe import read_option
 
-__all__: list[str] = []
+__all__ = ["VERDICTS", "Check", "Claim", "Crossing", "Group"]
 
 VERDICTS = ("holds", "does not hold", "undecided")
 """What may come of a claim."""

@@ -19,7 +19,7 @@ import torch
 
 from pyro_vae.comparison.runs import Run, carry_out
 
-__all__: list[str] = []
+__all__ = ["Job"]
 
 _TRIES = 2
 

@@ -15,7 +15,7 @@ from pyro_vae.evaluation.sample_scores import sample_scores
 from pyro_vae.observed import KINDS
 from pyro_vae.vae import VAE
 
-__all__: list[str] = []
+__all__ = ["Evaluation"]
 
 
 @dataclass(frozen=True)

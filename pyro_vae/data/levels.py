@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyro_vae.errors import unknown
 
-__all__: list[str] = []
+__all__ = ["LEVELS", "Levels"]
 
 NOISE_MARGIN = 2.0**-16
 """Dequantisation noise stays this far from 0 and 1; in float32 more noise makes x exactly 1."""

@@ -30,7 +30,7 @@ from PIL import Image
 
 from pyro_vae.errors import InputError
 
-__all__: list[str] = []
+__all__ = ["PHOTOGRAPHS"]
 
 NAME = "colour-patches"
 FILE = f"{NAME}.npz"

@@ -21,7 +21,7 @@ from pyro_vae.measures.scores import block_noise, observed_block
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.vae import VAE
 
-__all__ = ["Bounds", "importance_bound"]
+__all__ = ["Bounds", "importance_bound", "log_level_mass"]
 
 _CACHED = 32_000_000
 """Bytes that a pass on a processor makes: larger tensors leave its caches, and free memory goes

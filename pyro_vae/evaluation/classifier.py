@@ -29,7 +29,7 @@ from pyro_vae.evaluation.classifier_network import (
 )
 from pyro_vae.training.runs import replace
 
-__all__ = ["Classifier", "classifier_for"]
+__all__ = ["CACHE", "Classifier", "classifier_for"]
 
 CACHE = Path("~/.cache/pyro_vae/classifiers")
 """Folder of trained classifiers."""

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pyro_vae.errors import InputError
 from pyro_vae.noise import fixed_noise, noise
 
-__all__: list[str] = []
+__all__ = ["PAIRED"]
 
 BLOCKS = 10
 """Disjoint blocks that an Inception Score's standard error is taken over."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyro_vae.evaluation.blocks import Block
 
-__all__ = ["latent_scores"]
+__all__ = ["PAIRED", "latent_scores"]
 
 PAIRED = 2000
 """Images whose posteriors are compared with each other, the first ones."""

@@ -16,7 +16,7 @@ from pyro_vae.measures.scores import objective_key
 from pyro_vae.observed import Observed
 from pyro_vae.vae import VAE
 
-__all__ = ["evaluate_parts"]
+__all__ = ["error_of_part", "evaluate_parts"]
 
 
 def evaluate_parts(vae: VAE, batch: Batch, train: Batch | None, **options: Any) -> dict[str, Any]:

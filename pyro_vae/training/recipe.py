@@ -33,7 +33,7 @@ from pyro_vae.training.settings import MOST, Settings, check_count
 from pyro_vae.training.tables import of_table
 from pyro_vae.vae import VAE
 
-__all__ = ["Recipe", "read_option"]
+__all__ = ["Recipe", "Trained", "read_option"]
 
 _ASIDE = ("data_root", "download", "checkpoint", "keep_checkpoints", "workers", "device")
 """Options that do not bear on the weights: how to come by the data, and what is kept on the way."""

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyro_vae import measures
 
-__all__ = ["Rows", "sums_of"]
+__all__ = ["Layout", "Rows", "sums_of"]
 
 _STEP = ("beta", "gradient_norm", "learning_rate")
 """What a row ends with."""

@@ -25,7 +25,7 @@ from pyro_vae.training.settings import PRECISIONS, Settings
 from pyro_vae.training.weights import Averaged
 from pyro_vae.vae import VAE
 
-__all__ = ["State"]
+__all__ = ["NotFiniteError", "State"]
 
 
 _PARTS = ("optimiser", "scaler", "per_epoch", "controller", "average")

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["AuditReport"]
+__all__ = ["AuditReport", "Finding"]
 
 _WIDTH = 79
 

@@ -22,7 +22,7 @@ from pyro_vae.measures.signs import (
 )
 from pyro_vae.training import Settings
 
-__all__: list[str] = []
+__all__ = ["Cause"]
 
 # Fixed before the trial of `python -m experiments.diagnosis`, as are those of situations.py and
 # those that training shares.
