@@ -12,7 +12,7 @@ from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads import Head
 from pyro_vae.observed import Observed, checked_shape, head_of, masked
 
-__all__ = ["Part", "Several"]
+__all__ = ["Part", "Several", "observed_of"]
 
 Parts = Mapping[str, Tensor]
 
@@ -194,3 +194,21 @@ class _Likelihoods(nn.Module):
             key: head(part, (x or {}).get(key))
             for key, head, part in zip(self.names, self._heads(), split, strict=True)
         }
+
+
+def observed_of(shape: Any, obs: Any) -> Observed | Several:
+    """One observation, or several by their names."""
+    if not isinstance(shape, Mapping):
+        return Observed(checked_shape(shape), head_of(obs))
+    parts = {key: part for key, part in shape.items() if isinstance(part, Part)}
+    wanted = {*shape} - {*parts}
+    if isinstance(obs, Mapping):
+        if names := wanted ^ {*obs}:
+            raise InputError(
+                "data-shape and obs must be of the same names; "
+                f"{', '.join(sorted(names))} is in one of them only"
+            )
+        parts |= {key: Part(shape[key], obs[key]) for key in wanted}
+    else:
+        parts |= {key: Part(shape[key], obs) for key in wanted}
+    return Several({key: parts[key] for key in shape})

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae import networks, posteriors, priors
-from pyro_vae.data import Batch
+from pyro_vae.data import Batch, unpacked
 from pyro_vae.data import levels as data_levels
 from pyro_vae.errors import InputError
 from pyro_vae.latent_model import LatentModel, local_params
-from pyro_vae.observed import Observed, checked_shape, head_of
-from pyro_vae.several import Part, Several
+from pyro_vae.observed import Observed
+from pyro_vae.several import Part, Several, observed_of
 
 __all__ = ["VAE", "JointVAE", "checked_vae", "local_params"]
 
@@ -95,7 +95,7 @@ class VAE(LatentModel):
         posterior: str | Mapping[str, Any] | posteriors.Posterior = "diagonal",
         covariates: int = 0,
     ) -> None:
-        self.observed: Any = _observed(data_shape, obs)
+        self.observed: Any = observed_of(data_shape, obs)
         self.data_shape: Any = self.observed.shape
         super().__init__(self.observed.seen_shape, latent_dim, prior, posterior, name)
         self.obs: Any = self.observed.head
@@ -150,7 +150,7 @@ class VAE(LatentModel):
             InputError: If β is negative, x, covariates or mask have another shape, or another
                 module's parameters are in Pyro's store under this VAE's name.
         """
-        x, covariates, mask = _unpacked(x, covariates, mask)
+        x, covariates, mask = unpacked(x, covariates, mask)
         self._register("decoder", {"": self.decoder, "head.": self.likelihood})
         self._register_prior()
         self.likelihood.check_set()
@@ -176,7 +176,7 @@ class VAE(LatentModel):
         Returns:
             The latents drawn, (..., N, latent_dim).
         """
-        x, covariates, mask = _unpacked(x, covariates, mask)
+        x, covariates, mask = unpacked(x, covariates, mask)
         self._register_guide()
         posterior = self.encode(x, **_given(covariates=covariates, mask=mask))
         with pyro.plate("data", posterior.batch_shape[-1], dim=-1):
@@ -194,7 +194,7 @@ class VAE(LatentModel):
         Returns:
             A distribution of batch_shape (..., N) and event_shape (latent_dim,).
         """
-        x, covariates, mask = _unpacked(x, covariates, mask)
+        x, covariates, mask = unpacked(x, covariates, mask)
         return self._posterior_from(self._features(self.observed.seen(x, mask), covariates))
 
     def _features(self, seen: Tensor, covariates: Tensor | None = None) -> Tensor:
@@ -223,7 +223,7 @@ class VAE(LatentModel):
             A distribution of batch_shape (...) and event_shape data_shape; of several things a
             mapping to such.
         """
-        x, covariates, _ = _unpacked(x, covariates, None)
+        x, covariates, _ = unpacked(x, covariates, None)
         given = self._checked_covariates(covariates)
         z = z[..., : self.latent_dims[0]] if self.lower else z
         return self.likelihood(networks.through(self.decoder, z, 1, self.arithmetic, given), x)
@@ -280,7 +280,7 @@ class VAE(LatentModel):
             The site's name, what it is of, its built head, its data (N, *shape), and where they
             were observed, or None.
         """
-        x, _, mask = _unpacked(x, None, None)
+        x, _, mask = unpacked(x, None, None)
         yield from self.observed.parts_of(self.likelihood, x, mask)
 
     def check_given(self, images: Any) -> None:
@@ -292,7 +292,7 @@ class VAE(LatentModel):
         Raises:
             InputError: If they do not.
         """
-        known = _unpacked(images, None, None)[1]
+        known = unpacked(images, None, None)[1]
         if known is not None and not self.covariates:
             raise InputError(
                 f"covariates were given, {known.shape[1]} numbers each, and this VAE has none: "
@@ -314,11 +314,11 @@ class VAE(LatentModel):
         """
         if hasattr(self.latent_prior, "start"):
             some = images[torch.randperm(len(images))[:5000].to(images.device)]
-            some, _, mask = _unpacked(some, None, None)
+            some, _, mask = unpacked(some, None, None)
             self.latent_prior.start(self.observed.seen(some, mask))
         if "data" not in self.likelihood.origins():
             return
-        images = _unpacked(images, None, None)[0]
+        images = unpacked(images, None, None)[0]
         n, first = 0, torch.zeros(self.data_shape, dtype=torch.float64)
         second = first.clone()
         for part in images.split(1000):
@@ -348,7 +348,7 @@ class VAE(LatentModel):
         Raises:
             InputError: If the observation has no such picture.
         """
-        x, covariates, mask = _unpacked(x, covariates, mask)
+        x, covariates, mask = unpacked(x, covariates, mask)
         code = self.code(x, **_given(covariates=covariates, mask=mask))
         return self.picture(self.decode(code, **_given(covariates=covariates)), kind)
 
@@ -373,35 +373,6 @@ class VAE(LatentModel):
             InputError: If the observation has no such picture.
         """
         return self.observed.picture(likelihood, kind)
-
-
-def _observed(shape: Any, obs: Any) -> Observed | Several:
-    """One observation, or several by their names."""
-    if not isinstance(shape, Mapping):
-        return Observed(checked_shape(shape), head_of(obs))
-    parts = {key: part for key, part in shape.items() if isinstance(part, Part)}
-    wanted = {*shape} - {*parts}
-    if isinstance(obs, Mapping):
-        if names := wanted ^ {*obs}:
-            raise InputError(
-                "data-shape and obs must be of the same names; "
-                f"{', '.join(sorted(names))} is in one of them only"
-            )
-        parts |= {key: Part(shape[key], obs[key]) for key in wanted}
-    else:
-        parts |= {key: Part(shape[key], obs) for key in wanted}
-    return Several({key: parts[key] for key in shape})
-
-
-def _unpacked(x: Any, covariates: Any, mask: Any) -> tuple[Any, Any, Any]:
-    """Data, covariates and mask, which a batch has all together."""
-    if not isinstance(x, Batch):
-        return x, covariates, mask
-    return (
-        x.x,
-        x.covariates if covariates is None else covariates,
-        x.mask if mask is None else mask,
-    )
 
 
 def JointVAE(  # noqa: N802

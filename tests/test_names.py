@@ -41,7 +41,7 @@ WEIGHTS = {
     "pyro_vae/diagnosis/diagnose/verifying.py": 1,
     "pyro_vae/training/loop.py": 1,
     "pyro_vae/training/pictures.py": 3,
-    "pyro_vae/training/recipe.py": 1,
+    "pyro_vae/training/options.py": 1,
     "pyro_vae/training/rows.py": 2,
     "pyro_vae/training/settings.py": 2,
 }

@@ -9,6 +9,7 @@ from pyro_vae.data.batch import (
     looked_at,
     of_covariates,
     plain,
+    unpacked,
 )
 from pyro_vae.data.conditions import condition_of, conditioned, of_classes
 from pyro_vae.data.reading import batches, order
@@ -42,4 +43,5 @@ __all__ = [
     "read_table",
     "split",
     "stream",
+    "unpacked",
 ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, overload
 
@@ -13,8 +13,9 @@ from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
 from pyro_vae.data.batch import Batch, Images
+from pyro_vae.data.mixed import as_batch, check_whole, shape_of
 from pyro_vae.data.stored import LOOKED_AT, Stored, limit
-from pyro_vae.errors import InputError, unknown
+from pyro_vae.errors import InputError
 
 __all__ = ["Data", "as_images", "as_source", "first", "split"]
 
@@ -87,8 +88,8 @@ def as_images(images: Any, data_shape: Any = None) -> Any:
         torch.Size([5, 1, 28, 28])
     """
     if isinstance(images, Batch | Mapping):
-        return _as_batch(images, data_shape, as_images)
-    _check_parts(images, data_shape)
+        return as_batch(images, data_shape, as_images)
+    check_whole(images, data_shape)
     if isinstance(images, Stored | np.memmap):
         stored = _as_stored(images, data_shape)
         tensor = stored[:] if stored.nbytes <= limit() else stored.some(LOOKED_AT)
@@ -114,8 +115,8 @@ def as_source(images: Any, data_shape: Any = None) -> Images:
         (True, torch.Size([2, 1, 28, 28]))
     """
     if isinstance(images, Batch | Mapping):
-        return _as_batch(images, data_shape, as_source)
-    _check_parts(images, data_shape)
+        return as_batch(images, data_shape, as_source)
+    check_whole(images, data_shape)
     if not isinstance(images, Stored | np.memmap):
         tensor: Tensor = as_images(images, data_shape)
         return tensor
@@ -123,60 +124,6 @@ def as_source(images: Any, data_shape: Any = None) -> Images:
     if stored.dtype != torch.uint8:
         _check_finite(stored.some())
     return stored
-
-
-def _check_parts(images: Any, data_shape: Any) -> None:
-    if isinstance(data_shape, Mapping):
-        raise InputError(
-            f"data must be a mapping from {', '.join(data_shape)}, got {type(images).__name__}"
-        )
-
-
-def _as_batch(images: Any, data_shape: Any, read: Callable[..., Any]) -> Batch:
-    """A batch, or several things, each checked by itself; a gap among floats is told by the mask.
-
-    Raises:
-        InputError: If a part is unknown or missing, or there are not as many rows of each.
-    """
-    batch = images if isinstance(images, Batch) else Batch(images)
-    if not isinstance(batch.x, Mapping):
-        found = batch.with_x(read(batch.x, data_shape))
-        if batch.covariates is not None and len(batch.covariates) != len(found):
-            raise InputError(
-                f"there are {len(batch.covariates)} rows of covariates for {len(found)} images"
-            )
-        return found
-    if data_shape is not None and not isinstance(data_shape, Mapping):
-        raise InputError(
-            f"images must have shape (N, *{tuple(data_shape)}), got parts: {', '.join(batch.x)}"
-        )
-    known = data_shape or dict.fromkeys(batch.x)
-    for name in batch.x:
-        if name not in known:
-            raise unknown("part of data", name, known)
-    if not batch.x:
-        raise InputError(f"give at least one of {', '.join(known)}")
-    x, masks = {}, dict(batch.mask or {})
-    for name, part in batch.x.items():
-        x[name] = _gaps_filled(part, name, masks)
-        x[name] = read(x[name], known[name])
-    if len({len(part) for part in x.values()}) > 1:
-        rows = ", ".join(f"{name} {len(part)}" for name, part in x.items())
-        raise InputError(f"all parts must be of as many rows; got {rows}")
-    return Batch(x, batch.covariates, masks or None)
-
-
-def _gaps_filled(part: Any, name: str, masks: dict[str, Any]) -> Any:
-    """A part whose NaN, by which tables tell gaps, have become 0, and the mask that tells them."""
-    if not isinstance(part, Tensor | np.ndarray) or part.dtype in (torch.uint8, np.uint8):
-        return part
-    tensor = torch.as_tensor(part)
-    gaps = tensor.isnan()
-    if name in masks:
-        return tensor.where(torch.as_tensor(masks[name]), tensor.new_zeros(()))
-    if bool(gaps.any()):
-        masks[name] = ~gaps
-    return tensor.where(~gaps, tensor.new_zeros(()))
 
 
 def _as_stored(images: Stored | np.memmap[Any, Any], data_shape: tuple[int, ...] | None) -> Stored:
@@ -371,13 +318,6 @@ def first(data: Data, count: int | None) -> Data:
     )
 
 
-def _shape_of(images: Images) -> Any:
-    """Of one image; of several things a mapping."""
-    if isinstance(images, Batch) and isinstance(images.x, Mapping):
-        return {name: tuple(part.shape[1:]) for name, part in images.x.items()}
-    return tuple(images.shape[1:])
-
-
 def _first(part: Images, count: int) -> Any:
     if isinstance(part, Tensor):
         return part[:count]
@@ -403,7 +343,7 @@ def split(images: Images, validation: Any, seed: int = 0) -> tuple[Images, Image
     if validation is None:
         return images, None
     if not isinstance(validation, float | int):
-        return images, as_source(validation, _shape_of(images))
+        return images, as_source(validation, shape_of(images))
     if not 0 < validation < 1:
         raise InputError(f"a validation fraction must be between 0 and 1, got {validation}")
     n = round(len(images) * validation)

@@ -194,3 +194,14 @@ def of_covariates(images: Any, covariates: Any) -> Any:
         raise InputError("covariates must be finite")
     batch = images if isinstance(images, Batch) else Batch(images)
     return Batch(batch.x, tensor, batch.mask)
+
+
+def unpacked(x: Any, covariates: Any, mask: Any) -> tuple[Any, Any, Any]:
+    """Data, covariates and mask, which a batch has all together."""
+    if not isinstance(x, Batch):
+        return x, covariates, mask
+    return (
+        x.x,
+        x.covariates if covariates is None else covariates,
+        x.mask if mask is None else mask,
+    )

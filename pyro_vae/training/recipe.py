@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, fields, replace
 from functools import cache, lru_cache
 from pathlib import Path
-from types import NoneType
-from typing import Any, NamedTuple, get_args, get_origin, get_type_hints
+from typing import Any, NamedTuple, get_type_hints
 
 from pyro_vae import lookup, networks, posteriors, priors, specs, testing
 from pyro_vae.data import Data, condition_of, conditioned, context, first, load, looked_at, plain
@@ -19,7 +17,7 @@ from pyro_vae.data.files import digest
 from pyro_vae.data.kept import digests_of
 from pyro_vae.data.stock import is_path
 from pyro_vae.data.table import SUFFIX
-from pyro_vae.errors import InputError, shown, unknown
+from pyro_vae.errors import InputError, unknown
 from pyro_vae.latent_model import checked_dims
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.observations import Words
@@ -28,6 +26,7 @@ from pyro_vae.training.devices import device_of
 from pyro_vae.training.history import History
 from pyro_vae.training.loop import fit
 from pyro_vae.training.memory import check_memory
+from pyro_vae.training.options import read_as
 from pyro_vae.training.progress import Progress
 from pyro_vae.training.settings import MOST, Settings, check_count
 from pyro_vae.training.tables import of_table
@@ -37,7 +36,6 @@ __all__ = ["Recipe", "Trained", "read_option"]
 
 _ASIDE = ("data_root", "download", "checkpoint", "keep_checkpoints", "workers", "device")
 """Options that do not bear on the weights: how to come by the data, and what is kept on the way."""
-_TEXT_OR_NUMBER = ("beta", "sigma", "checkpoint")
 _MOST = {
     **dict.fromkeys(("images", "resize", "crop", "hidden"), MOST),
     "depth": 1000,
@@ -312,7 +310,7 @@ def read_option(name: str, value: Any) -> Any:
     known = _kinds()
     if name not in known:
         raise unknown("option", name, known)
-    return _read(name, value, known[name])
+    return read_as(name, value, known[name])
 
 
 def _shape_of(data: Data, head: Any) -> Any:
@@ -343,75 +341,3 @@ def _flat(recipe: Recipe) -> Iterator[tuple[str, Any]]:
             yield from value.items()
         else:
             yield name, value
-
-
-def _read(name: str, value: Any, kind: Any) -> Any:
-    """A value of an option's type, from what may stand for it.
-
-    Raises:
-        InputError: If it is of another type; it names the option.
-    """
-    kinds = get_args(kind) if get_origin(kind) is not tuple else (tuple,)
-    kinds = kinds or (kind,)
-    number = isinstance(value, int | float) and not isinstance(value, bool)
-    if name == "latent_dim":
-        return _dims(value)
-    if value is None and NoneType in kinds:
-        return None
-    if bool in kinds and isinstance(value, bool):
-        return value
-    if float in kinds and number:
-        return _float(value)
-    if int in kinds and isinstance(value, int) and number:
-        return value
-    if name in _TEXT_OR_NUMBER and (number or isinstance(value, str)):
-        return _number_as_text(value)
-    if str in kinds and isinstance(value, str | Path):
-        return str(value)
-    texts = isinstance(value, list | tuple) and all(isinstance(v, str) for v in value)
-    if tuple in kinds and (texts or isinstance(value, str)):
-        return (value,) if isinstance(value, str) else tuple(value)
-    raise InputError(f"{name.replace('_', '-')} must be {_wanted(name, kinds)}, got {shown(value)}")
-
-
-def _dims(value: Any) -> int | tuple[int, ...]:
-    """The length of z, or of each latent of a hierarchy, as text (``40,40``) or numbers."""
-    parts = value.split(",") if isinstance(value, str) else value
-    parts = list(parts) if isinstance(parts, list | tuple) else [parts]
-    try:
-        dims = [int(part) if isinstance(part, str) else part for part in parts]
-    except ValueError:
-        dims = []
-    if not dims or not all(isinstance(d, int) and not isinstance(d, bool) for d in dims):
-        raise InputError(
-            f"latent-dim must be an integer, or one for each latent as 40,40, got {shown(value)}"
-        )
-    return dims[0] if len(dims) == 1 else tuple(dims)
-
-
-def _number_as_text(value: float | str) -> str:
-    """One text for one number, however it was written; other texts as they are."""
-    try:
-        return repr(_float(value)).removesuffix(".0")
-    except ValueError:
-        return str(value)
-
-
-def _float(value: float | str) -> float:
-    try:
-        return float(value)
-    except OverflowError:  # of an integer, which would be infinite as a decimal
-        return math.inf
-
-
-def _wanted(name: str, kinds: tuple[Any, ...]) -> str:
-    if name in _TEXT_OR_NUMBER:
-        return "a number or text"
-    words = {
-        bool: "true or false",
-        int: "an integer",
-        float: "a number",
-        str: "text",
-        tuple: "a list of texts",
-    }
-    return " or ".join(words[kind] for kind in kinds if kind in words)
