@@ -183,13 +183,20 @@ def log_weights(model_trace: Trace, guide_trace: Trace) -> tuple[Tensor, Tensor,
     return log_p, log_q, subsampling(sites[0], plates)
 
 
-def _samples(trace: Trace) -> Iterator[tuple[str, Site]]:
+def _samples(trace: Trace) -> list[tuple[str, Site]]:
+    """The sites that score, kept with the trace: a step asks for them thirty times."""
+    known = getattr(trace, "_scoring_sites", None)
+    if known is not None and known[0] == len(trace.nodes):
+        return list(known[1])
+    found = []
     for name, site in trace.nodes.items():
         # Deterministic sites and the choice of a plate's rows are samples to Pyro, though they
         # score nothing.
         scores = site["type"] == "sample" and not site["infer"].get("_deterministic")
         if scores and not site_is_subsample(site):
-            yield name, site
+            found.append((name, site))
+    trace._scoring_sites = len(trace.nodes), found
+    return found
 
 
 def _scored(*traces: Trace) -> list[Site]:
