@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae import VAE, InputError
-from pyro_vae.data import Data
+from pyro_vae.data import Batch, Data
 from pyro_vae.evaluation.classifier import Classifier, classifier_for
 from pyro_vae.evaluation.fid import (
     frechet_distance,
@@ -68,6 +68,56 @@ def test_scores_are_the_same_from_call_to_call(
     assert vae.training
     assert sample_scores(vae, digits.test, classifier, n=300, seed=1) != first
     assert first["kind"] == "sample"
+
+
+class Told(nn.Module):
+    """A decoder that gives a picture for each class, whatever z is."""
+
+    def __init__(self, pictures: Tensor) -> None:
+        super().__init__()
+        self.logits = nn.Parameter(40 * (pictures.flatten(1) - 0.5))
+
+    def forward(self, z: Tensor, covariates: Tensor) -> Tensor:
+        return covariates @ self.logits
+
+
+class Deaf(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.raw = nn.Parameter(torch.zeros(4))
+
+    def forward(self, x: Tensor, covariates: Tensor) -> Tensor:
+        return self.raw.expand(len(x), -1)
+
+
+@pytest.mark.parametrize(("shift", "right"), [(0, 1.0), (1, 0.0), (None, 0.5)])
+def test_samples_are_of_the_class_asked_for(
+    digits: Data, classifier: Classifier, shift: int | None, right: float
+) -> None:
+    """Pictures of each class that the classifier knows; of its neighbour; of every other."""
+    assert digits.train_labels is not None
+    taken = classifier.logits(digits.train).argmax(1)
+    pictures = torch.stack(
+        [
+            (digits.train[(digits.train_labels == k) & (taken == k)][0].float() > 127).float()
+            for k in range(10)
+        ]
+    )
+    assert classifier.logits(pictures).argmax(1).tolist() == list(range(10))
+    order = torch.arange(10)
+    order = order // 2 * 2 if shift is None else (order + shift) % 10
+    vae = VAE((1, 28, 28), 2, "bernoulli", (Deaf(), Told(pictures[order])), covariates=10)
+    labels = torch.arange(500) % 10
+    batch = Batch(digits.test, torch.eye(10)[labels])
+    scores = sample_scores(vae, batch, classifier, n=300, kind="mean")
+    assert scores["right_class"] == right
+    assert any("of the class asked for" in label for label, _ in rows(scores))
+
+
+def test_of_a_model_that_is_told_nothing_no_class_is_asked(
+    vae: VAE, digits: Data, classifier: Classifier
+) -> None:
+    assert sample_scores(vae, digits.test, classifier, n=300)["right_class"] is None
 
 
 def test_more_samples_begin_with_the_same_ones(vae: VAE) -> None:
