@@ -16,7 +16,7 @@ from pyro.optim import Adam
 from scipy.stats import norm
 from torch import Tensor, nn
 
-from pyro_vae import VAE, Head, InputError, Param, Part, networks
+from pyro_vae import VAE, Head, InputError, JointVAE, Param, Part, networks
 
 SIGMA = 0.5
 HEAD = Head.of(dist.Normal, loc=Param(link="identity"), scale=SIGMA, levels="real")
@@ -212,3 +212,14 @@ def test_who_overrides_encode_need_not_know_of_covariates() -> None:
     vae, x = Doubled((2,), 2, HEAD, networks.MLP(hidden=4)), torch.randn(5, 2)
     assert vae.guide(x).shape == (5, 2)
     assert vae.model(x).shape == vae.sample(5).shape == vae.reconstruct(x).shape == (5, 2)
+
+
+def test_the_former_name_makes_the_same_model() -> None:
+    parts = {"a": Part((2,), HEAD), "b": ((4,), HEAD)}
+    with pytest.warns(DeprecationWarning, match="JointVAE goes in the next release"):
+        former = JointVAE(parts, 2, networks.MLP(hidden=4), posterior="full")
+    torch.manual_seed(0)
+    x = {"a": torch.randn(5, 2), "b": torch.randn(5, 4)}
+    now = VAE({"a": (2,), "b": (4,)}, 2, HEAD, networks.MLP(hidden=4), posterior="full")
+    now.load_state_dict(former.state_dict())
+    assert negative_elbo(former, x) == pytest.approx(negative_elbo(now, x), rel=1e-6)
