@@ -60,14 +60,16 @@ __all__ = ["fit"]
     show_default=True,
     metavar="NAME",
     help="p(z): standard-normal, diagonal-normal, mixture:K, vamp:K (of the posteriors of K "
-    "pseudo-inputs) or flow:STEPS.",
+    "pseudo-inputs) or flow:STEPS; p(z|c) with --condition: diagonal, full, ... as --posterior; "
+    "of several latents one for each, NAME,NAME.",
 )
 @click.option(
     "--posterior",
     default="diagonal",
     show_default=True,
     metavar="NAME",
-    help="q(z|x): diagonal or full normal, iaf:STEPS or coupling:STEPS.",
+    help="q(z|x): diagonal or full normal, iaf:STEPS or coupling:STEPS; of several latents all "
+    "alike, or NAME,NAME.",
 )
 @click.option(
     "--condition",

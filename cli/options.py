@@ -199,12 +199,14 @@ own_parts = _all(
 def own_of(options: Mapping[str, str | None]) -> dict[str, Any]:
     """The parts of a user's own that are at the paths of the options of ``own_parts``."""
     from pyro_vae import observations, specs
+    from pyro_vae.training.recipe import PARTS
 
-    given = {name: path for name in _OWN if (path := options.get(name)) is not None}
-    return {
-        name: specs.resolve(_KINDS[name], path) if name in _KINDS else observations.resolve(path)
-        for name, path in given.items()
-    }
+    own = {}
+    for name in _OWN:
+        if (path := options.get(name)) is not None:
+            what, table = PARTS.get(name, (None, {}))
+            own[name] = specs.resolve(what, path, table) if what else observations.resolve(path)
+    return own
 
 
 def load_run(run: Path, own: Mapping[str, str | None]) -> VAE:

@@ -98,7 +98,7 @@ def sample_rows(
     if vae.covariates:
         data, _ = load_data(None, None, False, _config(run))
         given["covariates"] = cycled(data.train, count)
-    z = vae.prior().sample((count,))
+    z = vae.sample_latent(count, **given)
     return _write(run, out, "samples.csv", overwrite, _rows(vae, vae.decode(z, **given), kind))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, cast
@@ -14,7 +14,7 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from pyro_vae import posteriors, priors
+from pyro_vae import posteriors, priors, specs
 from pyro_vae.distributions.chain import Chain
 from pyro_vae.errors import InputError, positive
 from pyro_vae.networks import Level
@@ -68,17 +68,19 @@ class LatentModel(nn.Module):
     Args:
         data_shape: Of what the encoder sees of one image.
         latent_dim: Length of z; of a hierarchy each latent's, from the data up.
-        prior: Of the topmost latent, a text of :data:`pyro_vae.priors.PRIORS`, or what
-            :func:`pyro_vae.priors.make` takes.
-        posterior: Of every latent, a text of :data:`pyro_vae.posteriors.POSTERIORS`, or what
-            :func:`pyro_vae.posteriors.make` takes.
+        prior: Of the topmost latent, what :func:`pyro_vae.priors.make` takes; or of each, from the
+            data up, of which those below the topmost are made of what is above them.
+        posterior: Of every latent, what :func:`pyro_vae.posteriors.make` takes; or of each.
+        covariates: C, how many numbers p(z|c) may be made of.
         name: Prefix of its parameters in Pyro's store; by default one that no other has.
 
     Attributes:
         latent_dims: Length of each latent, from the data up.
         latent_dim: Of all together.
         posterior: Module raw → q(z|x), of the topmost latent.
-        latent_prior: Module whose forward returns p(z) of the topmost latent.
+        latent_prior: Module whose forward returns p(z) of the topmost latent, or p(z|c).
+        prior_spec: The prior as plain data, None for the user's own; of a hierarchy one for each.
+        posterior_spec: The posterior in the same way.
         lower: Of each latent below it, from the data up, the heads of p(z|above) and q(z|x, above).
         prior_is_standard: Whether p(z) is N(0, I).
     """
@@ -91,21 +93,35 @@ class LatentModel(nn.Module):
         self,
         data_shape: tuple[int, ...],
         latent_dim: int | Sequence[int],
-        prior: str | Mapping[str, Any] | priors.Prior,
-        posterior: str | Mapping[str, Any] | posteriors.Posterior,
+        prior: Any,
+        posterior: Any,
         name: str | None,
+        covariates: int = 0,
     ) -> None:
         super().__init__()
         self.latent_dims = checked_dims(latent_dim)
         self.latent_dim = sum(self.latent_dims)
         self.name = name or _unique("vae")
         _taken.add(self.name)
+        self.covariates = covariates
         *lower, top = self.latent_dims
-        self.prior_is_standard = priors.is_standard(prior) and not lower
-        self.prior_spec, self.posterior_spec = priors.spec(prior), posteriors.spec(posterior)
-        self.posterior: Any = posteriors.make(posterior, top)
-        self.latent_prior: Any = priors.make(prior, top, data_shape)
-        self.lower = nn.ModuleList(_Level(posterior, dim) for dim in lower)
+        p = _of_each("prior", prior, len(self.latent_dims), posteriors.Diagonal())
+        q = _of_each("posterior", posterior, len(self.latent_dims))
+        self.prior_is_standard = priors.is_standard(p[-1]) and not lower
+        self.prior_spec: Any = _one_or_all(map(priors.spec, p))
+        self.posterior_spec: Any = _one_or_all(map(posteriors.spec, q))
+        self.posterior: Any = posteriors.make(q[-1], top)
+        self.latent_prior: Any = priors.make(p[-1], top, data_shape)
+        self.lower = nn.ModuleList(
+            _Level(level, p[level - 1], q[level - 1], dim, data_shape)
+            for level, dim in enumerate(lower, 1)
+        )
+        if self.prior_numbers and not covariates:
+            said = specs.short(priors.spec(p[-1])) or "of your own"
+            raise InputError(
+                f"prior {said} is made of what is known of each image, and this VAE has no "
+                f"covariates: of nothing are made {', '.join(priors.PRIORS)}"
+            )
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         # Both copy.deepcopy and pickle come through here: a copy that kept the name would share
@@ -127,18 +143,60 @@ class LatentModel(nn.Module):
         """Whether the prior is made of posteriors, so that the model has the encoder's weights."""
         return bool(getattr(self.latent_prior, "uses_encoder", False))
 
-    def prior(self) -> Any:
-        """p(z): batch_shape (), event_shape (latent_dim,)."""
-        top = self.latent_prior(self._top_posterior)
-        if not self.lower:
-            return top
+    @property
+    def prior_numbers(self) -> int:
+        """Raw numbers that p(z|c) of the topmost latent is made of; 0 where it is of none."""
+        return int(getattr(self.latent_prior, "numbers", None) or 0)
+
+    def prior(self, covariates: Tensor | None = None) -> Any:
+        """p(z), or p(z|c).
+
+        Args:
+            covariates: (..., C), where the VAE has any.
+
+        Returns:
+            A distribution of event_shape (latent_dim,) and batch_shape (), or (...) where it is
+            made of the covariates.
+        """
         decoder: Any = self.decoder
+        if covariates is not None:
+            covariates = covariates.to(next(decoder.parameters()).dtype)
 
         def conditional(level: int) -> Callable[[Tensor], Any]:
             head: Any = self.lower[level]
-            return lambda above: head.prior(self._computed(decoder.prior, level, above))
+            return lambda above: head.prior(
+                self._computed(decoder.prior, level, _beside(above, covariates))
+            )
 
+        if self.prior_numbers and covariates is not None:
+            top = self.latent_prior(self._computed(decoder.prior, len(self.lower), covariates))
+        elif self.prior_numbers:
+            raise InputError("p(z|c) is made of the covariates: give prior(covariates)")
+        elif hasattr(self.latent_prior, "numbers"):
+            top = self.latent_prior(next(decoder.parameters()).new_zeros(0))
+        else:
+            top = self.latent_prior(self._top_posterior)
+        if not self.lower:
+            return top
         return Chain(top, list(map(conditional, self._downwards())), self.latent_dims)
+
+    @torch.no_grad()
+    def sample_latent(self, size: int, covariates: Tensor | None = None) -> Tensor:
+        """Latents drawn from p(z), or p(z|c).
+
+        Args:
+            size: How many.
+            covariates: (..., C), where the VAE has any; leading dimensions broadcast with size.
+
+        Returns:
+            Shape (size, latent_dim); leading dimensions are the covariates' where p(z|c) is made of
+            them.
+        """
+        lead: tuple[int, ...] = (size,)
+        if self.prior_numbers and covariates is not None:
+            lead = torch.broadcast_shapes(lead, covariates.shape[:-1])
+            return self.prior(covariates.expand(*lead, -1)).sample()  # type: ignore[no-any-return]
+        return self.prior(covariates).sample(lead)  # type: ignore[no-any-return]
 
     def _features(self, seen: Tensor) -> Tensor:
         """What the encoder makes of what it sees."""
@@ -222,10 +280,45 @@ class LatentModel(nn.Module):
 class _Level(nn.Module):
     """The heads of a latent that has another one above it."""
 
-    def __init__(self, posterior: str | Mapping[str, Any] | posteriors.Posterior, dim: int) -> None:
+    def __init__(
+        self, level: int, prior: Any, posterior: Any, dim: int, data_shape: tuple[int, ...]
+    ) -> None:
         super().__init__()
-        self.prior: Any = posteriors.Diagonal()(dim)
+        self.prior: Any = priors.make(prior, dim, data_shape)
         self.posterior: Any = posteriors.make(posterior, dim)
+        if not getattr(self.prior, "numbers", None):
+            raise InputError(
+                f"prior of latent.{level} must be made of the latent above it, as "
+                f"{', '.join(posteriors.POSTERIORS)} are; "
+                f"{specs.short(priors.spec(prior)) or 'yours'} is not"
+            )
+
+
+def _beside(above: Tensor, covariates: Tensor | None) -> Tensor:
+    """What a level's prior is made of."""
+    if covariates is None:
+        return above
+    lead = torch.broadcast_shapes(above.shape[:-1], covariates.shape[:-1])
+    return torch.cat([above.expand(*lead, -1), covariates.expand(*lead, -1)], -1)
+
+
+def _of_each(what: str, given: Any, count: int, below: Any = None) -> list[Any]:
+    """A part for each latent, from the data up: as given, or one for the topmost or for all.
+
+    Raises:
+        InputError: If there are as many as there are latents not.
+    """
+    if not isinstance(given, Sequence) or isinstance(given, str):
+        return [below or given] * (count - 1) + [given]
+    if len(given) != count:
+        raise InputError(f"{what} must be one, or one for each latent, {count}; got {len(given)}")
+    return list(given)
+
+
+def _one_or_all(specs: Iterable[Any]) -> Any:
+    """What is told of one latent, or of each as a tuple."""
+    found = tuple(specs)
+    return found[0] if len(found) == 1 else found
 
 
 def checked_dims(latent_dim: object) -> tuple[int, ...]:

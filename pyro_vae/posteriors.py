@@ -31,9 +31,11 @@ __all__ = [
     "spec",
 ]
 
-Posterior = Callable[[int], nn.Module]
+Posterior = Callable[[int], nn.Module] | Head
 """latent_dim → a module with ``numbers``, whose forward takes raw (..., numbers) and returns q(z|x)
-of batch_shape (...) and event_shape (latent_dim,)."""
+of batch_shape (...) and event_shape (latent_dim,); or a head, whose grid is the latent's units.
+Whatever the raw numbers are of, so is the distribution: it may as well be a prior, p(z|c) of
+covariates or p(z_l|z_{l+1}) of the latent above."""
 
 _LOC, _FLOOR = Param(link="identity"), 1e-4
 _DIAGONAL = Head.of(dist.Normal, loc=_LOC, scale=Param(floor=_FLOOR))
@@ -189,14 +191,20 @@ def make(posterior: str | Mapping[str, Any] | Posterior, latent_dim: int) -> nn.
     """The module that ``posterior`` names or makes.
 
     Args:
-        posterior: A text of :data:`POSTERIORS`, what :func:`spec` gave, or a function of the
-            latents' number.
+        posterior: A text of :data:`POSTERIORS`, what :func:`spec` gave, a head, or a function of
+            the latents' number.
         latent_dim: L.
 
     Raises:
-        InputError: If the name is unknown, or the module has no ``numbers``.
+        InputError: If the name is unknown, or the module has no ``numbers``, of which q is made.
     """
-    made: Any = specs.read("posterior", posterior, POSTERIORS)(latent_dim)
+    made: Any
+    if isinstance(posterior, Head):
+        made = posterior.build((latent_dim,))
+    else:
+        made = specs.read("posterior", posterior, POSTERIORS)(latent_dim)
+    if isinstance(made, nn.Module) and getattr(made, "numbers", None) == 0:
+        raise InputError("posterior has no numbers of the encoder's: it would be the same for all")
     if not (isinstance(made, nn.Module) and isinstance(getattr(made, "numbers", None), int)):
         raise InputError(
             "posterior must be a name, or a function of latent_dim that makes a module with "
@@ -207,6 +215,8 @@ def make(posterior: str | Mapping[str, Any] | Posterior, latent_dim: int) -> nn.
 
 def spec(posterior: object) -> dict[str, Any] | None:
     """A stock posterior, or an installed package's, as plain data; None for the user's own."""
+    if isinstance(posterior, Head):
+        return None
     found = specs.read("posterior", posterior, POSTERIORS)
     return specs.described("posterior", found, POSTERIORS)
 

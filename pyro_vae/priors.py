@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, ClassVar, cast
 
 import pyro.distributions as dist
@@ -12,8 +13,9 @@ from pyro.contrib.zuko import ZukoToPyro
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from pyro_vae import specs
+from pyro_vae import posteriors, specs
 from pyro_vae.errors import InputError
+from pyro_vae.heads import Head
 
 __all__ = [
     "PRIORS",
@@ -26,17 +28,22 @@ __all__ = [
     "is_standard",
     "make",
     "spec",
+    "table",
 ]
 
 Encode = Callable[[Tensor], Any]
 """What the encoder sees, (K, *data_shape) → q(z|x)."""
 
-Prior = Callable[[int, tuple[int, ...]], nn.Module]
-"""(latent_dim, data_shape) → a module whose forward takes ``Encode`` and returns p(z), of
-batch_shape () and event_shape (latent_dim,). ``uses_encoder = True`` on it says that it calls what
-it is given, which maps what the encoder sees of K images to their q(z|x). If it has a method
-``start``, ``VAE.estimate`` calls it with what the encoder sees of training images.
-``is_standard = True`` on the function says that p(z) is N(0, I), which forecasts are of."""
+Prior = Callable[[int, tuple[int, ...]], nn.Module] | posteriors.Posterior
+"""(latent_dim, data_shape) → a module whose forward takes a context and returns a distribution of
+z, of event_shape (latent_dim,).
+
+Where the module has ``numbers``, the context is so many raw numbers, (..., numbers), as a
+posterior's, which any prior may be: the decoder's port ``prior`` makes them of the covariates, for
+p(z|c), or of the latent above. Else it is ``Encode``, and p(z) has batch_shape (); ``uses_encoder =
+True`` says that it is called, and maps what the encoder sees of K images to their q(z|x). If the
+module has a method ``start``, ``VAE.estimate`` calls it with what the encoder sees of training
+images. ``is_standard = True`` on the function says that p(z) is N(0, I), which forecasts are of."""
 
 _FLOOR = 1e-4
 
@@ -133,8 +140,9 @@ PRIORS: dict[str, type] = {
     "vamp": VampPrior,
     "flow": FlowPrior,
 }
-"""Stock priors by name; ``name:N`` sets the first of an entry's fields. An installed package adds
-to them in the entry-point group ``pyro_vae.priors``."""
+"""Stock priors of no context by name; ``name:N`` sets the first of an entry's fields. An installed
+package adds to them in the entry-point group ``pyro_vae.priors``. Behind them stand those of
+:data:`pyro_vae.posteriors.POSTERIORS`, which have one."""
 
 
 class _Standard(nn.Module):
@@ -233,20 +241,39 @@ def make(
     """The module that ``prior`` names or makes.
 
     Args:
-        prior: A text of :data:`PRIORS`, what :func:`spec` gave, or a function of the latents'
-            number and the data's shape.
+        prior: A text of :func:`table`, what :func:`spec` gave, a head, or a function of the
+            latents' number and the data's shape, or of their number alone.
         latent_dim: L.
         data_shape: Of one image.
 
     Raises:
         InputError: If the name is unknown, or what is made is no module.
     """
-    made: Any = specs.read("prior", prior, PRIORS)(latent_dim, data_shape)
+    if isinstance(prior, Head):
+        return prior.build((latent_dim,))
+    made: Any = specs.read("prior", prior, table())
+    made = made(latent_dim, data_shape) if _takes_both(made) else made(latent_dim)
     if not isinstance(made, nn.Module):
         raise InputError(
             "prior must be a name, or a function of (latent_dim, data_shape) that makes a module"
         )
     return made
+
+
+def table() -> dict[str, type]:
+    """What may be a prior, by name: :data:`PRIORS`, and any posterior."""
+    return {**posteriors.POSTERIORS, **PRIORS}
+
+
+def _takes_both(function: Callable[..., Any]) -> bool:
+    """Whether a function can be given the latents' number and the data's shape."""
+    try:
+        signature(function).bind(1, ())
+    except TypeError:
+        return False
+    except ValueError:  # of a builtin's, nothing is known
+        return True
+    return True
 
 
 def is_standard(prior: str | Mapping[str, Any] | Prior) -> bool:
@@ -259,9 +286,12 @@ def is_standard(prior: str | Mapping[str, Any] | Prior) -> bool:
         >>> is_standard("standard-normal"), is_standard("vamp:50")
         (True, False)
     """
-    return bool(getattr(specs.read("prior", prior, PRIORS), "is_standard", False))
+    found = prior if isinstance(prior, Head) else specs.read("prior", prior, table())
+    return bool(getattr(found, "is_standard", False))
 
 
 def spec(prior: object) -> dict[str, Any] | None:
     """A stock prior, or an installed package's, as plain data; None for the user's own."""
-    return specs.described("prior", specs.read("prior", prior, PRIORS), PRIORS)
+    if isinstance(prior, Head):
+        return None
+    return specs.described("prior", specs.read("prior", prior, table()), table())

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import difflib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
 from numbers import Integral, Real
 from typing import Any
@@ -17,7 +17,7 @@ from typing import Any
 from pyro_vae import lookup
 from pyro_vae.errors import InputError, unknown
 
-__all__ = ["asked", "described", "made", "plain", "read", "resolve", "short"]
+__all__ = ["asked", "asked_all", "described", "made", "plain", "read", "resolve", "short"]
 
 Table = Mapping[str, Callable[..., Any]]
 """Names and what they stand for: a dataclass whose instances make the thing, or what makes it."""
@@ -75,12 +75,25 @@ def asked(what: str, text: str, table: Table, options: Mapping[str, Any] | None 
     return _instance(label, entry, {**first, **options})
 
 
-def resolve(what: str, path: str) -> Any:
+def asked_all(what: str, text: str, table: Table, options: Mapping[str, Any] | None = None) -> Any:
+    """What :func:`asked` gives for a text; of several, between commas, a tuple."""
+    found = tuple(asked(what, part, table, options) for part in text.split(","))
+    return found[0] if len(found) == 1 else found
+
+
+def resolve(what: str, path: str, table: Table) -> Any:
     """The component at ``package.module:attribute``, or ``package.module:attribute:N``.
+
+    Args:
+        what: What it is.
+        path: One; or several between commas, among which there may be names of the table.
+        table: The stock ones.
 
     Raises:
         InputError: If the path leads nowhere, to nothing callable, or not to an integer's field.
     """
+    if "," in path:
+        return asked_all(what, path, table)
     label, entry, colon, number = _at_path(what, path)
     return _instance(label, entry, _first(label, entry, colon, number))
 
@@ -232,10 +245,12 @@ def made(value: Any) -> Any:
     return value
 
 
-def short(spec: Mapping[str, Any] | None) -> str | None:
-    """What people call what :func:`described` gave: its name and first field, as ``iaf:2``."""
+def short(spec: Mapping[str, Any] | Sequence[Any] | None) -> str | None:
+    """What people call what :func:`described` gave, or several: name and first field, ``iaf:2``."""
     if spec is None:
         return None
+    if not isinstance(spec, Mapping):
+        return ",".join(short(each) or "yours" for each in spec)
     name, *first = list(spec.values())[:2]
     return ":".join(map(str, (name, *first)))
 

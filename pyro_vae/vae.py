@@ -10,7 +10,7 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from pyro_vae import networks, posteriors, priors
+from pyro_vae import networks, posteriors
 from pyro_vae.data import Batch, unpacked
 from pyro_vae.data import levels as data_levels
 from pyro_vae.errors import InputError
@@ -49,9 +49,11 @@ class VAE(LatentModel):
             :class:`~pyro_vae.networks.Ladder`.
         name: Prefix of its parameters in Pyro's store; by default one that no other VAE has.
         prior: p(z), a text of :data:`pyro_vae.priors.PRIORS`, as ``"vamp:50"``, or a function
-            (latent_dim, data_shape) → module.
-        posterior: q(z|x), a text of :data:`pyro_vae.posteriors.POSTERIORS`, as ``"iaf"``, or a
-            function latent_dim → module.
+            (latent_dim, data_shape) → module. With covariates any posterior as well, as
+            ``"diagonal"`` for p(z|c); a :class:`~pyro_vae.heads.Head` of the latent's units. For a
+            hierarchy the topmost latent's, or a sequence of each, from the data up.
+        posterior: q(z|x), a text of :data:`pyro_vae.posteriors.POSTERIORS`, as ``"iaf"``, a head,
+            or a function latent_dim → module; for a hierarchy that of all, or a sequence of each.
         covariates: C, how many numbers are known of each image that both networks are given, as a
             label in one-hot form; the VAE is of p(x|c) then (Sohn et al. 2015), and every method
             takes ``covariates``, (..., N, C).
@@ -91,17 +93,17 @@ class VAE(LatentModel):
         obs: Any = "normal-learned-sigma",
         net: str | Mapping[str, Any] | networks.Networks | tuple[nn.Module, nn.Module] = "mlp",
         name: str | None = None,
-        prior: str | Mapping[str, Any] | priors.Prior = "standard-normal",
-        posterior: str | Mapping[str, Any] | posteriors.Posterior = "diagonal",
+        prior: Any = "standard-normal",
+        posterior: Any = "diagonal",
         covariates: int = 0,
     ) -> None:
         self.observed: Any = observed_of(data_shape, obs)
         self.data_shape: Any = self.observed.shape
-        super().__init__(self.observed.seen_shape, latent_dim, prior, posterior, name)
+        known = _checked_count(covariates)
+        super().__init__(self.observed.seen_shape, latent_dim, prior, posterior, name, known)
         self.obs: Any = self.observed.head
         self.arithmetic: torch.dtype | None = None
         self.net = networks.spec(net)
-        self.covariates = _checked_count(covariates)
         if covariates and self.prior_encodes:
             raise InputError("a prior made of posteriors cannot be had with covariates")
         self.likelihood: Any = self.observed.build()
@@ -114,8 +116,14 @@ class VAE(LatentModel):
             self.likelihood.site_event,
             covariates,
             self._level_sizes(),
+            self.prior_numbers,
         )
         self.encoder, self.decoder = networks.make(net, sizes)
+        if self.prior_numbers and not hasattr(self.decoder, "prior"):
+            raise InputError(
+                "p(z|c) is made by the decoder's port prior(level, context), which yours lacks: "
+                f"(..., {covariates}) to (..., {self.prior_numbers})"
+            )
 
     @property
     def levels(self) -> data_levels.Levels:
@@ -158,7 +166,7 @@ class VAE(LatentModel):
             x = self.observed.filled(self.observe(x), mask)
             size = self.observed.count(x)
         with pyro.plate("data", size, dim=-1):
-            z = self._latent(self.prior(), beta)
+            z = self._latent(self.prior(**_given(covariates=covariates)), beta)
             likelihood = self.decode(z, x, **_given(covariates=covariates))
             sites = self.observed.sites(likelihood, x, mask)
             drawn = {name: pyro.sample(name, p, obs=value) for name, p, value in sites}
@@ -355,7 +363,7 @@ class VAE(LatentModel):
     @torch.no_grad()
     def sample(self, size: int = 16, kind: str = "mean", covariates: Tensor | None = None) -> Any:
         """Pictures of p(x|z) at z drawn from the prior; arguments as for :meth:`reconstruct`."""
-        z = self.prior().sample((size,))
+        z = self.sample_latent(size, **_given(covariates=covariates))
         return self.picture(self.decode(z, **_given(covariates=covariates)), kind)
 
     @torch.no_grad()

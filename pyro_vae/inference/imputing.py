@@ -98,7 +98,7 @@ def impute_parts(vae: VAE, batch: Batch, draws: int = 100, seed: int = 0) -> dic
     whole: dict[str, bool] = {}
     with standing(vae), seeded("impute parts", seed, 0, batch.device):
         x = vae.observed.filled(vae.observe(batch).x, batch.mask)
-        q, prior = vae.encode(batch), vae.prior()
+        q, prior = vae.encode(batch), vae.prior(**context(batch))
         log_total = torch.tensor(-torch.inf)
         for _ in range(draws):
             z = q.sample()

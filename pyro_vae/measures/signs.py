@@ -325,7 +325,8 @@ def kl_note(vae: VAE, images: Any) -> str | None:
         images: Levels (uint8) or floats, of which the first is encoded.
     """
     with evaluation_mode(vae):
-        q, p = vae.encode(images[:1]), vae.prior()
+        first = images[:1]
+        q, p = vae.encode(first), vae.prior(**context(first))
         if all(closed_kl(*pair) is not None for pair in zip(_parts(q), _parts(p), strict=True)):
             return None
     return (

@@ -25,7 +25,7 @@ class Ladder:
 
     Features of x go up, one hidden layer for each latent; what a latent is given above it joins its
     features in q, and makes p. Unlike there, the two are joined by a network and not by their
-    precisions. Covariates stand beside x in q and beside z_1 in p(x|z_1, c).
+    precisions. Covariates stand beside x in q, and beside what is above in p.
 
     Args:
         hidden: Width of every hidden layer.
@@ -118,9 +118,11 @@ class _Decoder(nn.Module):
         super().__init__()
         above = [level.dim for level in sizes.levels[1:]] + [sizes.latent_dim]
         self.down = nn.ModuleList(
-            net.network(dim, level.prior_numbers)
+            net.network(dim + sizes.covariates, level.prior_numbers)
             for level, dim in zip(sizes.levels, above, strict=True)
         )
+        if sizes.prior_numbers:
+            self.down.append(net.network(sizes.covariates, sizes.prior_numbers))
         numbers = sizes.grid_numbers + sizes.image_numbers
         width = sizes.levels[0].dim + sizes.covariates
         self.observation = net.network(width, numbers, net.depth)
@@ -129,7 +131,12 @@ class _Decoder(nn.Module):
         raw: Tensor = self.observation(torch.cat([z, *covariates], 1))
         return raw
 
-    def prior(self, level: int, above: Tensor) -> Tensor:
-        """Raw numbers of p(z|above) of a level, from the bottom, at 0."""
-        raw: Tensor = self.down[level](above)
+    def prior(self, level: int, context: Tensor) -> Tensor:
+        """Raw numbers of a level's prior, from the bottom, at 0.
+
+        Args:
+            level: Its number.
+            context: The latent above it, and the covariates, (..., numbers).
+        """
+        raw: Tensor = self.down[level](context)
         return raw

@@ -68,7 +68,8 @@ class MLP:
         encoder = [nn.Flatten(), *self._layers(data + c, sizes.posterior_numbers)]
         decoder = [*self._layers(sizes.latent_dim + c, numbers)]
         if c:
-            return _Informed(encoder), _Informed(decoder)
+            port = [*self._layers(c, sizes.prior_numbers)] if sizes.prior_numbers else []
+            return _Informed(encoder), _Informed(decoder, port=port)
         return nn.Sequential(*encoder), nn.Sequential(*decoder)
 
     def _layers(self, width: int, out: int) -> Iterable[nn.Module]:
@@ -141,9 +142,11 @@ class Conv:
 class _Informed(nn.Module):
     """Layers that are given covariates beside a flat input, or as constant channels of images."""
 
-    def __init__(self, layers: Iterable[nn.Module], flat: bool = True) -> None:
+    def __init__(
+        self, layers: Iterable[nn.Module], flat: bool = True, port: Iterable[nn.Module] = ()
+    ) -> None:
         super().__init__()
-        self.layers, self.flat = nn.Sequential(*layers), flat
+        self.layers, self.flat, self.port = nn.Sequential(*layers), flat, nn.Sequential(*port)
 
     def forward(self, x: Tensor, covariates: Tensor) -> Tensor:
         if self.flat:
@@ -151,6 +154,11 @@ class _Informed(nn.Module):
         planes = covariates.reshape(*covariates.shape, *[1] * (x.dim() - 2))
         found: Tensor = self.layers(torch.cat([x, planes.expand(-1, -1, *x.shape[2:])], 1))
         return found
+
+    def prior(self, level: int, context: Tensor) -> Tensor:
+        """Raw numbers of p(z|c), from c."""
+        raw: Tensor = self.port(context)
+        return raw
 
 
 class _ConvDecoder(nn.Module):
@@ -181,6 +189,14 @@ class _ConvDecoder(nn.Module):
         grid_channels = sizes.grid_numbers // (height * width)
         self.grid = _transposed(channels[1], grid_channels, steps[0]) if grid_channels else None
         self.image = nn.Linear(channels[1], sizes.image_numbers) if sizes.image_numbers else None
+        self.port = nn.Sequential()
+        if sizes.prior_numbers:
+            self.port = nn.Sequential(
+                nn.Linear(sizes.covariates, net.hidden),
+                nn.ReLU(),
+                *dropout(net.dropout),
+                nn.Linear(net.hidden, sizes.prior_numbers),
+            )
 
     def forward(self, z: Tensor, covariates: Tensor | None = None) -> Tensor:
         z = z if covariates is None else torch.cat([z, covariates], 1)
@@ -191,6 +207,11 @@ class _ConvDecoder(nn.Module):
         if self.image is not None:
             parts.append(self.image(features.mean((-2, -1))))
         return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
+
+    def prior(self, level: int, context: Tensor) -> Tensor:
+        """Raw numbers of p(z|c), from c."""
+        raw: Tensor = self.port(context)
+        return raw
 
 
 def _transposed(channels: int, out: int, target: tuple[int, int]) -> nn.Module:

@@ -34,10 +34,14 @@ class Sizes(NamedTuple):
         grid_numbers: Raw numbers per image from the decoder that belong to the grid of sites.
         image_numbers: Raw numbers for the whole image, after those.
         site_event: Event of the observation inside a site; () where sites are single numbers.
+        prior_numbers: Raw numbers of p(z|c) of the topmost latent, where it is made of the
+            covariates; else 0. Where there are any, the decoder has the port ``prior(level,
+            context)``, (..., C) → (..., prior_numbers), with the number of ``levels`` as level.
         covariates: C, numbers known of each image; where there are any, both networks are called
             with them as a second argument, (N, C).
         levels: Of a hierarchy, its latents below the topmost, from the data up; ``latent_dim``
-            and ``posterior_numbers`` are the topmost's then.
+            and ``posterior_numbers`` are the topmost's then. The port's context is the latent above
+            and the covariates, side by side.
     """
 
     data_shape: tuple[int, ...]
@@ -48,6 +52,7 @@ class Sizes(NamedTuple):
     site_event: tuple[int, ...] = ()
     covariates: int = 0
     levels: tuple[Level, ...] = ()
+    prior_numbers: int = 0
 
 
 Networks = Callable[[Sizes], tuple[nn.Module, nn.Module]]

@@ -10,6 +10,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import constraints
 
+from pyro_vae.data import context
 from pyro_vae.errors import InputError
 from pyro_vae.links import Interval
 from pyro_vae.measures.scores import evaluation_mode
@@ -82,7 +83,9 @@ def check_parts(vae: VAE, images: Any) -> None:
     """
     n, dim = len(images), (vae.latent_dim,)
     with torch.random.fork_rng(), evaluation_mode(vae), local_params():
-        _same("p(z)", vae.prior().sample().shape, dim)
+        told = context(images)
+        lead = (n,) if vae.prior_numbers else ()
+        _same("p(z)", vae.prior(**told).sample().shape, (*lead, *dim))
         _same("q(z|x)", vae.encode(images).rsample().shape, (n, *dim))
         guide = poutine.trace(vae.guide).get_trace(images)
         model = poutine.trace(poutine.replay(vae.model, guide)).get_trace(images)

@@ -7,10 +7,9 @@ Format 2 is a list of sites, beside what they share::
      "net": {...}, "covariates": 0}
 
 A hierarchy's latent sites are ``latent.1`` to ``latent.L``, from the data up; several observed ones
-``obs.NAME``. A part that is null is the user's own; so is the topmost prior, while the priors below
-it are null because the network makes them. ``seen``, which is null, is there where the encoder sees
-what a function of the user's makes of a site. ``ties``, where there are any, says which weights
-share memory. Format 1 had one observation.
+``obs.NAME``. A part that is null is the user's own. ``seen``, which is null, is there where the
+encoder sees what a function of the user's makes of a site. ``ties``, where there are any, says
+which weights share memory. Format 1 had one observation.
 """
 
 from __future__ import annotations
@@ -75,15 +74,18 @@ _OPTIONAL_1 = (*_OPTIONAL, "prior", "posterior", "covariates")
 
 def described(vae: VAE) -> dict[str, Any]:
     """A model as plain data, from which :func:`arguments` makes those of an equal one."""
-    below = len(vae.latent_dims) - 1
+    alone = len(vae.latent_dims) == 1
+    heads = [[part] if alone else part for part in (vae.prior_spec, vae.posterior_spec)]
     sites: list[dict[str, Any]] = [
         {
-            "site": f"latent.{level + 1}" if below else "latent",
+            "site": "latent" if alone else f"latent.{level}",
             "dim": dim,
-            "prior": vae.prior_spec if level == below else None,
-            "posterior": vae.posterior_spec,
+            "prior": prior,
+            "posterior": posterior,
         }
-        for level, dim in enumerate(vae.latent_dims)
+        for level, (dim, prior, posterior) in enumerate(
+            zip(vae.latent_dims, *heads, strict=True), 1
+        )
     ]
     parts = {f"obs.{name}": part for name, part in vae.observed.parts.items()} if vae.joint else {}
     for site, part in (parts or {"obs": vae.observed}).items():
@@ -118,11 +120,16 @@ def arguments(spec: Mapping[str, Any], **own: Any) -> dict[str, Any]:
         "latent_dim": dims if len(dims) > 1 else dims[0],
         "obs": obs,
         "net": spec["net"],
-        "prior": latent[-1]["prior"],
-        "posterior": latent[-1]["posterior"],
+        **{part: _of_each(latent, part) for part in ("prior", "posterior")},
         "covariates": spec["covariates"],
         **{part: given for part, given in own.items() if given is not None},
     }
+
+
+def _of_each(latent: Sequence[Mapping[str, Any]], part: str) -> Any:
+    """The one of one latent, or those of all; None where one is the user's own."""
+    found = [site[part] for site in latent]
+    return None if None in found else found if len(found) > 1 else found[0]
 
 
 def _observations(sites: Sequence[Mapping[str, Any]], own: Any) -> tuple[Any, Any]:
@@ -192,7 +199,7 @@ def _of_format_1(spec: Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(dims, list):
         named = {f"latent.{level}": dim for level, dim in enumerate(dims, 1)}
     sites: list[dict[str, Any]] = [
-        {"site": site, "dim": dim, "prior": None, "posterior": posterior}
+        {"site": site, "dim": dim, "prior": {"name": "diagonal"}, "posterior": posterior}
         for site, dim in named.items()
     ]
     if sites:
@@ -214,11 +221,6 @@ def _check(spec: Mapping[str, Any]) -> None:
         where = f"site {shown(site['site'])}"
         _check_keys(site, _LATENT if _is_latent(site) else _OBSERVED, where)
     _check_names([site["site"] for site in spec["sites"]])
-    latent = [site for site in spec["sites"] if _is_latent(site)]
-    if any(site["posterior"] != latent[0]["posterior"] for site in latent):
-        raise ValueError("the latent sites have different posteriors")
-    if any(site["prior"] is not None for site in latent[:-1]):
-        raise ValueError("a latent site below the topmost has a prior of its own")
 
 
 def _is_latent(site: Mapping[str, Any]) -> bool:

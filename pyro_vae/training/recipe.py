@@ -32,7 +32,7 @@ from pyro_vae.training.settings import MOST, Settings, check_count
 from pyro_vae.training.tables import of_table
 from pyro_vae.vae import VAE
 
-__all__ = ["Recipe", "Trained", "read_option"]
+__all__ = ["PARTS", "Recipe", "Trained", "read_option"]
 
 _ASIDE = ("data_root", "download", "checkpoint", "keep_checkpoints", "workers", "device")
 """Options that do not bear on the weights: how to come by the data, and what is kept on the way."""
@@ -41,9 +41,9 @@ _MOST = {
     "depth": 1000,
 }
 """Options that count something, and the largest number that each may be."""
-_PARTS: dict[str, tuple[str, Mapping[str, Callable[..., Any]]]] = {
+PARTS: dict[str, tuple[str, Mapping[str, Callable[..., Any]]]] = {
     "net": ("network", networks.NETWORKS),
-    "prior": ("prior", priors.PRIORS),
+    "prior": ("prior", priors.table()),
     "posterior": ("posterior", posteriors.POSTERIORS),
 }
 """What a model is made of beside its head: by name its kind, and the stock ones."""
@@ -74,8 +74,8 @@ class Recipe:
         hidden: Width of hidden layers, or None for the network's own.
         depth: Hidden layers or stridings, or None for the network's own.
         dropout: Rate after hidden layers, or None for the network's own.
-        prior: p(z), a text of :data:`pyro_vae.priors.PRIORS`.
-        posterior: q(z|x), a text of :data:`pyro_vae.posteriors.POSTERIORS`.
+        prior: p(z), a text of :func:`pyro_vae.priors.table`; or each latent's, between commas.
+        posterior: q(z|x), a text of :data:`pyro_vae.posteriors.POSTERIORS`; or each latent's.
         condition: What the model is told of each image, ``labels``, or of a table's rows columns,
             as ``age,sex``; or None.
         column: Of a table, what columns are, as ``NAME=OBS``.
@@ -178,8 +178,8 @@ class Recipe:
         given = {name: value for name, value in sizes.items() if value is not None}
         options = {"net": given}
         return {
-            name: specs.asked(what, getattr(self, name), table, options.get(name))
-            for name, (what, table) in _PARTS.items()
+            name: specs.asked_all(what, getattr(self, name), table, options.get(name))
+            for name, (what, table) in PARTS.items()
         }
 
     def own(self) -> dict[str, Any]:
@@ -187,8 +187,8 @@ class Recipe:
         head, parts = self.words.head(), self.parts()
         own = {
             name: parts[name]
-            for name, (what, table) in _PARTS.items()
-            if specs.described(what, parts[name], table) is None
+            for name, (what, table) in PARTS.items()
+            if any(specs.described(what, part, table) is None for part in _each(parts[name]))
         }
         return own if head.name is not None else {"obs": head, **own}
 
@@ -233,7 +233,7 @@ class Recipe:
             InputError: As of :meth:`load`, and if the data do not suit the observation.
         """
         data, head, _ = self._read()
-        usual = {name: getattr(Recipe, name) for name in (*_PARTS, "depth", "dropout")}
+        usual = {name: getattr(Recipe, name) for name in (*PARTS, "depth", "dropout")}
         small = replace(self, latent_dim=2, hidden=4, **usual)
         return small._made(data.train, _shape_of(data, head), head), data
 
@@ -246,7 +246,11 @@ class Recipe:
         known: dict[str, Any] = {}
         if covariates is not None:
             known["covariates"] = covariates.shape[1]
-        others = [n for n, part in parts.items() if type(part) not in _PARTS[n][1].values()]
+        others = [
+            name
+            for name, found in parts.items()
+            if any(type(part) not in PARTS[name][1].values() for part in _each(found))
+        ]
         words = ", ".join(f"--{name} {getattr(self, name)}" for name in others)
         with lookup.told(words) if others else nullcontext():
             vae = VAE(shape, self.latent_dim, head, **parts, **known)
@@ -311,6 +315,10 @@ def read_option(name: str, value: Any) -> Any:
     if name not in known:
         raise unknown("option", name, known)
     return read_as(name, value, known[name])
+
+
+def _each(part: Any) -> tuple[Any, ...]:
+    return part if isinstance(part, tuple) else (part,)
 
 
 def _shape_of(data: Data, head: Any) -> Any:
