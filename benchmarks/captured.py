@@ -25,8 +25,8 @@ from torch import Tensor
 import pyro_vae as pv
 from benchmarks import common
 from pyro_vae import measures, observations
+from pyro_vae.config import FitConfig
 from pyro_vae.objectives.capture import Graph
-from pyro_vae.training import Settings
 from pyro_vae.training.state import State
 
 BATCH, LATENT = 128, 20
@@ -72,7 +72,7 @@ def errors(name: str, batch: Tensor) -> tuple[float, float]:
 
 def ours(name: str, batch: Tensor, steps: int) -> Callable[[], None]:
     """Some steps of ``fit``, compiled."""
-    state = State(model(name, batch), Settings.of(compile="on"), len(batch))
+    state = State(model(name, batch), FitConfig.of(compile="on"), len(batch))
 
     def run() -> None:
         with pyro.validation_enabled(False), measures.local_params():

@@ -18,7 +18,8 @@ from torch.nn import functional as F
 
 import pyro_vae as pv
 from pyro_vae import networks
-from pyro_vae.training import History, Settings
+from pyro_vae.config import FitConfig
+from pyro_vae.training import History
 from pyro_vae.training.course import Course
 from pyro_vae.training.state import State
 
@@ -65,7 +66,7 @@ def ours(
     vae = pv.VAE(tuple(images.shape[1:]), LATENT, "bernoulli", pair(images, setting))
     vae.to(setting.device)
     epochs = max(1, steps * setting.batch // len(images)) if steps else 1000
-    settings = Settings.of(
+    settings = FitConfig.of(
         epochs=epochs, batch_size=setting.batch, lr=LR, compile=compile, precision=precision
     )
     data = images.to(setting.device)

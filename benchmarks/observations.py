@@ -21,8 +21,8 @@ import torch
 from torch import Tensor
 
 import pyro_vae as pv
+from pyro_vae.config import FitConfig
 from pyro_vae.measures import local_params
-from pyro_vae.training.settings import Settings
 from pyro_vae.training.state import State
 
 COSTS = Path(pv.observations.__file__).with_name("costs.json")
@@ -69,7 +69,7 @@ def _state(name: str, batch: Tensor) -> Any:
     vae = pv.VAE(tuple(batch.shape[1:]), 20, name)
     if "data" in vae.likelihood.origins():
         vae.estimate(batch)
-    return State(vae, Settings.of(), len(batch))
+    return State(vae, FitConfig.of(), len(batch))
 
 
 def _time(state: Any, batch: Tensor, steps: int) -> float:

@@ -23,7 +23,7 @@ import torch
 import pyro_vae as pv
 from benchmarks import common
 from pyro_vae import measures
-from pyro_vae.training import Settings
+from pyro_vae.config import FitConfig
 from pyro_vae.training.state import State
 
 AXES: dict[str, tuple[int, ...]] = {
@@ -43,7 +43,7 @@ def steps(compile: str, side: int, latent_dim: int, batch: int) -> Callable[[], 
     torch.manual_seed(0)
     images = torch.randint(256, (batch, 1, side, side), dtype=torch.uint8)
     vae = pv.VAE((1, side, side), latent_dim, "normal-learned-sigma").train()
-    state = State(vae, Settings.of(compile=compile), batch)
+    state = State(vae, FitConfig.of(compile=compile), batch)
 
     def run() -> None:
         with pyro.validation_enabled(False), measures.local_params():

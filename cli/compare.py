@@ -79,7 +79,7 @@ def compare(spec: Path, out: Path | None, setting: str | None, **options: Any) -
     if out is not None:
         from pyro_vae.training.runs import check_apart
 
-        for data in {cell.recipe.data for cell in known.trained}:
+        for data in {cell.config.data for cell in known.trained}:
             check_apart(out, data)
     out = out or Path("comparisons") / name
 

@@ -175,13 +175,13 @@ def _is_given(key: str) -> bool:
 
 
 def _spelt(key: str) -> str:
-    return {"interval": "range"}.get(key, key).replace("_", "-")
+    return key.replace("_", "-")
 
 
 def _head(name: str, options: dict[str, Any]) -> Head:
     from pyro_vae.errors import InputError
 
-    if options["interval"] == "standardised":
+    if options["range"] == "standardised":
         raise InputError("--range standardised depends on the data: give LOW,HIGH here")
     return head_of(name, **options)
 

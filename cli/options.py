@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import textwrap
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar, get_args, get_origin
 
 import click
+
+from pyro_vae.config import OPTIONS, ObservationConfig, Option
+from pyro_vae.config import declared as run_options
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,11 +26,10 @@ __all__ = [
     "HEAD_OPTIONS",
     "PROCESSES",
     "SEED",
-    "absolute",
     "as_json",
-    "check_kind",
     "column_option",
     "data_options",
+    "declared",
     "echo_json",
     "echo_wrapped",
     "head_of",
@@ -43,16 +46,6 @@ __all__ = [
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
-
-HEAD_OPTIONS = (
-    "obs",
-    "sigma",
-    "sigma_per",
-    "param",
-    "binarise",
-    "interval",
-    "scale_with_range",
-)
 
 COUNT = click.IntRange(1, 2**31 - 1)
 """How many of something, no more than 64 bits can reckon with."""
@@ -93,93 +86,46 @@ replace_option = click.option(
     "--overwrite", is_flag=True, help="Replace a file that pyro-vae did not draw."
 )
 
-data_options = _all(
-    click.option(
-        "--data",
-        metavar="NAME|FILE|FOLDER",
-        help="Data set, see `pyro-vae data`; a .npy or .npz file of images or vectors; a folder "
-        "of images, FOLDER/CLASS/*.png or FOLDER/*.png, perhaps in FOLDER/train, val and test; "
-        "or .tar shards of images, 'shards-{000..009}.tar'; or a .csv table.",
-    ),
-    click.option("--data-root", type=click.Path(path_type=Path), help="Folder to look for it in."),
-    click.option("--download", is_flag=True, help="Let torchvision fetch it if it is not at hand."),
-)
 
-column_option = click.option(
-    "--column",
-    multiple=True,
-    metavar="NAME=OBS",
-    help="Of a .csv table: what a column is (real, positive, count, binary, category), the "
-    "observation that it has, or skip.",
-)
+def declared(*names: str) -> Callable[[F], F]:
+    """Options of a run, as :mod:`pyro_vae.config` declares them; all where none is named."""
+    # Without --data a command is of its run's data, and a new run of the default's.
+    unsaid = {"data": None}
+    options = (OPTIONS[name] for name in names or OPTIONS)
+    return _all(*(_click(replace(o, default=unsaid.get(o.name, o.default))) for o in options))
 
-size_options = _all(
-    click.option(
-        "--resize",
-        type=COUNT,
-        metavar="N",
-        help="Of image files: scale the shorter side to N pixels.",
-    ),
-    click.option(
-        "--crop",
-        type=COUNT,
-        metavar="N",
-        help="Of image files: cut N x N pixels from the centre, after --resize.",
-    ),
-)
 
-parameter_options = _all(
-    click.option(
-        "--sigma",
-        metavar="X|from-data",
-        help="Fixed scale: short for --param scale=X. 'from-data' is the standard deviation of the "
-        "training data about each pixel's mean, with --sigma-per dataset or dimension.",
-    ),
-    click.option(
-        "--sigma-per",
-        metavar="SCOPE",
-        help="Learn the scale per dataset, dimension, image or pixel: short for "
-        "--param scale=SCOPE.",
-    ),
-    click.option(
-        "--param",
-        multiple=True,
-        metavar="NAME=VALUE",
-        help="A parameter: a number fixes it, a scope (dataset, dimension, image, pixel) learns "
-        "it; ',floor=X' and ',link=NAME' may follow.",
-    ),
-    click.option(
-        "--binarise",
-        type=click.Choice(["stochastic", "threshold"]),
-        help="Make pixels 0 or 1: at random with probability k/255, or at 1/2.",
-    ),
-    click.option(
-        "--range",
-        "interval",
-        default="0,1",
-        show_default=True,
-        metavar="LOW,HIGH",
-        help="Where black and white lie for the observation: 0,1 or -1,1 or 0,255 or standardised.",
-    ),
-    click.option(
-        "--scale-with-range",
-        is_flag=True,
-        help="Count the scale, its floor and its default in units of the range's width.",
-    ),
-)
+def _click(option: Option) -> Callable[[F], F]:
+    """The command line's form of a declared option."""
+    kinds = get_args(option.kind) if get_origin(option.kind) is not tuple else (tuple,)
+    kinds = kinds or (option.kind,)
+    more: dict[str, Any] = {"help": option.help}
+    if bool in kinds:
+        return click.option(f"--{option.flag}", option.name, is_flag=True, **more)
+    if option.default not in (None, ()):
+        more |= {"default": option.default, "show_default": True}
+    kind: Any = next((k for k in (int, float) if k in kinds), str)
+    if option.read is not None:  # it takes texts of its own
+        kind = str
+    if option.path:
+        kind = click.Path(path_type=Path)
+    return click.option(
+        f"--{option.flag}",
+        *(f"--{other}" for other in option.others),
+        option.name,
+        type=kind,
+        multiple=tuple in kinds or isinstance(option.default, tuple),
+        metavar=option.metavar or (option.choices and "|".join(option.choices)),
+        **more,
+    )
 
-observation_options = _all(
-    click.option(
-        "--obs",
-        default="normal-learned-sigma",
-        show_default=True,
-        metavar="NAME",
-        help="Observation distribution p(x|z); see `pyro-vae obs`; or package.module:attribute, "
-        "a pyro_vae.Head of your own.",
-    ),
-    parameter_options,
-)
 
+data_options = declared("data", "data_root", "download")
+column_option = declared("column")
+size_options = declared("resize", "crop")
+HEAD_OPTIONS = tuple(run_options(ObservationConfig))
+parameter_options = declared(*HEAD_OPTIONS[1:])
+observation_options = declared(*HEAD_OPTIONS)
 
 _KINDS = {"net": "network", "prior": "prior", "posterior": "posterior"}
 _OWN = {"obs": "head", **_KINDS}
@@ -199,7 +145,7 @@ own_parts = _all(
 def own_of(options: Mapping[str, str | None]) -> dict[str, Any]:
     """The parts of a user's own that are at the paths of the options of ``own_parts``."""
     from pyro_vae import observations, specs
-    from pyro_vae.training.recipe import PARTS
+    from pyro_vae.training.run_config import PARTS
 
     own = {}
     for name in _OWN:
@@ -218,9 +164,9 @@ def load_run(run: Path, own: Mapping[str, str | None]) -> VAE:
 
 def head_of(obs: str, images: Tensor | None = None, **options: Any) -> Head:
     """The head that the options describe, for the training images where they are known."""
-    from pyro_vae.observations import Words
+    from pyro_vae import observations
 
-    return Words(obs, range=options.pop("interval"), **options).head(images)
+    return observations.head_of(ObservationConfig(obs, **options), images)
 
 
 def load_data(
@@ -231,67 +177,16 @@ def load_data(
     resize: int | None = None,
     crop: int | None = None,
 ) -> tuple[Data, dict[str, Any]]:
-    """The data set that was asked for, or the one that a run was trained on.
+    """The data set that was asked for, or the one that a run was trained on."""
+    from pyro_vae.training.run_data import load_data as load
 
-    Image files come to the size that was asked for, else to that of the run's. What a run held out
-    stays held out.
-
-    Returns:
-        The data; and how to find them again, with ``changed``, a line where they have changed
-        since the run held some of them out, for :func:`tell_changed`.
-    """
-    from pyro_vae.data import conditioned, first, load, stock
-    from pyro_vae.data.kept import as_kept
-    from pyro_vae.errors import InputError
-
-    described = (config or {}).get("data") or {}
-    if name is None and config is not None and not described:
-        raise InputError("the run was trained on arrays from a script: name a data set by --data")
-    count = described.get("images") if name is None else None
-    name = absolute(name) or described.get("name") or "mnist-5k"
-    root = root or (Path(described["root"]) if described.get("root") else None)
-    if stock.is_image_files(name):
-        resize, crop = resize or described.get("resize"), crop or described.get("crop")
-    check_kind(name, described)
-    found, changed = load(name, root, download, resize, crop, described), None
-    if config is not None:
-        same = name == described.get("name")
-        found, changed = as_kept(found, config, name, same)
-        if same and stock.is_path(name) and "images" not in config:
-            changed = (
-                f"the run is of a version that did not keep which images of {name} were held out: "
-                "if they have changed since, those scored may be ones that it was trained on"
-            )
-    rest = {"name": name, "root": str(root) if root else None, "changed": changed}
-    return conditioned(first(found, count), described.get("condition")), rest
-
-
-def check_kind(name: str, described: dict[str, Any]) -> None:
-    """Refuse a table where a run is of images, and images where it is of a table.
-
-    Raises:
-        InputError: If the data are of another kind than the run's.
-    """
-    from pyro_vae.data.table import SUFFIX
-    from pyro_vae.errors import InputError
-
-    if described and ("columns" in described) != name.lower().endswith(SUFFIX):
-        kind = f"a table: --data must be a {SUFFIX} file"
-        kind = kind if "columns" in described else "images or vectors: --data must be such"
-        raise InputError(f"the run is of {kind}, got {name}")
+    return load(name, root, download, config, resize, crop)
 
 
 def tell_changed(described: dict[str, Any]) -> None:
     """Say on stderr that a run's data have changed; a mistake, which is one line, comes first."""
     if described["changed"] is not None:
         click.echo(described["changed"], err=True)
-
-
-def absolute(name: str | None) -> str | None:
-    """The name of a data set, or the full path of a file or folder, which holds from any folder."""
-    from pyro_vae.data import stock
-
-    return str(Path(name).resolve()) if name is not None and stock.is_path(name) else name
 
 
 def echo_json(value: Any) -> None:

@@ -9,7 +9,6 @@ import click
 
 from .options import (
     SEED,
-    check_kind,
     data_options,
     load_data,
     load_run,
@@ -66,6 +65,7 @@ def impute(
     from pyro_vae.data.table import read_table
     from pyro_vae.data.tables import batch_of, write_filled
     from pyro_vae.inference import impute_parts
+    from pyro_vae.training.run_data import check_kind
 
     vae = load_run(run, parts)
     described = _columns_of(run)

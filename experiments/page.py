@@ -84,7 +84,7 @@ class Experiment:
         there = find_results(self.folder)
         rows = []
         for cell, run in plan(self.spec, self.folder):
-            place = there.get(run.recipe.fingerprint)
+            place = there.get(run.config.fingerprint)
             if _is_over(run, place):
                 rows.append(row_of(cell, run, place or run.folder))
         return tuple(rows)
@@ -114,7 +114,7 @@ def _is_over(run: Run, place: Path | None) -> bool:
     if place is not None:
         return (read_json(place / RESULT) or {}).get("evaluation") == run.evaluation.to_dict()
     failed = read_json(run.folder / FAILED) or {}
-    return bool(failed.get("fingerprint") == run.recipe.fingerprint)
+    return bool(failed.get("fingerprint") == run.config.fingerprint)
 
 
 def write_page(page: Path, out: Path, specs: Path = SPECS, notes: Path = NOTES) -> None:

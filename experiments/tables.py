@@ -37,7 +37,7 @@ from sklearn.exceptions import ConvergenceWarning
 
 from pyro_vae.data.tables import batch_of
 from pyro_vae.inference import impute_parts
-from pyro_vae.training import Recipe
+from pyro_vae.training import RunConfig
 
 __all__ = ["SETTINGS", "TABLES", "Table", "error", "hidden", "iterative", "means", "vae"]
 
@@ -165,7 +165,7 @@ def trained(table: Table, gaps: Array, seed: int, **options: Any) -> Any:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "table.csv"
         write(table, gaps, path)
-        return Recipe.of(data=str(path), seed=seed, device="cpu", **options).run()
+        return RunConfig.of(data=str(path), seed=seed, device="cpu", **options).run()
 
 
 def vae(table: Table, gaps: Array, seed: int, **options: Any) -> tuple[Array, Array]:

@@ -4,33 +4,39 @@ A head turns a network's raw output into a distribution: a latent site has two, 
 q in the guide, an observed site one. Swapping a likelihood, a prior or a posterior is swapping one.
 """
 
-from importlib.metadata import version
+import importlib
+from typing import TYPE_CHECKING, Any
 
-from pyro_vae import (
-    data,
-    evaluation,
-    inference,
-    networks,
-    objectives,
-    observations,
-    posteriors,
-    priors,
-    schedules,
-    testing,
-    training,
-)
-from pyro_vae.comparison import Comparison, compare
-from pyro_vae.diagnosis import AuditReport, Diagnosis, audit, diagnose, forecast
-from pyro_vae.errors import InputError, TrainingError
-from pyro_vae.evaluation import evaluate
-from pyro_vae.heads import Head, Param
-from pyro_vae.measures import Forecast
-from pyro_vae.reporting import report
-from pyro_vae.several import Part
-from pyro_vae.training import History, fit, load, save
-from pyro_vae.vae import VAE, JointVAE
+if TYPE_CHECKING:
+    from pyro_vae import (
+        config,
+        data,
+        evaluation,
+        inference,
+        networks,
+        objectives,
+        observations,
+        posteriors,
+        priors,
+        schedules,
+        testing,
+        training,
+    )
+    from pyro_vae.comparison import Comparison, compare
+    from pyro_vae.diagnosis import AuditReport, Diagnosis, forecast
+    from pyro_vae.diagnosis.audit.auditing import audit
+    from pyro_vae.diagnosis.diagnose.diagnosing import diagnose
+    from pyro_vae.errors import InputError, TrainingError
+    from pyro_vae.evaluation import evaluate
+    from pyro_vae.heads import Head, Param
+    from pyro_vae.measures import Forecast
+    from pyro_vae.reporting import report
+    from pyro_vae.several import Part
+    from pyro_vae.training import History, RunConfig, fit, load, resume, save
+    from pyro_vae.vae import VAE, JointVAE
 
-__version__ = version("pyro_vae")
+    __version__: str
+
 __all__ = [
     "VAE",
     "AuditReport",
@@ -43,9 +49,11 @@ __all__ = [
     "JointVAE",
     "Param",
     "Part",
+    "RunConfig",
     "TrainingError",
     "audit",
     "compare",
+    "config",
     "data",
     "diagnose",
     "evaluate",
@@ -60,8 +68,45 @@ __all__ = [
     "posteriors",
     "priors",
     "report",
+    "resume",
     "save",
     "schedules",
     "testing",
     "training",
 ]
+
+_HOMES = {
+    "comparison": ("Comparison", "compare"),
+    "diagnosis": ("AuditReport", "Diagnosis", "audit", "diagnose", "forecast"),
+    "errors": ("InputError", "TrainingError"),
+    "evaluation": ("evaluate",),
+    "heads": ("Head", "Param"),
+    "measures": ("Forecast",),
+    "reporting": ("report",),
+    "several": ("Part",),
+    "training": ("History", "RunConfig", "fit", "load", "resume", "save"),
+    "vae": ("VAE", "JointVAE"),
+}
+"""Where names are from. They are imported when they are asked for: the command line answers
+``--help`` without torch, and nobody waits for rooms that are not entered."""
+_HOME = {name: home for home, names in _HOMES.items() for name in names}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("pyro_vae")
+    home = _HOME.get(name)
+    if home is not None:
+        found = getattr(importlib.import_module(f"{__name__}.{home}"), name)
+    elif name in __all__:
+        found = importlib.import_module(f"{__name__}.{name}")
+    else:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    globals()[name] = found
+    return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -155,7 +155,7 @@ OPTIONS = ("--condition", "labels", "--images", 200, "--hidden", 16, "--latent-d
 @pytest.fixture(scope="module")
 def run_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "told"
-    pv.training.Recipe.of(condition="labels", images=200, hidden=16, latent_dim=2, epochs=2).run(
+    pv.training.RunConfig.of(condition="labels", images=200, hidden=16, latent_dim=2, epochs=2).run(
         out
     )
     return out
@@ -191,7 +191,7 @@ def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
                 raise Stopped
 
     options = {"condition": "labels", "images": 200, "hidden": 16, "latent_dim": 2, "epochs": 2}
-    recipe = pv.training.Recipe.of(**options, checkpoint="1")
+    recipe = pv.training.RunConfig.of(**options, checkpoint="1")
     whole = recipe.run(tmp_path / "whole").vae.state_dict()
     with pytest.raises(Stopped):
         recipe.run(tmp_path / "parts", progress=Stop())

@@ -33,13 +33,13 @@ from pyro_vae import (
     save,
     schedules,
 )
+from pyro_vae.config import FitConfig
 from pyro_vae.data.levels import LEVELS
 from pyro_vae.heads import SCOPES
 from pyro_vae.heads.param import SOURCES
 from pyro_vae.links import NAMES as LINKS
 from pyro_vae.objectives.specs import _TYPES as OBJECTIVES
 from pyro_vae.training.runs import read_config
-from pyro_vae.training.settings import Settings
 
 REGISTRIES = {"prior": priors.PRIORS, "posterior": posteriors.POSTERIORS, "net": networks.NETWORKS}
 COMPONENTS = [(part, name) for part, table in REGISTRIES.items() for name in table]
@@ -334,8 +334,8 @@ def test_schedules_come_back() -> None:
     assert {schedule.shape for schedule in tried} == set(schedules.SHAPES)
     assert any(schedule.ratio == 1 / 3 for schedule in tried)
     for schedule in tried:
-        said = json.loads(json.dumps(Settings.of(beta=schedule).to_dict()))
-        assert Settings.of(**said).schedule() == schedule
+        said = json.loads(json.dumps(FitConfig.of(beta=schedule).to_dict()))
+        assert FitConfig.of(**said).schedule() == schedule
 
 
 @pytest.mark.parametrize("name", list(OBJECTIVES))
@@ -346,8 +346,8 @@ def test_objectives_come_back(name: str) -> None:
     missing = [key for key in names if key not in values]
     assert not missing, f"no value of {name}'s {missing} is known"
     objective = kind(**{key: values[key] for key in names})
-    said = json.loads(json.dumps(Settings.of(elbo=str(objective)).to_dict()))
-    again = Settings.of(**said).objective()
+    said = json.loads(json.dumps(FitConfig.of(elbo=str(objective)).to_dict()))
+    again = FitConfig.of(**said).objective()
     assert type(again) is kind
     assert {key: getattr(again, key) for key in names} == {key: values[key] for key in names}
     assert objectives.parse(str(again)).spec == objective.spec

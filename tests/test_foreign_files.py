@@ -120,6 +120,7 @@ PATHS = {
     "run": {"reconstruct", "sample", "impute", "evaluate", "diagnose"},
     "runs": {"report"},
     "spec": {"compare"},
+    "config": {"fit"},
     "data": {"obs"},
     "data_root": {*COMMANDS} - {"sample", "audit", "compare", "report", "obs"},
 }
@@ -142,7 +143,7 @@ def _table(home: Path) -> None:
     rows = [f"{i % 7},{0.37 * (i % 11)}" if i % 5 else f"{i % 7}," for i in range(40)]
     (home / "table.csv").write_text("\n".join(["visits,height", *rows]) + "\n")
     known = {"epochs": 1, "hidden": 8, "latent_dim": 2}
-    pv.training.Recipe.of(data=str(home / "table.csv"), **known).run(home / "tabled")
+    pv.training.RunConfig.of(data=str(home / "table.csv"), **known).run(home / "tabled")
 
 
 @pytest.fixture(scope="module")
@@ -232,7 +233,7 @@ def _in_python(folder: str) -> dict[str, Callable[[], Any]]:
         "fit": lambda: pv.fit(vae, images, epochs=1, out=folder),
         "fit over": lambda: pv.fit(vae, images, epochs=1, out=folder, overwrite=True),
         "resume": lambda: pv.fit(vae, images, epochs=1, out=folder, resume=True),
-        "recipe": lambda: pv.training.Recipe.of(**TINY).run(folder, overwrite=True),
+        "recipe": lambda: pv.training.RunConfig.of(**TINY).run(folder, overwrite=True),
         "evaluation": lambda: write_evaluation(vae, images, {"kind": "density"}, folder),
         "compare": lambda: pv.compare(spec, folder, overwrite=True),
         "report": lambda: pv.report("saved", out=f"{folder}/report.html", overwrite=True),
@@ -260,7 +261,7 @@ def test_save_into_the_folder_of_a_program(tmp_path: Path, monkeypatch: pytest.M
 def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run that every command has written to."""
     home = tmp_path_factory.mktemp("made")
-    recipe = pv.training.Recipe.of(**TINY, obs="normal")
+    recipe = pv.training.RunConfig.of(**TINY, obs="normal")
     vae, _, data = recipe.run(home / "run")
     write_evaluation(vae, data.test, pv.evaluate(vae, data.test), home / "run")
     return home

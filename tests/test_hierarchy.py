@@ -22,7 +22,7 @@ from pyro_vae import VAE, Head, InputError, Param, networks
 from pyro_vae.distributions.chain import Chain
 from pyro_vae.evaluation import importance_bound
 from pyro_vae.objectives import FreeBitsELBO
-from pyro_vae.training import Recipe
+from pyro_vae.training import RunConfig
 from pyro_vae.training.compiling import Compiled
 from pyro_vae.training.program import Program
 from pyro_vae.training.progress import Silent, Stopped
@@ -254,7 +254,7 @@ def test_a_hierarchy_goes_on_where_it_stopped_also_in_bfloat16(tmp_path: Path) -
                 raise Stopped
 
     options = {"latent_dim": (6, 3), "net": "ladder", "images": 300, "hidden": 16, "epochs": 2}
-    recipe = Recipe.of(**options, checkpoint="1", precision="bfloat16")
+    recipe = RunConfig.of(**options, checkpoint="1", precision="bfloat16")
     whole = recipe.run(tmp_path / "whole").vae.state_dict()
     with pytest.raises(Stopped):
         recipe.run(tmp_path / "parts", progress=Stop())

@@ -41,9 +41,9 @@ WEIGHTS = {
     "pyro_vae/diagnosis/diagnose/verifying.py": 1,
     "pyro_vae/training/loop.py": 1,
     "pyro_vae/training/pictures.py": 3,
-    "pyro_vae/training/options.py": 1,
     "pyro_vae/training/rows.py": 2,
-    "pyro_vae/training/settings.py": 2,
+    "pyro_vae/config/fit.py": 4,
+    "pyro_vae/training/resuming.py": 1,
 }
 """How often "beta" is the weight of the KL where the observation of that name could be meant; as
 a subscript it is the weight, save of a table."""
@@ -130,7 +130,11 @@ def _chosen(above: list[ast.AST]) -> bool:
         return any(node is value for value in parent.values)
     if isinstance(parent, ast.Assign):
         return all(isinstance(target, ast.Subscript) for target in parent.targets)
-    return isinstance(parent, ast.Call) and ast.unparse(parent.func) == "observations.get"
+    if not isinstance(parent, ast.Call):
+        return False
+    # An option is declared with its default in front.
+    declared = ast.unparse(parent.func) == "option" and node is parent.args[0]
+    return declared or ast.unparse(parent.func) == "observations.get"
 
 
 def _field(above: list[ast.AST], name: str) -> bool:
@@ -249,7 +253,7 @@ def test_a_planted_branch_is_found(case: str) -> None:
     "source",
     [
         'def f(obs="normal", *, prior: str = "vamp:50"): pass',
-        '@dataclass\nclass Recipe:\n    net: str = "mlp"',
+        '@dataclass\nclass RunConfig:\n    net: str = "mlp"',
         'option("--net", default="mlp")',
         'x = {"prior": "standard-normal", **config}',
         'changes["obs"] = "normal-learned-sigma"',

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.nn.functional import softplus
 
 from pyro_vae import VAE, InputError, load, networks, priors, save
-from pyro_vae.training import Recipe, Stopped, read_config
+from pyro_vae.training import RunConfig, Stopped, read_config
 
 from .training.test_resume import StopAt
 
@@ -351,7 +351,7 @@ def test_every_command_takes_parts_of_ones_own(mine: Any, cli: Run) -> None:
     done(cli("fit", *own, "--latent-dim", 2, *TINY))
     for words in (("sample",), ("reconstruct",), ("diagnose",), ("evaluate", "--iwae", 4)):
         done(cli(words[0], "run", *words[1:], *own))
-    brought = Recipe.of(prior=own[1], posterior=own[3], net=own[5]).own()
+    brought = RunConfig.of(prior=own[1], posterior=own[3], net=own[5]).own()
     assert brought.keys() == {"prior", "posterior", "net"}
     assert load("run", **brought).prior_spec is None
 
@@ -359,7 +359,7 @@ def test_every_command_takes_parts_of_ones_own(mine: Any, cli: Run) -> None:
 def test_a_run_that_was_cut_short_goes_on_with_its_parts(mine: Any, cli: Run) -> None:
     mine(PRIOR)
     words = {"prior": "my_parts:Tailed", "latent_dim": 2}
-    recipe = Recipe.of(**words, images=64, epochs=2, batch_size=32, checkpoint="1")
+    recipe = RunConfig.of(**words, images=64, epochs=2, batch_size=32, checkpoint="1")
     whole = recipe.run("whole").vae.state_dict()
     with pytest.raises(Stopped):
         recipe.run("cut", progress=StopAt(3))
@@ -460,13 +460,13 @@ def test_a_network_is_given_what_was_asked_for_only(mine: Any, cli: Run) -> None
     mine(NETWORK.replace("width: int = 16", "width: int = 16\n    dropout: float = 0.1"))
     cli("--help")
     made = {
-        rate: Recipe.of(net="my_parts:Bent", dropout=rate).parts()["net"].dropout
+        rate: RunConfig.of(net="my_parts:Bent", dropout=rate).parts()["net"].dropout
         for rate in (None, 0.0, 0.1, 0.3)
     }
     assert made == {None: 0.1, 0.0: 0.0, 0.1: 0.1, 0.3: 0.3}
-    marks = [Recipe.of(net="my_parts:Bent", dropout=r).fingerprint for r in made]
+    marks = [RunConfig.of(net="my_parts:Bent", dropout=r).fingerprint for r in made]
     assert marks[0] == marks[2]
     assert len(set(marks)) == 3
     # 0 was the default of stock networks' option: what was trained then is found again.
-    assert Recipe.of(dropout=0.0).fingerprint == Recipe.of().fingerprint
-    assert Recipe.of(net="mlp:8").parts()["net"] == networks.MLP(8)
+    assert RunConfig.of(dropout=0.0).fingerprint == RunConfig.of().fingerprint
+    assert RunConfig.of(net="mlp:8").parts()["net"] == networks.MLP(8)

@@ -63,11 +63,11 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder of a table, a run of it, and a run of images."""
     home = tmp_path_factory.mktemp("people")
     write(home / "people.csv", rows_of_people(100))
-    pv.training.Recipe.of(data=str(home / "people.csv"), **TINY).run(home / "run")
+    pv.training.RunConfig.of(data=str(home / "people.csv"), **TINY).run(home / "run")
     pv.save(pv.VAE((1, 8, 8), 2, "normal", pv.networks.MLP(hidden=4)), home / "pictures")
     images = np.random.default_rng(0).integers(0, 256, (60, 1, 8, 8), np.uint8)
     np.save(home / "images.npy", images)
-    recipe = pv.training.Recipe.of(data=str(home / "images.npy"), **{**TINY, "epochs": 1})
+    recipe = pv.training.RunConfig.of(data=str(home / "images.npy"), **{**TINY, "epochs": 1})
     recipe.run(home / "pictures", overwrite=True)
     return home
 
@@ -213,7 +213,7 @@ def test_a_run_goes_on_where_it_stopped(people: Path, tmp_path: Path) -> None:
                 raise Stopped
 
     options: dict[str, Any] = {**TINY, "batch_size": 30, "data": str(people / "people.csv")}
-    recipe = pv.training.Recipe.of(**options, condition="city", checkpoint="1")
+    recipe = pv.training.RunConfig.of(**options, condition="city", checkpoint="1")
     whole = recipe.run(tmp_path / "whole").vae.state_dict()
     with pytest.raises(Stopped):
         recipe.run(tmp_path / "parts", progress=Stop())
@@ -230,7 +230,7 @@ def test_the_command_goes_on_with_a_table(
             if step == 1:
                 raise Stopped
 
-    recipe = pv.training.Recipe.of(data=str(people / "people.csv"), checkpoint="1", **TINY)
+    recipe = pv.training.RunConfig.of(data=str(people / "people.csv"), checkpoint="1", **TINY)
     with pytest.raises(Stopped):
         recipe.run(tmp_path / "parts", progress=Stop())
     run_cli("impute", "parts", "--draws", 2)  # by its last checkpoint
@@ -280,7 +280,7 @@ def test_other_models_of_a_table(
 def test_columns_that_the_model_is_told_stand_in_its_samples(people: Path) -> None:
     """The covariates are what networks see of the columns, 0 in their gaps."""
     options = {**TINY, "epochs": 1, "data": str(people / "people.csv")}
-    data = pv.training.Recipe.of(**options, condition="city,height").run().data
+    data = pv.training.RunConfig.of(**options, condition="city,height").run().data
     table = read_table(people / "people.csv")
     seen = torch.cat([data.train.covariates, data.test.covariates])
     assert seen.shape == (100, 4)
@@ -344,7 +344,10 @@ def test_a_compiled_step_is_the_step(people: Path) -> None:
 def test_compiled_runs_have_the_losses_of_the_others(people: Path) -> None:
     options = {**TINY, "data": str(people / "people.csv"), "batch_size": 30}
     losses = [
-        [step["loss"] for step in pv.training.Recipe.of(**options, compile=how).run().history.steps]
+        [
+            step["loss"]
+            for step in pv.training.RunConfig.of(**options, compile=how).run().history.steps
+        ]
         for how in ("on", "off")
     ]
     assert len(losses[0]) == 6

@@ -1,4 +1,4 @@
-"""Cells: what a spec's grids and lists come to, each a recipe but for its seed."""
+"""Cells: what a spec's grids and lists come to, each a config but for its seed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Any
 
 from pyro_vae.data.stock import TABLE
 from pyro_vae.errors import InputError, unknown
-from pyro_vae.training import Recipe
-from pyro_vae.training.recipe import read_option
+from pyro_vae.training import RunConfig
+from pyro_vae.training.run_config import read_option
 
 __all__ = ["MOST", "Cell", "Space"]
 
@@ -21,7 +21,7 @@ MOST = 1000
 """Cells of a spec that nobody need confirm."""
 
 _LONGEST = 150
-_OPTIONS = frozenset(Recipe().options) - {"seed"}
+_OPTIONS = frozenset(RunConfig().options) - {"seed"}
 Table = Mapping[str, Any]
 Point = tuple[str, Any, dict[str, Any]]
 """Of an axis: its name, a label, and the options that it sets."""
@@ -35,14 +35,14 @@ class Cell:
         name: Its name, which is also its folder's.
         labels: Where it stands on each axis of its grid: the name of a variant, or a value.
         given: Names of the options that the spec sets for it.
-        recipe: Its run's at seed 0.
+        config: Its run's at seed 0.
         home: Folder that paths are relative to.
     """
 
     name: str
     labels: dict[str, Any]
     given: tuple[str, ...]
-    recipe: Recipe
+    config: RunConfig
     home: Path = Path()
 
     @classmethod
@@ -59,7 +59,7 @@ class Cell:
             )
         try:
             there = {option: placed(option, value, home) for option, value in options.items()}
-            return cls(name, labels, tuple(options), Recipe.of(**there), home)
+            return cls(name, labels, tuple(options), RunConfig.of(**there), home)
         except InputError as error:
             raise InputError(f"cell {name}: {error}") from None
 

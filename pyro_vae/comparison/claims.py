@@ -30,7 +30,7 @@ from typing import Any
 
 from pyro_vae.comparison.cells import Cell, option_name, placed
 from pyro_vae.errors import InputError, unknown
-from pyro_vae.training.recipe import read_option
+from pyro_vae.training.run_config import read_option
 
 __all__ = ["VERDICTS", "Check", "Claim", "Crossing", "Group"]
 
@@ -208,7 +208,7 @@ def _group(key: str, selection: Any, cells: Sequence[Cell]) -> Group:
     text = ",".join(f"{name}={_listed(value)}" for name, value in selection.items()) or "all cells"
     if not found:
         raise InputError(f"{key} selects no cell: {text}")
-    options = tuple(cell.recipe.options for cell in found)
+    options = tuple(cell.config.options for cell in found)
     return Group(text, tuple(cell.name for cell in found), options)
 
 
@@ -222,10 +222,10 @@ def _test(name: str, wanted: Any, cells: Sequence[Cell]) -> Any:
     if name == "cell":
         return lambda cell: cell.name in values
     axes = {axis for cell in cells for axis in cell.labels}
-    if name in axes and name.replace("-", "_") not in cells[0].recipe.options:
+    if name in axes and name.replace("-", "_") not in cells[0].config.options:
         return lambda cell: cell.labels.get(name) in values
     option = option_name(name, f"a selection (axes: {', '.join(sorted(axes)) or 'none'})")
     home = cells[0].home
     accepted = [read_option(option, placed(option, value, home)) for value in values]
     accepted = [list(value) if isinstance(value, tuple) else value for value in accepted]
-    return lambda cell: cell.recipe.options[option] in accepted
+    return lambda cell: cell.config.options[option] in accepted

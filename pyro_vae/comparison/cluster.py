@@ -132,7 +132,7 @@ class Cluster:
 
     def gpus_of(self, job: Job) -> int:
         """How many GPUs a run takes: ``auto`` takes one where the cluster has any."""
-        device = job.run.recipe.device
+        device = job.run.config.device
         return int(device == "cuda" or (device == "auto" and self.gpus > 0))
 
     def start(self, job: Job) -> None:

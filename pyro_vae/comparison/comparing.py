@@ -21,6 +21,7 @@ from pyro_vae.data import looked_at
 from pyro_vae.diagnosis import forecast
 from pyro_vae.errors import InputError
 from pyro_vae.measures import Forecast
+from pyro_vae.observations import head_of
 
 __all__ = ["Comparison", "compare", "forecast_cells"]
 
@@ -130,20 +131,21 @@ def forecast_cells(spec: Spec) -> list[tuple[Cell, Forecast | None]]:
     known: dict[Any, Forecast] = {}
     found: list[tuple[Cell, Forecast | None]] = []
     for cell in spec.cells:
-        recipe, settings = cell.recipe, cell.recipe.settings
-        latents = recipe.latent_dim
-        standard = priors.is_standard(recipe.parts()["prior"])
+        config, settings = cell.config, cell.config.fit
+        latents = config.latent_dim
+        standard = priors.is_standard(config.parts()["prior"])
         if not (settings.forecastable and standard and isinstance(latents, int)):
             found.append((cell, None))
             continue
-        data, beta = recipe.load(), settings.schedule().end
-        if data.table is not None or recipe.condition is not None:
+        data, beta = config.load(), settings.schedule().end
+        if data.table is not None or config.condition is not None:
             found.append((cell, None))
             continue
-        key = (recipe.data, recipe.data_root, recipe.images, recipe.words, beta, recipe.latent_dim)
+        of = (config.data, config.data_root, config.images, config.observation)
+        key = (*of, beta, config.latent_dim)
         if key not in known:
             some = looked_at(data.train)
-            head = recipe.words.head(some)
+            head = head_of(config.observation, some)
             known[key] = forecast(some[:5000], head, beta, latents)
         found.append((cell, known[key]))
     return found

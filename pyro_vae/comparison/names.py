@@ -47,8 +47,8 @@ def check_scores(spec: Spec, objective: str | None = None) -> None:
     for cell in spec.trained:
         if tried and all(score in known for _, score in wanted):
             return
-        recipe = cell.recipe
-        mark = (recipe.data, recipe.data_root, recipe.words)
+        config = cell.config
+        mark = (config.data, config.data_root, config.observation)
         if mark not in seen:
             seen.add(mark)
             found = _names(cell, spec.evaluation)
@@ -85,10 +85,10 @@ def _of(check: Check) -> Iterator[str]:
 
 def _names(cell: Cell, evaluation: Evaluation) -> set[str]:
     """Names of a cell's scores; none where they cannot be told, which its run will say."""
-    cell.recipe.load()
+    cell.config.load()
     try:
         with fixed_noise(noise("names of scores"), torch.device("cpu")):
-            vae, data = cell.recipe.sketch()
+            vae, data = cell.config.sketch()
             shape = vae.data_shape
             train = looked_at(data.train)[:_IMAGES].to("cpu")
             vae.estimate(train)

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from pyro_vae import ours
@@ -17,6 +16,9 @@ from pyro_vae.comparison.statistics import Estimate, estimate
 from pyro_vae.errors import InputError
 from pyro_vae.training import load
 from pyro_vae.training.pictures import draw_grid, unit
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 __all__: list[str] = []
 
@@ -77,7 +79,7 @@ def _varying(cells: Sequence[Cell]) -> list[str]:
 
 
 def _number(cell: Cell, option: str) -> float | None:
-    value = cell.recipe.options[option]
+    value = cell.config.options[option]
     if isinstance(value, bool):
         return None
     try:
@@ -92,7 +94,7 @@ def _lines(cells: Sequence[Cell], option: str) -> list[Line]:
     for cell in cells:
         value = _number(cell, option)
         if value is not None:
-            rest = {k: v for k, v in cell.recipe.options.items() if k != option}
+            rest = {k: v for k, v in cell.config.options.items() if k != option}
             groups.setdefault(repr(rest), []).append((value, cell))
     lines = []
     for points in groups.values():
@@ -112,6 +114,8 @@ def _draw_curves(rows: Sequence[Row], spec: Spec, option: str, path: Path) -> No
     own, lines = by_cell(rows), _lines(spec.cells, option)
     columns = 2 if len(spec.scores) in (2, 4) else min(3, len(spec.scores))
     height = -(-len(spec.scores) // columns)
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(4.2 * columns, 3.3 * height + 0.5), layout="constrained")
     axes = figure.subplots(height, columns, squeeze=False).flatten()
     for axis, score in zip(axes, spec.scores, strict=False):
@@ -170,6 +174,8 @@ def _legend(figure: Figure, axis: Any, count: int) -> None:
 
 def _draw_rate_distortion(rows: Sequence[Row], spec: Spec, path: Path) -> None:
     own, lines = by_cell(rows), _lines(spec.cells, "beta")
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6.5, 4.6), layout="constrained")
     axis = figure.subplots()
     for colour, (name, points) in zip(_cycle(), lines, strict=False):
@@ -198,14 +204,14 @@ def _reconstructions(rows: Sequence[Row], spec: Spec) -> list[tuple[str, Tensor]
     shown: list[tuple[str, Tensor]] = []
     before = None
     for name, row in firsts.items():
-        recipe = cells[name].recipe
-        images = recipe.load().test[:_SHOWN]
-        vae = load(row.folder, **recipe.own())
+        config = cells[name].config
+        images = config.load().test[:_SHOWN]
+        vae = load(row.folder, **config.own())
         if vae.joint:
             continue
-        if recipe.data != before:
-            shown.append((f"input: {recipe.data}", unit(vae, images)))
-            before = recipe.data
+        if config.data != before:
+            shown.append((f"input: {config.data}", unit(vae, images)))
+            before = config.data
         for kind in spec.pictures:
             label = name if spec.pictures == ("mean",) else f"{name} {kind}"
             try:

@@ -68,10 +68,10 @@ def row_of(cell: Cell, run: Run, folder: Path) -> Row:
     Args:
         cell: Its cell.
         run: The run.
-        folder: Where its result lies: its own folder, or that of a run of the same recipe.
+        folder: Where its result lies: its own folder, or that of a run of the same config.
     """
     result, failed = read_json(folder / RESULT), read_json(folder / FAILED)
-    options = {name: run.recipe.options[name] for name in (*cell.given, "seed")}
+    options = {name: run.config.options[name] for name in (*cell.given, "seed")}
     scores: dict[str, float] = {"failed": 1.0}
     fault = "it left no result" if failed is None else str(failed["fault"])
     if result is not None:

@@ -23,7 +23,7 @@ from pyro_vae.comparison.spec import Spec
 from pyro_vae.data import as_images
 from pyro_vae.errors import InputError, TrainingError
 from pyro_vae.evaluation.report import WRITTEN, keep_scores
-from pyro_vae.training import History, Recipe, load, runs
+from pyro_vae.training import History, RunConfig, load, runs
 from pyro_vae.training.locks import locked
 
 __all__ = [
@@ -55,14 +55,14 @@ class Run:
     Attributes:
         cell: Its cell's name.
         seed: Its seed.
-        recipe: What to train.
+        config: What to train.
         folder: Where.
         evaluation: What to score.
     """
 
     cell: str
     seed: int
-    recipe: Recipe
+    config: RunConfig
     folder: Path
     evaluation: Evaluation
 
@@ -82,11 +82,11 @@ def plan(spec: Spec, out: Path) -> Iterator[tuple[Cell, Run]]:
     for seed in spec.seeds:
         for cell in spec.cells:
             folder = out / cell.name / f"seed-{seed}"
-            yield cell, Run(cell.name, seed, cell.recipe.at(seed), folder, spec.evaluation)
+            yield cell, Run(cell.name, seed, cell.config.at(seed), folder, spec.evaluation)
 
 
 def find_results(out: Path) -> dict[str, Path]:
-    """Folders of finished runs by the fingerprint of their recipe, whatever their cells' names."""
+    """Folders of finished runs by the fingerprint of their config, whatever their cells' names."""
     found = {}
     for path in sorted(out.glob(f"*/seed-*/{RESULT}")):
         result = read_json(path)
@@ -114,7 +114,7 @@ def carry_out(run: Run, fingerprint: str, trained: bool) -> Path:
 
     Args:
         run: The run.
-        fingerprint: Of its recipe.
+        fingerprint: Of its config.
         trained: Whether its folder holds the model already, and only scores are wanted.
 
     Returns:
@@ -142,7 +142,7 @@ def _result(run: Run, trained: bool) -> dict[str, Any]:
     before = read_json(run.folder / RESULT) if trained else None
     if before is None:
         began = time.perf_counter()
-        vae, history, data = run.recipe.run(run.folder, overwrite=True)
+        vae, history, data = run.config.run(run.folder, overwrite=True)
         training = {
             "seconds": time.perf_counter() - began,
             "steps": len(history.steps),
@@ -150,12 +150,12 @@ def _result(run: Run, trained: bool) -> dict[str, Any]:
             "warnings": history.warnings,
         }
     else:
-        vae, data = load(run.folder, **run.recipe.own()), run.recipe.load()
+        vae, data = load(run.folder, **run.config.own()), run.config.load()
         training = {key: before[key] for key in ("seconds", "steps", "training", "warnings")}
-    scores = {"data": run.recipe.data, **run.evaluation.scores(vae, data)}
+    scores = {"data": run.config.data, **run.evaluation.scores(vae, data)}
     keep_scores(vae, as_images(data.test, vae.data_shape), scores, run.folder)
     return {
-        "options": run.recipe.options,
+        "options": run.config.options,
         "evaluation": run.evaluation.to_dict(),
         **training,
         "scores": _flat({**scores, "training": training["training"]}),

@@ -152,14 +152,14 @@ class Spec:
 
 
 def _shortened(cell: Cell, steps: int) -> Cell:
-    recipe = cell.recipe
-    size = recipe.settings.batch_size
-    there = len(recipe.load().train)
+    config = cell.config
+    size = config.fit.batch_size
+    there = len(config.load().train)
     images = min(there, steps * size)
-    epochs = min(recipe.settings.epochs, max(1, steps // -(-images // size)))
-    settings = replace(recipe.settings, epochs=epochs)
-    limit = images if images < there else recipe.images
-    return replace(cell, recipe=replace(recipe, settings=settings, images=limit))
+    epochs = min(config.fit.epochs, max(1, steps // -(-images // size)))
+    training = replace(config.fit, epochs=epochs)
+    limit = images if images < there else config.images
+    return replace(cell, config=replace(config, fit=training, images=limit))
 
 
 def read_spec(

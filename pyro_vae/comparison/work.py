@@ -138,7 +138,7 @@ class Work:
         places: dict[Path, Path] = {}
         doing: dict[str, Path] = {}
         for _, run in runs:
-            mark = run.recipe.fingerprint
+            mark = run.config.fingerprint
             place = doing.get(mark) or there.get(mark)
             places[run.folder] = place or run.folder
             if mark in doing:
@@ -159,14 +159,14 @@ class Work:
 
 
 def _at(run: Run, folder: Path) -> Run:
-    return Run(run.cell, run.seed, run.recipe, folder, run.evaluation)
+    return Run(run.cell, run.seed, run.config, folder, run.evaluation)
 
 
 def _check_free(run: Run, mark: str, overwrite: bool) -> None:
     before = read_json(run.folder / RESULT)
     if before is None or overwrite:
         return
-    ours, theirs = run.recipe.options, before.get("options", {})
+    ours, theirs = run.config.options, before.get("options", {})
     differ = [name for name in ours if ours[name] != theirs.get(name)]
     said = ", ".join(f"{name} {theirs.get(name)!r}, now {ours[name]!r}" for name in differ[:3])
     raise InputError(
@@ -187,10 +187,10 @@ def load_all(cells: Sequence[Cell], samples: bool) -> None:
     """
     seen = set()
     for cell in cells:
-        recipe = cell.recipe
-        where = (recipe.data, recipe.data_root, recipe.images)
+        config = cell.config
+        where = (config.data, config.data_root, config.images)
         if where not in seen:
             seen.add(where)
-            data = recipe.load()
+            data = config.load()
             if samples:
                 classifier_for(data)

@@ -22,8 +22,12 @@ TABLE: dict[str, Callable[[Any, tuple[int, ...]], Any]] = {
 """Name → (torchvision.transforms.v2, shape of an image) → transform."""
 
 
-def make(names: Sequence[str], data_shape: tuple[int, ...]) -> Callable[[Tensor], Tensor] | None:
+def make(names: Sequence[Any], data_shape: tuple[int, ...]) -> Callable[[Tensor], Tensor] | None:
     """Images (N, C, H, W) → the same, each image transformed on its own; None for no names.
+
+    Args:
+        names: Of :data:`TABLE`, or functions of one image (C, H, W), worked through in this order.
+        data_shape: (C, H, W).
 
     Raises:
         InputError: If the data are no images.
@@ -32,12 +36,21 @@ def make(names: Sequence[str], data_shape: tuple[int, ...]) -> Callable[[Tensor]
         return None
     if len(data_shape) != 3:
         raise InputError(f"augmentation needs images (C, H, W), got data of shape {data_shape}")
+    steps = [name if callable(name) else _stock(name, data_shape) for name in names]
+
+    def one(image: Tensor) -> Tensor:
+        for step in steps:
+            image = step(image)
+        return image
+
+    def transform(images: Tensor) -> Tensor:
+        return torch.stack([one(image) for image in images])
+
+    return transform
+
+
+def _stock(name: str, data_shape: tuple[int, ...]) -> Any:
     # Slow to import, and not at all beside a torch that it was not built for.
     from torchvision.transforms import v2
 
-    chain = v2.Compose([TABLE[name](v2, data_shape) for name in names])
-
-    def transform(images: Tensor) -> Tensor:
-        return torch.stack([chain(image) for image in images])
-
-    return transform
+    return TABLE[name](v2, data_shape)

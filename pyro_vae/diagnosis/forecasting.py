@@ -6,7 +6,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from pyro_vae import measures
@@ -77,6 +76,8 @@ def draw_forecast(forecast: Forecast, path: str | Path) -> None:
         forecast: The forecast.
         path: PNG to write.
     """
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(5.5, 3.8), layout="constrained")
     axes = figure.subplots()
     rates, distortions = zip(*forecast.curve, strict=True)

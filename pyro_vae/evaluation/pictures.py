@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from pyro_vae.evaluation.calibration import BINS
@@ -32,6 +31,8 @@ def draw_latents(means: Tensor, labels: Tensor | None, path: Path) -> None:
     """
     variance = means.var(0, correction=0)
     first, second = variance.argsort(descending=True).tolist()[:2] if means.shape[1] > 1 else (0, 0)
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6.2, 5), layout="constrained")
     axis = figure.subplots()
     style: dict[str, Any] = {"c": BLUE} if labels is None else {"c": labels, "cmap": "tab10"}
@@ -125,6 +126,8 @@ def draw_calibration(calibration: dict[str, Any], path: Path) -> None:
     panels = [_integrals, _coverage]
     panels += [_sigma] if calibration["sigma"] else []
     panels += [_residuals] if calibration["neighbours"] else []
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(4.2 * len(panels), 3.8), layout="constrained")
     axes = figure.subplots(1, len(panels))
     for axis, panel in zip(axes, panels, strict=True):

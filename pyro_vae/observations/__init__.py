@@ -5,17 +5,17 @@ from pyro_vae.observations.described import read, spec
 from pyro_vae.observations.families import OnLevels
 from pyro_vae.observations.lookup import available, costs, get, resolve
 from pyro_vae.observations.table import GROUPS, TABLE, Entry
-from pyro_vae.observations.words import Words
+from pyro_vae.observations.words import head_of
 
 __all__ = [
     "GROUPS",
     "TABLE",
     "Entry",
     "OnLevels",
-    "Words",
     "available",
     "costs",
     "get",
+    "head_of",
     "head_of_column",
     "parse_columns",
     "read",

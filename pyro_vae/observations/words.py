@@ -1,67 +1,45 @@
-"""An observation in words: the options by which a command line or a file describes one."""
+"""A head from the options by which a command line or a file describes an observation."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
+from pyro_vae.config import ObservationConfig
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads import SCOPES, Head, Param
 from pyro_vae.observations.lookup import get, resolve
 
-__all__ = ["Words"]
+__all__ = ["head_of"]
 
 _BINARISED = {"stochastic": "binary", "threshold": "threshold"}
 
 
-@dataclass(frozen=True)
-class Words:
-    """What says which observation is meant, as text; the command line's options of these names.
+def head_of(config: ObservationConfig, images: Tensor | None = None) -> Head:
+    """The head that options describe, for the training images where they are known.
 
-    Attributes:
-        obs: A name, or ``package.module:attribute``.
-        sigma: A fixed scale, or ``"from-data"``.
-        sigma_per: The scope of a learned scale.
-        param: Texts ``NAME=VALUE`` with ``,floor=X`` and ``,link=NAME`` behind.
-        binarise: ``"stochastic"``, ``"threshold"`` or None.
-        range: ``"LOW,HIGH"`` or ``"standardised"``.
-        scale_with_range: Whether the scale counts in units of the range's width.
+    Raises:
+        InputError: If one is unknown or does not suit the observation; it names the option.
 
     Example:
-        >>> Words("normal", sigma="0.1").head().parameters[1][1].scope
+        >>> head_of(ObservationConfig("normal", sigma="0.1")).parameters[1][1].scope
         0.1
     """
-
-    obs: str = "normal-learned-sigma"
-    sigma: str | None = None
-    sigma_per: str | None = None
-    param: tuple[str, ...] = ()
-    binarise: str | None = None
-    range: str = "0,1"
-    scale_with_range: bool = False
-
-    def head(self, images: Tensor | None = None) -> Head:
-        """The head that they describe, for the training images where they are known.
-
-        Raises:
-            InputError: If a word is unknown or does not suit the observation; it names the option.
-        """
-        changes = dict(map(_parameter, self.param))
-        scale = _scale(self.sigma, self.sigma_per)
-        if scale is not None:
-            changes["scale"] = scale
-        if self.binarise is not None and self.binarise not in _BINARISED:
-            raise unknown("--binarise", self.binarise, _BINARISED)
-        levels = None if self.binarise is None else _BINARISED[self.binarise]
-        head = resolve(self.obs) if ":" in self.obs else get(self.obs)
-        if levels is not None and head.levels != "grey":
-            raise InputError(
-                f"--binarise suits an observation of 0 and 1 as bernoulli, not {self.obs}"
-            )
-        interval = _interval(self.range, images)
-        return head.replace(levels, interval, self.scale_with_range, **changes)
+    changes = dict(map(_parameter, config.param))
+    scale = _scale(config.sigma, config.sigma_per)
+    if scale is not None:
+        changes["scale"] = scale
+    if config.binarise is not None and config.binarise not in _BINARISED:
+        raise unknown("--binarise", config.binarise, _BINARISED)
+    levels = None if config.binarise is None else _BINARISED[config.binarise]
+    head = resolve(config.obs) if ":" in config.obs else get(config.obs)
+    if levels is not None and head.levels != "grey":
+        raise InputError(
+            f"--binarise suits an observation of 0 and 1 as bernoulli, not {config.obs}"
+        )
+    interval = _interval(config.range, images)
+    return head.replace(levels, interval, config.scale_with_range, **changes)
 
 
 def _scale(sigma: str | None, per: str | None) -> Any:

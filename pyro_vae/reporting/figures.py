@@ -9,9 +9,6 @@ from itertools import product
 from pathlib import Path
 from typing import Any
 
-import matplotlib
-from matplotlib.figure import Figure
-
 from pyro_vae.comparison.pictures import COLOURS
 from pyro_vae.evaluation.calibration import BINS
 from pyro_vae.reporting.runs import Found, number
@@ -79,6 +76,8 @@ def drawn(
         caption: What it shows.
         wide: Whether it must be scrolled on a narrow screen.
     """
+    import matplotlib
+
     with matplotlib.rc_context(_RC):
         draw(folder / f"{name}.png")
         with matplotlib.rc_context({"savefig.transparent": True}):
@@ -112,6 +111,8 @@ def _columns(names: Collection[str]) -> int:
 def _figure(names: Collection[str]) -> tuple[Any, Any]:
     """One panel, as narrow as a telephone, and with height for a legend below it."""
     rows = -(-len(names) // _columns(names)) if len(names) <= _LEGEND else 0
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(4.2, 2.9 + 0.19 * rows), layout="constrained")
     return figure, figure.subplots()
 

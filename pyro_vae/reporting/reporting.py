@@ -66,7 +66,7 @@ def report(
         >>> import tempfile, pyro_vae as pv
         >>> folder = Path(tempfile.mkdtemp())
         >>> options = {"images": 64, "epochs": 1, "hidden": 8, "latent_dim": 2}
-        >>> trained = pv.training.Recipe.of(**options).run(folder / "first")
+        >>> trained = pv.training.RunConfig.of(**options).run(folder / "first")
         >>> report(folder).relative_to(folder).as_posix()
         'report.html'
     """

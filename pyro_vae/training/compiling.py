@@ -8,12 +8,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from pyro_vae.config import FitConfig
 from pyro_vae.data import Batch
 from pyro_vae.errors import InputError
 from pyro_vae.objectives import capture
 from pyro_vae.training import ranks
 from pyro_vae.training.program import Program
-from pyro_vae.training.settings import Settings
 
 __all__: list[str] = []
 
@@ -22,7 +22,7 @@ STEPS_PER_TENSOR = 280
 _SHAPES = 4
 
 
-def compiled(program: Program, settings: Settings, steps: int) -> Compiled | None:
+def compiled(program: Program, settings: FitConfig, steps: int) -> Compiled | None:
     """The program's graphs if the settings ask for them or, under ``auto``, if they pay.
 
     Args:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from pyro_vae import measures
+from pyro_vae.config import FitConfig
 from pyro_vae.data import Images, as_source, looked_at, of_covariates, split
 from pyro_vae.data.kept import kept_of
 from pyro_vae.errors import InputError, TrainingError
 from pyro_vae.measures import few_words, signs
 from pyro_vae.noise import fixed_noise, noise
+from pyro_vae.schedules import Schedule
 from pyro_vae.training import locks, pictures, ranks, runs
 from pyro_vae.training.checks import check_images
 from pyro_vae.training.course import Course
@@ -22,7 +24,6 @@ from pyro_vae.training.faults import FaultError
 from pyro_vae.training.history import History
 from pyro_vae.training.keeper import Keeper
 from pyro_vae.training.progress import Progress, Silent, Stopped
-from pyro_vae.training.settings import Settings
 from pyro_vae.training.state import State
 from pyro_vae.vae import VAE, checked_vae
 
@@ -36,7 +37,7 @@ def fit(
     epochs: int = 60,
     batch_size: int = 128,
     lr: float = 1e-3,
-    beta: float | str = 1.0,
+    beta: float | str | Schedule = 1.0,
     seed: int = 0,
     out: str | Path | None = None,
     overwrite: bool = False,
@@ -63,7 +64,7 @@ def fit(
         epochs: Passes over the images.
         batch_size: Images per step.
         lr: Learning rate.
-        beta: β, a number or a schedule as ``"linear:0,1,steps=1000"``.
+        beta: β, a number or a schedule, also as text: ``"linear:0,1,steps=1000"``.
         seed: Of the batches' order and of all noise; the caller's generators are left alone.
         out: Run folder to write, or None. It must be new, empty or a run's, whose own files alone
             are ever replaced.
@@ -75,7 +76,8 @@ def fit(
         covariates: (N, C) numbers known of each image, where the VAE has any; with held-out images
             as an array, ``validation`` is a :class:`~pyro_vae.data.Batch` with theirs.
         data: Plain data kept in the run's configuration, as the data set's name.
-        **options: Fields of :class:`~pyro_vae.training.settings.Settings`.
+        **options: Further fields of :class:`~pyro_vae.config.FitConfig`, of which ``objective``,
+            ``optimizer`` and ``augment`` may be objects.
 
     Returns:
         The history, with every step's and every epoch's record.
@@ -97,17 +99,44 @@ def fit(
         (2, 1.0)
     """
     checked_vae(vae, "fit")
-    settings = Settings.of(
+    config = FitConfig.of(
         epochs=epochs, batch_size=batch_size, lr=lr, beta=beta, seed=seed, **options
     )
-    train = of_covariates(as_source(images, vae.data_shape), covariates)
-    train, held_out = split(train, validation, seed)
+    images = of_covariates(as_source(images, vae.data_shape), covariates)
+    images, validation = split(images, validation, seed)
+    return train(vae, images, validation, config, out, overwrite, resume, progress, {"data": data})
+
+
+def train(
+    vae: VAE,
+    train: Any,
+    held_out: Any,
+    settings: FitConfig,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+    resume: bool = False,
+    progress: Progress | None = None,
+    kept: Mapping[str, Any] | None = None,
+) -> History:
+    """Train a VAE as a configuration says; else as :func:`fit`.
+
+    Args:
+        vae: The model.
+        train: Training images, as :func:`pyro_vae.data.as_source` has them.
+        held_out: Held-out images, or None.
+        settings: How to train.
+        out: Run folder to write, or None.
+        overwrite: Whether it may hold a run already.
+        resume: Whether to go on from its last checkpoint.
+        progress: Who is told while it runs.
+        kept: Plain data by their names in config.json.
+    """
     for part in (train, held_out):
         if part is not None:
             vae.check_given(part)
     settings.check_held_out(held_out is not None)
     device = next(vae.parameters()).device
-    kept = None if out is None else kept_of(train, held_out)
+    rows = None if out is None else kept_of(train, held_out)
     train = train.to(device)
     held_out = None if held_out is None else held_out.to(device)
     some = looked_at(train)
@@ -118,7 +147,7 @@ def fit(
     progress = progress or Silent()
     history = History(kind=vae.kind_on(some))
     config = runs.configuration(
-        vae, data=data, images=kept, fit=settings.to_dict(), kind=history.kind
+        vae, **(kept or {}), images=rows, fit=settings.to_dict(), kind=history.kind
     )
     remember = settings.on_nan == "rollback"
     keep = settings.keep_checkpoints
@@ -200,7 +229,7 @@ def _ended(
     keeper.finish()
 
 
-def _prepare(vae: VAE, train: Any, settings: Settings, history: History) -> str | None:
+def _prepare(vae: VAE, train: Any, settings: FitConfig, history: History) -> str | None:
     """Everything that is read off the training images before the first step, and a warning."""
     with fixed_noise(noise("estimate", settings.seed), train.device):
         vae.estimate(train)
@@ -219,7 +248,7 @@ def _prepare(vae: VAE, train: Any, settings: Settings, history: History) -> str 
     return _forecast(vae, train, settings, history)
 
 
-def _forecast(vae: VAE, train: Any, settings: Settings, history: History) -> str | None:
+def _forecast(vae: VAE, train: Any, settings: FitConfig, history: History) -> str | None:
     """Note how many latents should survive, and return a warning where none does."""
     # It is of how far latents may be from that prior, at a β known beforehand, of one observation
     # that nothing else tells of.

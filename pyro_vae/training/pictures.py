@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from pyro_vae.data import cycled, plain
@@ -35,6 +34,8 @@ def draw_grid(rows: Sequence[tuple[str, Tensor]], path: Path, title: str = "") -
     height = 0.75 * len(rows) + (0.4 if title else 0.1)
     margin = max(1.2, 0.08 * max(len(label) for label, _ in rows) + 0.2)
     width = 0.7 * columns + margin + 0.1
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width, height))
     top = 1 - (0.3 if title else 0.02) / height
     # One panel for all: a panel for each picture takes a second for every thirty.
@@ -116,6 +117,8 @@ def draw_curves(history: History, path: Path) -> None:
 
     Baselines that make a collapse visible are drawn as horizontal lines.
     """
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(9, 7), layout="constrained")
     axes = figure.subplots(3, 1, sharex=True, height_ratios=(3, 2, 1))
     name = history.objective

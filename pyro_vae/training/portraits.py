@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from matplotlib.figure import Figure
 from torch import Tensor
 
 from pyro_vae.data import levels
@@ -44,6 +43,8 @@ def draw_observation(curves: Curves, path: Path) -> None:
         panels += [_loss, _gradient]
     columns = 2 if len(panels) in (2, 4) else 3
     rows = -(-len(panels) // columns)
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(4.8 * columns, 3.5 * rows + 0.5), layout="constrained")
     axes = figure.subplots(rows, columns, squeeze=False).flatten()
     for axis, panel in zip(axes, panels, strict=False):

@@ -9,10 +9,13 @@ from torch import Tensor, nn
 
 from pyro_vae import objectives
 from pyro_vae.training.rows import Layout, packed, sums_of
-from pyro_vae.training.settings import PRECISIONS
 from pyro_vae.vae import VAE
 
 __all__: list[str] = []
+
+
+PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.float16}
+"""Name → the dtype that ``torch.autocast`` is given, None for none."""
 
 
 class Program(nn.Module):

@@ -12,16 +12,16 @@ import pyro
 import torch
 from torch import Tensor, nn
 
-from pyro_vae import measures, objectives, schedules
+from pyro_vae import measures, objectives, optimisers, schedules
+from pyro_vae.config import FitConfig
 from pyro_vae.data import Batch, Images, augment
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.objectives.capture import NotCapturedError
-from pyro_vae.training import optimisers, ranks, runs
+from pyro_vae.training import ranks, runs
 from pyro_vae.training.compiling import compiled
 from pyro_vae.training.history import History
-from pyro_vae.training.program import Program
+from pyro_vae.training.program import PRECISIONS, Program
 from pyro_vae.training.rows import total
-from pyro_vae.training.settings import PRECISIONS, Settings
 from pyro_vae.training.weights import Averaged
 from pyro_vae.vae import VAE
 
@@ -45,7 +45,7 @@ class State:
         images: Number of training images.
     """
 
-    def __init__(self, vae: VAE, settings: Settings, images: int) -> None:
+    def __init__(self, vae: VAE, settings: FitConfig, images: int) -> None:
         self.vae, self.settings = vae, settings
         self.steps_per_epoch = -(-images // settings.batch_size)
         self.total_steps = self.steps_per_epoch * settings.epochs

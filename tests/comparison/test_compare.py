@@ -68,7 +68,7 @@ def test_every_cell_is_a_run_folder(swept: pv.Comparison, folder: Path) -> None:
 def test_a_cell_is_what_fit_makes_of_the_same_options(swept: pv.Comparison, folder: Path) -> None:
     run = folder / NAMES[2] / "seed-1"
     options = {"hidden": 16, "images": 64, "epochs": 1, "batch_size": 16, "latent_dim": 2}
-    vae = pv.training.Recipe.of(**options, obs="bernoulli", seed=1).run().vae
+    vae = pv.training.RunConfig.of(**options, obs="bernoulli", seed=1).run().vae
     kept = pv.load(run).state_dict()
     # A cell is computed by one thread, this by as many as the tests have.
     torch.testing.assert_close(dict(vae.state_dict()), kept)

@@ -249,7 +249,7 @@ def test_without_ray_its_extra_is_named(
 
 def test_a_node_that_does_not_see_the_folder_says_so(tmp_path: Path) -> None:
     (_, run), *_ = plan(read_spec(SPEC), tmp_path / "out")
-    job = Job(run, run.recipe.fingerprint)
+    job = Job(run, run.config.fingerprint)
     with pytest.raises(pv.InputError, match=r"does not see .*out: .* all nodes share"):
         carry_out_there(job, 1, str(tmp_path), tmp_path / "out" / ".ray-sign")
     assert not (tmp_path / "out").exists()

@@ -48,7 +48,7 @@ class Calculated:
 
     def __call__(self, run: Run, fingerprint: str, trained: bool) -> Path:
         self.asked.append(run.folder)
-        options = run.recipe.options
+        options = run.config.options
         own = {"fingerprint": fingerprint, "evaluation": run.evaluation.to_dict()}
         if options["lr"] > 1:
             return write_json(run.folder / FAILED, {**own, "fault": "the loss is not finite"})

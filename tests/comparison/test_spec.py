@@ -29,16 +29,16 @@ def test_a_grid_is_a_product_and_cells_are_added() -> None:
         "beta=0.25,net=conv",
         "learned",
     ]
-    assert {cell.recipe.latent_dim for cell in spec.cells} == {5}
-    assert [cell.recipe.settings.beta for cell in spec.cells] == ["1", "1", "0.25", "0.25", "1"]
-    assert spec.cells[4].recipe.words.sigma_per == "pixel"
+    assert {cell.config.latent_dim for cell in spec.cells} == {5}
+    assert [cell.config.fit.beta for cell in spec.cells] == ["1", "1", "0.25", "0.25", "1"]
+    assert spec.cells[4].config.observation.sigma_per == "pixel"
 
 
 def test_variants_set_several_options_and_grids_add_up() -> None:
     loss = {"mse": {"obs": "normal", "sigma": 0.5}, "bce": {"obs": "bernoulli"}}
     spec = read_spec({"grid": [{"loss": loss}, {"lr": [1e-2]}]})
     assert [cell.name for cell in spec.cells] == ["loss=mse", "loss=bce", "lr=0.01"]
-    assert spec.cells[0].recipe.options["sigma"] == "0.5"
+    assert spec.cells[0].config.options["sigma"] == "0.5"
     assert spec.cells[0].labels == {"loss": "mse"}
 
 
@@ -52,8 +52,8 @@ def test_a_setting_is_laid_over_the_spec() -> None:
         },
     }
     small, large = read_spec(source), read_spec(source, "large")
-    assert [cell.recipe.settings.epochs for cell in small.cells] == [2, 2]
-    assert small.cells[0].recipe.settings.lr == 0.1
+    assert [cell.config.fit.epochs for cell in small.cells] == [2, 2]
+    assert small.cells[0].config.fit.lr == 0.1
     assert [cell.name for cell in large.cells] == ["beta=2"]
     assert (small.seeds, large.seeds) == ((0,), (3, 4))
 
@@ -63,10 +63,10 @@ def test_limits() -> None:
     few = spec.limit(max_cells=2, max_steps=10, seeds=1)
     assert [cell.name for cell in few.cells] == ["lr=0.001", "lr=0.003"]
     assert few.seeds == (0,)
-    recipe = few.cells[0].recipe
-    assert (recipe.images, recipe.settings.epochs) == (1280, 1)
+    recipe = few.cells[0].config
+    assert (recipe.images, recipe.fit.epochs) == (1280, 1)
     assert (spec.limited, few.limited) == (False, True)
-    assert spec.limit(max_steps=80).cells[0].recipe.settings.epochs == 2  # of 36 steps each
+    assert spec.limit(max_steps=80).cells[0].config.fit.epochs == 2  # of 36 steps each
     assert not spec.limit(max_cells=9, seeds=9).limited
 
 

@@ -51,8 +51,8 @@ def test_paths_are_relative_to_the_spec(
     for here, there in zip(known[0].cells, known[1].cells, strict=True):
         assert here.name == there.name
         assert str(tmp_path) not in here.name
-        assert here.recipe.fingerprint == there.recipe.fingerprint
-        assert there.recipe.load().train.shape[1:] == (1, 28, 28)
+        assert here.config.fingerprint == there.config.fingerprint
+        assert there.config.load().train.shape[1:] == (1, 28, 28)
     if known[0].claims:
         (check,) = known[0].claims[0].checks
         assert check.of.cells == ("data=own.npy",)
@@ -74,11 +74,11 @@ def test_a_comparison_goes_on_from_another_folder(
 def test_a_data_set_is_no_path(specs: Path) -> None:
     (specs / "spec.toml").write_text(f"[base]\n{TEXT}[grid]\nbeta = [1]\n")
     (cell,) = read_spec(specs / "spec.toml").cells
-    assert cell.recipe.data == "mnist-5k"
+    assert cell.config.data == "mnist-5k"
     (specs / "spec.toml").write_text(f"[base]\n{TEXT}data = 'mnist-5'\n[grid]\nbeta = [1]\n")
     (cell,) = read_spec(specs / "spec.toml").cells
     with pytest.raises(pv.InputError, match="mnist-5k"):
-        cell.recipe.load()
+        cell.config.load()
 
 
 def _claim(**changes: Any) -> dict[str, Any]:

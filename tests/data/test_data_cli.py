@@ -179,10 +179,10 @@ def test_alpha_is_told_in_a_line(tmp_path: Path) -> None:
 
 
 def test_files_of_data_are_told_apart_by_their_content(tmp_path: Path) -> None:
-    from pyro_vae.training import Recipe
+    from pyro_vae.training import RunConfig
 
     def printed() -> str:
-        return Recipe.of(data=str(tmp_path)).fingerprint
+        return RunConfig.of(data=str(tmp_path)).fingerprint
 
     folder(tmp_path, 6)
     before = printed()

@@ -34,9 +34,9 @@ def contents(images: Any) -> set[bytes]:
 
 def trained(path: Path, out: Path) -> tuple[data.Data, dict[str, Any]]:
     """The data that a run is trained on by its recipe, and the run's configuration."""
-    from pyro_vae.training import Recipe
+    from pyro_vae.training import RunConfig
 
-    recipe = Recipe.of(data=str(path), epochs=1, hidden=8, latent_dim=2)
+    recipe = RunConfig.of(data=str(path), epochs=1, hidden=8, latent_dim=2)
     found = recipe.run(out)
     return found.data, pv.training.read_config(out)
 

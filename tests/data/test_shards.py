@@ -18,7 +18,7 @@ from pyro_vae import InputError, data
 from pyro_vae.data import Stored, stored
 from pyro_vae.data.braces import expand
 from pyro_vae.data.files import digest
-from pyro_vae.training import Recipe
+from pyro_vae.training import RunConfig
 
 from .pictures import listed, noise
 
@@ -294,8 +294,8 @@ def test_shards_on_the_command_line_and_found_again(
 
 def test_shards_are_told_apart_by_their_content(tmp_path: Path) -> None:
     shards(tmp_path, 20)
-    recipe = Recipe.of(data=str(tmp_path / "s-{00..01}.tar"))
+    recipe = RunConfig.of(data=str(tmp_path / "s-{00..01}.tar"))
     before = recipe.fingerprint
-    assert Recipe.of(data=str(tmp_path / "s-{00,01}.tar")).fingerprint == before
+    assert RunConfig.of(data=str(tmp_path / "s-{00,01}.tar")).fingerprint == before
     (tmp_path / "s-01.tar").write_bytes((tmp_path / "s-00.tar").read_bytes())
     assert recipe.fingerprint != before

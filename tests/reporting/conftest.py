@@ -49,7 +49,7 @@ class Reported(NamedTuple):
 def add_run(folder: Path, **options: Any) -> Path:
     """Train a tiny run of its own."""
     usual = {"images": 64, "epochs": 2, "hidden": 16, "latent_dim": 2, "batch_size": 16}
-    pv.training.Recipe.of(**{**usual, **options}).run(folder)
+    pv.training.RunConfig.of(**{**usual, **options}).run(folder)
     return folder
 
 

@@ -12,7 +12,8 @@ from click.testing import Result
 from torch import Tensor
 
 from pyro_vae import InputError, fit
-from pyro_vae.training import Recipe, Settings, Stopped, read_config
+from pyro_vae.config import FitConfig
+from pyro_vae.training import RunConfig, Stopped, read_config
 from pyro_vae.training.checkpoints import FOLDER
 
 from .models import small
@@ -84,11 +85,11 @@ def test_a_run_goes_on_with_another_number(few: Tensor, tmp_path: Path) -> None:
 )
 def test_numbers_are_checked(name: str, value: Any) -> None:
     with pytest.raises(InputError, match=f"{name.replace('_', '-')} must be"):
-        Settings.of(**{name: value})
+        FitConfig.of(**{name: value})
 
 
 def test_a_recipe_is_the_same_with_any_number() -> None:
-    assert Recipe.of(keep_checkpoints=7, workers=3).fingerprint == Recipe.of().fingerprint
+    assert RunConfig.of(keep_checkpoints=7, workers=3).fingerprint == RunConfig.of().fingerprint
 
 
 def test_on_the_command_line(cli: Callable[..., Result], tmp_path: Path) -> None:

@@ -10,8 +10,9 @@ import torch
 from torch import Tensor
 
 from pyro_vae import VAE, InputError, fit
+from pyro_vae.config import FitConfig
 from pyro_vae.objectives import capture
-from pyro_vae.training import Settings, Stopped, compiling
+from pyro_vae.training import Stopped, compiling
 from pyro_vae.training.program import Program
 
 from .models import small
@@ -117,13 +118,13 @@ def test_a_program_that_cannot_be_captured_trains_and_says_why(
     ],
 )
 def test_what_auto_chooses(options: dict[str, Any], steps: int, compiles: bool) -> None:
-    settings = Settings.of(**options)
+    settings = FitConfig.of(**options)
     program = Program(made(), settings.objective(), settings.precision)
     assert (compiling.compiled(program, settings, steps) is not None) == compiles
 
 
 def test_what_does_not_go_together_is_refused() -> None:
     with pytest.raises(InputError, match="float16"):
-        Settings.of(compile="on", precision="float16")
+        FitConfig.of(compile="on", precision="float16")
     with pytest.raises(InputError, match="compile"):
-        Settings.of(compile="maybe")
+        FitConfig.of(compile="maybe")

@@ -16,17 +16,17 @@ import torch
 from torch import Tensor, nn
 
 from pyro_vae import VAE, Head, TrainingError, fit, load, networks
+from pyro_vae.config import FitConfig
 from pyro_vae.training import FaultError, History
 from pyro_vae.training.checkpoints import FOLDER, Checkpoints
 from pyro_vae.training.course import Course
 from pyro_vae.training.keeper import Keeper
 from pyro_vae.training.progress import Silent
-from pyro_vae.training.settings import Settings
 from pyro_vae.training.state import State
 
 from .models import small
 
-SETTINGS = Settings.of(epochs=8, batch_size=16, on_nan="rollback")
+SETTINGS = FitConfig.of(epochs=8, batch_size=16, on_nan="rollback")
 
 
 @pytest.fixture(autouse=True)

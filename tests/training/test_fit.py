@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 
 from pyro_vae import Head, InputError, Param, TrainingError, evaluate, fit, load
-from pyro_vae.training import History, Settings
+from pyro_vae.config import FitConfig
+from pyro_vae.training import History
 
 from ..zoo import CASES, NAMES
 from .models import small
@@ -204,8 +205,8 @@ def test_exact_zeros_and_ones_are_refused_where_the_density_is_infinite() -> Non
 
 
 def test_settings_are_plain_data() -> None:
-    settings = Settings.of(epochs=3, beta=0.5, augment=["flip"])
-    assert Settings.of(**json.loads(json.dumps(settings.to_dict()))) == settings
+    settings = FitConfig.of(epochs=3, beta=0.5, augment=["flip"])
+    assert FitConfig.of(**json.loads(json.dumps(settings.to_dict()))) == settings
 
 
 def test_a_discrete_family_takes_the_levels_themselves(few: Tensor) -> None:

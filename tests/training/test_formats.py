@@ -171,7 +171,12 @@ def test_format_1_becomes_a_list_of_sites() -> None:
         "format": 2,
         "vae": {
             "sites": [
-                {"site": "latent.1", "dim": 3, "prior": None, "posterior": full},
+                {
+                    "site": "latent.1",
+                    "dim": 3,
+                    "prior": {"name": "diagonal"},
+                    "posterior": full,
+                },
                 {
                     "site": "latent.2",
                     "dim": 2,
@@ -207,7 +212,12 @@ def test_what_is_written_says_each_site(tmp_path: Path) -> None:
     full = {"name": "full"}
     assert config["vae"] == {
         "sites": [
-            {"site": "latent.1", "dim": 3, "prior": None, "posterior": full},
+            {
+                "site": "latent.1",
+                "dim": 3,
+                "prior": {"name": "diagonal"},
+                "posterior": full,
+            },
             {
                 "site": "latent.2",
                 "dim": 2,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae import InputError, evaluate, fit, networks
-from pyro_vae.training import Settings
+from pyro_vae.config import FitConfig
 from pyro_vae.training.state import State
 
 from .models import small
@@ -21,7 +21,7 @@ def test_only_the_networks_compute_in_it(name: str, few: Tensor) -> None:
     seen: list[torch.dtype] = []
     for network in (vae.encoder, vae.decoder):
         network.register_forward_hook(lambda module, inputs, out: seen.append(out.dtype))
-    state = State(vae, Settings.of(precision=name), len(few))
+    state = State(vae, FitConfig.of(precision=name), len(few))
     _, (model, guide) = state.traces(few[:16])
     assert seen == [HALF[name]] * 2
     assert vae.arithmetic is None
@@ -66,4 +66,4 @@ def test_through_keeps_wider_dtypes() -> None:
 
 def test_an_unknown_precision() -> None:
     with pytest.raises(InputError, match="did you mean 'float16'"):
-        Settings.of(precision="fp16")
+        FitConfig.of(precision="fp16")

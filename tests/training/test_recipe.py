@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from pyro_vae import InputError, load
-from pyro_vae.training import Recipe, read_config
+from pyro_vae.training import RunConfig, read_config
 
 TINY: dict[str, Any] = {"images": 64, "epochs": 1, "hidden": 8, "latent_dim": 2, "batch_size": 32}
 
@@ -20,14 +20,14 @@ def test_it_takes_every_option_of_the_command_line() -> None:
     (point,) = entry_points(group="console_scripts", name="pyro-vae")
     parameters = {p.name: p.default for p in point.load().commands["fit"].params}
     parameters["range"] = parameters.pop("interval")
-    own = Recipe().options
+    own = RunConfig().options
     assert parameters.keys() - own.keys() <= {"out", "overwrite", "resume", "as_json"}
     for name in ("net", "latent_dim", "epochs", "lr", "beta", "elbo", "optimizer", "obs", "range"):
         assert own[name] == parameters[name], name
 
 
 def test_numbers_may_stand_for_texts() -> None:
-    recipes = [Recipe.of(obs="normal", beta=beta, sigma=0.5) for beta in (1, 1.0, "1", "1.0")]
+    recipes = [RunConfig.of(obs="normal", beta=beta, sigma=0.5) for beta in (1, 1.0, "1", "1.0")]
     assert len({recipe.fingerprint for recipe in recipes}) == 1
     assert recipes[0].options["beta"] == "1"
 
@@ -38,19 +38,19 @@ def test_numbers_may_stand_for_texts() -> None:
     ids=str,
 )
 def test_every_option_changes_the_fingerprint(change: dict[str, Any]) -> None:
-    assert Recipe.of(**TINY).fingerprint != Recipe.of(**{**TINY, **change}).fingerprint
+    assert RunConfig.of(**TINY).fingerprint != RunConfig.of(**{**TINY, **change}).fingerprint
 
 
 def test_the_content_of_a_data_file_counts(tmp_path: Path) -> None:
     marks = []
     for name, value in (("a.npy", 0), ("b.npy", 0), ("a.npy", 1)):
         np.save(tmp_path / name, np.full((20, 4), value, dtype=np.uint8))
-        marks.append(Recipe.of(data=str(tmp_path / name)).fingerprint)
+        marks.append(RunConfig.of(data=str(tmp_path / name)).fingerprint)
     assert marks[0] == marks[1] != marks[2]
 
 
 def test_a_run_leaves_a_folder_that_says_what_it_was(tmp_path: Path) -> None:
-    recipe = Recipe.of(**TINY, obs="bernoulli", seed=3)
+    recipe = RunConfig.of(**TINY, obs="bernoulli", seed=3)
     torch.manual_seed(1)
     wanted = torch.rand(2)
     torch.manual_seed(1)
@@ -85,5 +85,5 @@ BAD: dict[str, tuple[dict[str, Any], str]] = {
 def test_bad_options(case: str) -> None:
     options, message = BAD[case]
     with pytest.raises(InputError, match=message) as caught:
-        Recipe.of(**options)
+        RunConfig.of(**options)
     assert "\n" not in str(caught.value)

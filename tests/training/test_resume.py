@@ -17,7 +17,8 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from pyro_vae import VAE, InputError, fit, load
-from pyro_vae.training import History, Settings, Stopped
+from pyro_vae.config import FitConfig
+from pyro_vae.training import History, Stopped
 from pyro_vae.training.checkpoints import FOLDER, Checkpoints
 from pyro_vae.training.progress import Silent
 
@@ -254,7 +255,7 @@ def test_a_run_goes_on_with_what_it_began_with(
 @pytest.mark.parametrize("text", ["0", "-3", "often", "-1s", "1.5", ""])
 def test_a_checkpoints_interval_is_checked(text: str) -> None:
     with pytest.raises(InputError, match="checkpoint must be"):
-        Settings.of(checkpoint=text)
+        FitConfig.of(checkpoint=text)
 
 
 def test_a_checkpoint_holds_any_tree(tmp_path: Path) -> None:

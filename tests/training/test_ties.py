@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from pyro_vae import VAE, InputError, fit, load, networks, posteriors, save
 from pyro_vae.networks import Sizes
+from pyro_vae.optimisers import make_optimiser
 from pyro_vae.training import Stopped
 from pyro_vae.training.checkpoints import Checkpoints
-from pyro_vae.training.optimisers import make_optimiser
 from pyro_vae.training.progress import Silent
 from pyro_vae.training.weights import Averaged, put
 

@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from pyro_vae.config import FitConfig
 from pyro_vae.diagnosis.diagnose.situations import FLAT, Situation, overfitted_words
 from pyro_vae.measures.signs import (
     DEAD,
@@ -20,7 +21,6 @@ from pyro_vae.measures.signs import (
     exploded_words,
     lower_rate,
 )
-from pyro_vae.training import Settings
 
 __all__ = ["Cause"]
 
@@ -211,14 +211,14 @@ def _not_trained(s: Situation) -> Cause | None:
 
 def _longer(s: Situation, steps: int) -> tuple[str, dict[str, Any]]:
     """Three times as many epochs, at least 2,000 steps, and no smaller a rate than is usual."""
-    epochs = int(s.settings.get("epochs", Settings.epochs))
-    lr = float(s.settings.get("lr", Settings.lr))
+    epochs = int(s.settings.get("epochs", FitConfig.epochs))
+    lr = float(s.settings.get("lr", FitConfig.lr))
     per_epoch = s.evidence.steps_per_epoch or max(1, steps // epochs)
     changes: dict[str, Any] = {"epochs": max(3 * epochs, math.ceil(ENOUGH / per_epoch))}
     mend = f"--epochs {changes['epochs']}"
-    if lr < SLOW and s.settings.get("optimizer", Settings.optimizer) != "sgd":
-        changes["lr"] = Settings.lr
-        mend += f" --lr {Settings.lr:g}"
+    if lr < SLOW and s.settings.get("optimizer", FitConfig.optimizer) != "sgd":
+        changes["lr"] = FitConfig.lr
+        mend += f" --lr {FitConfig.lr:g}"
     return mend, changes
 
 

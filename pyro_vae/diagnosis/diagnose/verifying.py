@@ -10,12 +10,13 @@ from typing import Any
 from torch import nn
 
 from pyro_vae import networks, observations
+from pyro_vae.config import FitConfig
 from pyro_vae.data import as_images
 from pyro_vae.diagnosis.diagnose.diagnosing import Diagnosis, diagnose
 from pyro_vae.errors import InputError
 from pyro_vae.heads import Head, Param
 from pyro_vae.noise import fixed_noise, noise
-from pyro_vae.training import Settings, fit
+from pyro_vae.training import fit
 from pyro_vae.vae import VAE
 
 __all__ = ["Verification", "verify"]
@@ -103,7 +104,7 @@ def verify(
     if not cause.changes and net is None:
         raise InputError(f"no option mends {cause.code}: it takes {cause.mend}")
     train = as_images(images, vae.data_shape)
-    changed = Settings.of(**_changed(cause.changes, settings or {}, cause.code, len(train)))
+    changed = FitConfig.of(**_changed(cause.changes, settings or {}, cause.code, len(train)))
     with fixed_noise(noise("weights", changed.seed), train.device):
         fresh = _rebuilt(vae, cause.changes, net, prior, posterior).to(train.device)
     history = fit(fresh, train, held_out, **changed.to_dict())
@@ -117,7 +118,7 @@ def _changed(
     changes: Mapping[str, Any], settings: Mapping[str, Any], code: str, images: int
 ) -> dict[str, Any]:
     """Options of ``fit`` for the short run."""
-    known = Settings.of(**settings).to_dict()
+    known = FitConfig.of(**settings).to_dict()
     known.update((name, value) for name, value in changes.items() if name in known)
     if "beta" in changes:
         known.update(target_kl=None, target_reconstruction=None)  # they adapt β

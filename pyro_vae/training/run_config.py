@@ -1,4 +1,4 @@
-"""Recipes: everything that a training run depends on, as plain data, and the run that it gives."""
+"""A run's configuration: all that it depends on, as plain data, and the run that it gives."""
 
 from __future__ import annotations
 
@@ -6,41 +6,57 @@ import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass, field, fields, replace
-from functools import cache, lru_cache
+from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple, get_type_hints
+from typing import Any, NamedTuple
 
 from pyro_vae import lookup, networks, posteriors, priors, specs, testing
-from pyro_vae.data import Data, condition_of, conditioned, context, first, load, looked_at, plain
+from pyro_vae.config import (
+    OPTIONS,
+    DataConfig,
+    FitConfig,
+    ModelConfig,
+    ObservationConfig,
+    check_count,
+    declared,
+    read,
+)
+from pyro_vae.config.fit import resolved
+from pyro_vae.data import (
+    Data,
+    as_source,
+    condition_of,
+    conditioned,
+    context,
+    first,
+    load,
+    looked_at,
+    plain,
+    split,
+)
 from pyro_vae.data.files import digest
 from pyro_vae.data.kept import digests_of
 from pyro_vae.data.stock import is_path
 from pyro_vae.data.table import SUFFIX
-from pyro_vae.errors import InputError, unknown
+from pyro_vae.errors import InputError
 from pyro_vae.latent_model import checked_dims
 from pyro_vae.noise import fixed_noise, noise
-from pyro_vae.observations import Words
+from pyro_vae.observations import head_of
 from pyro_vae.training.checks import check_parts
 from pyro_vae.training.devices import device_of
 from pyro_vae.training.history import History
-from pyro_vae.training.loop import fit
+from pyro_vae.training.loop import train
 from pyro_vae.training.memory import check_memory
-from pyro_vae.training.options import read_as
 from pyro_vae.training.progress import Progress
-from pyro_vae.training.settings import MOST, Settings, check_count
+from pyro_vae.training.runs import read_config
 from pyro_vae.training.tables import of_table
 from pyro_vae.vae import VAE
 
-__all__ = ["PARTS", "Recipe", "Trained", "read_option"]
+__all__ = ["PARTS", "RunConfig", "Trained", "read_option"]
 
 _ASIDE = ("data_root", "download", "checkpoint", "keep_checkpoints", "workers", "device")
 """Options that do not bear on the weights: how to come by the data, and what is kept on the way."""
-_MOST = {
-    **dict.fromkeys(("images", "resize", "crop", "hidden"), MOST),
-    "depth": 1000,
-}
-"""Options that count something, and the largest number that each may be."""
 PARTS: dict[str, tuple[str, Mapping[str, Callable[..., Any]]]] = {
     "net": ("network", networks.NETWORKS),
     "prior": ("prior", priors.table()),
@@ -50,7 +66,7 @@ PARTS: dict[str, tuple[str, Mapping[str, Callable[..., Any]]]] = {
 
 
 class Trained(NamedTuple):
-    """What a recipe gave: the model, its history, and the data it was trained on."""
+    """What a run gave: the model, its history, and the data it was trained on."""
 
     vae: VAE
     history: History
@@ -58,82 +74,61 @@ class Trained(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Recipe:
+class RunConfig(ModelConfig, DataConfig):
     """A training run as plain data: the options of ``pyro-vae fit``, checked.
 
     Attributes:
-        data: A stock data set's name, a file, or a folder of images.
-        data_root: Folder to look for it in.
-        download: Whether torchvision may fetch it.
-        images: Use only the first so many training and held-out images, or None.
-        resize: Of image files, pixels to scale the shorter side to, or None.
-        crop: Of image files, side of the square to cut from the centre, or None.
-        net: A text of :data:`pyro_vae.networks.NETWORKS`, or a path of the user's own,
-            ``package.module:attribute``, as ``prior``, ``posterior`` and the observation may be.
-        latent_dim: Length of z; of a hierarchy each latent's, from the data up.
-        hidden: Width of hidden layers, or None for the network's own.
-        depth: Hidden layers or stridings, or None for the network's own.
-        dropout: Rate after hidden layers, or None for the network's own.
-        prior: p(z), a text of :func:`pyro_vae.priors.table`; or each latent's, between commas.
-        posterior: q(z|x), a text of :data:`pyro_vae.posteriors.POSTERIORS`; or each latent's.
-        condition: What the model is told of each image, ``labels``, or of a table's rows columns,
-            as ``age,sex``; or None.
-        column: Of a table, what columns are, as ``NAME=OBS``.
-        device: ``cpu``, ``cuda``, ``mps``, or ``auto`` for the fastest that there is.
-        words: The observation.
-        settings: How to train.
+        observation: Which observation it has.
+        fit: How it is trained.
 
     Example:
-        >>> recipe = Recipe.of(obs="normal", sigma=0.5, beta=4, images=64, epochs=1, hidden=8)
-        >>> recipe.options["sigma"], recipe.options["beta"]
+        >>> config = RunConfig.of(obs="normal", sigma=0.5, beta=4, images=64, epochs=1, hidden=8)
+        >>> config.options["sigma"], config.options["beta"]
         ('0.5', '4')
-        >>> len(recipe.run().history.steps)
+        >>> len(config.run().history.steps)
         1
     """
 
-    data: str = "mnist-5k"
-    data_root: str | None = None
-    download: bool = False
-    images: int | None = None
-    resize: int | None = None
-    crop: int | None = None
-    net: str = "mlp"
-    latent_dim: int | tuple[int, ...] = 20
-    hidden: int | None = None
-    depth: int | None = None
-    dropout: float | None = None
-    prior: str = "standard-normal"
-    posterior: str = "diagonal"
-    condition: str | None = None
-    column: tuple[str, ...] = ()
-    device: str = "auto"
-    words: Words = field(default_factory=Words)
-    settings: Settings = field(default_factory=Settings)
+    observation: ObservationConfig = field(default_factory=ObservationConfig)
+    fit: FitConfig = field(default_factory=FitConfig)
 
     @classmethod
-    def of(cls, **options: Any) -> Recipe:
-        """A recipe from options as users give them; numbers may stand for texts of numbers.
+    def of(cls, **options: Any) -> RunConfig:
+        """A run from options as users give them; numbers may stand for texts of numbers.
 
         Raises:
             InputError: If an option is unknown (it names the nearest), of a wrong type or out of
                 range, as far as that shows without the data.
         """
-        read = {name: read_option(name, value) for name, value in options.items()}
-        parts = {
-            kind: {f.name: read.pop(f.name) for f in fields(kind) if f.name in read}
-            for kind in (Words, Settings)
-        }
-        settings = Settings.of(**parts[Settings])
-        for name, most in _MOST.items():
-            if read.get(name) is not None:
-                check_count(name, read[name], most)
-        for dim in checked_dims(read.get("latent_dim", 1)):
-            check_count("latent_dim", dim, MOST)
-        recipe = cls(words=Words(**parts[Words]), settings=settings, **read)
-        recipe.words.head()
-        recipe.parts()
-        device_of(recipe.device)
-        return recipe
+        found = {name: read_option(name, value) for name, value in options.items()}
+        observation, training = (
+            {name: found.pop(name) for name in declared(part) if name in found}
+            for part in (ObservationConfig, FitConfig)
+        )
+        fit_config = FitConfig.of(**{name: resolved(name, v) for name, v in training.items()})
+        for name, value in found.items():
+            most = OPTIONS[name].most
+            if most is not None and value is not None:
+                check_count(name, value, most)
+        for dim in checked_dims(found.get("latent_dim", 1)):
+            check_count("latent_dim", dim)
+        config = cls(observation=ObservationConfig(**observation), fit=fit_config, **found)
+        head_of(config.observation)
+        config.parts()
+        device_of(config.device)
+        return config
+
+    @classmethod
+    def from_run(cls, folder: str | Path) -> RunConfig:
+        """The configuration of a run that was trained by one.
+
+        Raises:
+            InputError: If the folder is no run's, or the run was trained from a script.
+        """
+        options = read_config(folder).get("options")
+        if not isinstance(options, Mapping):
+            raise InputError(f"{folder} was trained from a script, not by options")
+        return cls.of(**options)
 
     @property
     def options(self) -> dict[str, Any]:
@@ -144,7 +139,7 @@ class Recipe:
     def fingerprint(self) -> str:
         """SHA-256 of the options that bear on the weights; of data files the content counts."""
         # Defaults are left out: an option that a later version adds leaves fingerprints alone.
-        usual = dict(_flat(Recipe()))
+        usual = dict(_flat(RunConfig()))
         if self.dropout is not None:
             # A network's own rate is no change: 0 was the option's default once.
             net = replace(self, dropout=None).parts()["net"]
@@ -158,15 +153,15 @@ class Recipe:
             options["data"] = digest(self.data)
         return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
 
-    def at(self, seed: int) -> Recipe:
+    def at(self, seed: int) -> RunConfig:
         """The same with another seed."""
-        return replace(self, settings=replace(self.settings, seed=seed))
+        return replace(self, fit=replace(self.fit, seed=seed))
 
     @property
     def title(self) -> str:
         """The observation's name, or the table's."""
         path = Path(self.data)
-        return path.stem if path.suffix.lower() == SUFFIX else self.words.head().title
+        return path.stem if path.suffix.lower() == SUFFIX else head_of(self.observation).title
 
     def parts(self) -> dict[str, Any]:
         """The networks, the prior and the posterior, by the names that ``VAE`` has for them.
@@ -184,7 +179,7 @@ class Recipe:
 
     def own(self) -> dict[str, Any]:
         """The parts of a user's own, which no run folder can name, as ``load`` takes them."""
-        head, parts = self.words.head(), self.parts()
+        head, parts = head_of(self.observation), self.parts()
         own = {
             name: parts[name]
             for name, (what, table) in PARTS.items()
@@ -213,17 +208,18 @@ class Recipe:
         if self.column:
             raise InputError("--column is for a .csv table, whose columns have names")
         data = first(data, self.images)
-        head = self.words.head(looked_at(data.train))
+        head = head_of(self.observation, looked_at(data.train))
         if self.condition is not None:
             described["condition"] = condition_of(data, self.condition)
         return conditioned(data, described.get("condition")), head, described
 
     def _check_table(self) -> None:
         """Refuse options that say nothing of a table."""
-        for name in (*(f.name for f in fields(Words)), "augment", "init_from_data"):
-            part = self.words if hasattr(self.words, name) else self.settings
+        for name in (*declared(ObservationConfig), "augment", "init_from_data"):
+            part = self.observation if hasattr(self.observation, name) else self.fit
             if getattr(part, name) != getattr(type(part)(), name):
-                how = ": --column NAME=OBS says what columns are" if part is self.words else ""
+                observed = part is self.observation
+                how = ": --column NAME=OBS says what columns are" if observed else ""
                 raise InputError(f"--{name.replace('_', '-')} is not for tables{how}")
 
     def sketch(self) -> tuple[VAE, Data]:
@@ -233,7 +229,7 @@ class Recipe:
             InputError: As of :meth:`load`, and if the data do not suit the observation.
         """
         data, head, _ = self._read()
-        usual = {name: getattr(Recipe, name) for name in (*PARTS, "depth", "dropout")}
+        usual = {name: OPTIONS[name].default for name in (*PARTS, "depth", "dropout")}
         small = replace(self, latent_dim=2, hidden=4, **usual)
         return small._made(data.train, _shape_of(data, head), head), data
 
@@ -265,7 +261,7 @@ class Recipe:
         progress: Progress | None = None,
         resume: bool = False,
     ) -> Trained:
-        """Train the model that the recipe describes; the caller's generators are left alone.
+        """Train the model that is described; the caller's generators are left alone.
 
         Args:
             out: Run folder to write, or None.
@@ -285,18 +281,19 @@ class Recipe:
             testing.check_head(head, shape)
         if data.validation is not None:  # training does not see the others
             described["test"] = digests_of(data.test)
-        with fixed_noise(noise("weights", self.settings.seed), data.train.device):
+        with fixed_noise(noise("weights", self.fit.seed), data.train.device):
             vae = self._made(data.train, shape, head).to(device_of(self.device))
-            history = fit(
+            images, held_out = split(as_source(data.train, vae.data_shape), data.held_out)
+            history = train(
                 vae,
-                data.train,
-                data.held_out,
+                images,
+                held_out,
+                self.fit,
                 out=out,
                 overwrite=overwrite,
                 resume=resume,
                 progress=progress,
-                data=described,
-                **self.settings.to_dict(),
+                kept={"data": described, "options": self.options},
             )
         return Trained(vae, history, data)
 
@@ -311,10 +308,7 @@ def read_option(name: str, value: Any) -> Any:
         >>> read_option("beta", 4), read_option("beta", "4.0"), read_option("augment", "flip")
         ('4', '4', ('flip',))
     """
-    known = _kinds()
-    if name not in known:
-        raise unknown("option", name, known)
-    return read_as(name, value, known[name])
+    return read(OPTIONS, name, value)
 
 
 def _each(part: Any) -> tuple[Any, ...]:
@@ -332,20 +326,10 @@ def _loaded(asked: tuple[Any, ...]) -> Data:
     return load(*asked)
 
 
-@cache
-def _kinds() -> dict[str, Any]:
-    """The type of every option."""
-    kinds: dict[str, Any] = {}
-    for part in (Recipe, Words, Settings):
-        hints = get_type_hints(part)
-        kinds |= {f.name: hints[f.name] for f in fields(part)}
-    del kinds["words"], kinds["settings"]
-    return kinds
-
-
-def _flat(recipe: Recipe) -> Iterator[tuple[str, Any]]:
-    for name, value in asdict(recipe).items():
-        if name in ("words", "settings"):
-            yield from value.items()
-        else:
-            yield name, value
+def _flat(config: RunConfig) -> Iterator[tuple[str, Any]]:
+    """Every option in its place, objects by name."""
+    for name in declared(ModelConfig, DataConfig):
+        yield name, getattr(config, name)
+    yield from asdict(config.observation).items()
+    for name, value in config.fit.to_dict().items():
+        yield name, tuple(value) if isinstance(value, list) else value

@@ -9,6 +9,8 @@ from typing import Any
 from torch import nn, optim
 from torch.optim import lr_scheduler
 
+from pyro_vae.errors import InputError
+
 __all__ = ["LR_SCHEDULES", "OPTIMISERS"]
 
 OPTIMISERS: dict[str, Callable[..., optim.Optimizer]] = {
@@ -31,10 +33,15 @@ LR_SCHEDULES: dict[str, Callable[[optim.Optimizer, int], Any]] = {
 
 
 def make_optimiser(
-    name: str, parameters: Iterable[nn.Parameter], lr: float, weight_decay: float
+    name: str | Callable[..., optim.Optimizer],
+    parameters: Iterable[nn.Parameter],
+    lr: float,
+    weight_decay: float,
 ) -> optim.Optimizer:
     """The optimiser of a name, in its fused form where torch has one for the parameters' device."""
     parameters = list(parameters)
+    if callable(name):
+        return _of_own(name, parameters, lr, weight_decay)
     make = OPTIMISERS[name]
     options: dict[str, Any] = {"lr": lr, "weight_decay": weight_decay}
     # The fused form goes through weights, gradients and moments number by number as they lie.
@@ -42,6 +49,22 @@ def make_optimiser(
     if plain and name in ("adam", "adamw", "sgd") and parameters[0].device.type in ("cpu", "cuda"):
         options["fused"] = True
     return make(parameters, **options)
+
+
+def _of_own(
+    make: Callable[..., optim.Optimizer],
+    parameters: list[nn.Parameter],
+    lr: float,
+    weight_decay: float,
+) -> optim.Optimizer:
+    options = {"lr": lr, **({"weight_decay": weight_decay} if weight_decay else {})}
+    try:
+        found = make(parameters, **options)
+    except TypeError as error:
+        raise InputError(f"optimizer takes (parameters, lr=, weight_decay=): {error}") from None
+    if not isinstance(found, optim.Optimizer):
+        raise InputError(f"optimizer must make a torch optimiser, got {type(found).__name__}")
+    return found
 
 
 def make_schedules(

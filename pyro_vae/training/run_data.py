@@ -1,0 +1,69 @@
+"""The data that a run was trained on, found again by what its configuration says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from pyro_vae.data import Data, conditioned, first, load, stock
+from pyro_vae.data.kept import as_kept
+from pyro_vae.data.table import SUFFIX
+from pyro_vae.errors import InputError
+
+__all__ = ["absolute", "check_kind", "load_data"]
+
+
+def load_data(
+    name: str | None,
+    root: Path | None,
+    download: bool,
+    config: dict[str, Any] | None = None,
+    resize: int | None = None,
+    crop: int | None = None,
+) -> tuple[Data, dict[str, Any]]:
+    """The data set that was asked for, or the one that a run was trained on.
+
+    Image files come to the size that was asked for, else to that of the run's. What a run held out
+    stays held out.
+
+    Returns:
+        The data; and how to find them again, with ``changed``, a line where they have changed
+        since the run held some of them out, for :func:`tell_changed`.
+    """
+    described = (config or {}).get("data") or {}
+    if name is None and config is not None and not described:
+        raise InputError("the run was trained on arrays from a script: name a data set by --data")
+    count = described.get("images") if name is None else None
+    name = absolute(name) or described.get("name") or "mnist-5k"
+    root = root or (Path(described["root"]) if described.get("root") else None)
+    if stock.is_image_files(name):
+        resize, crop = resize or described.get("resize"), crop or described.get("crop")
+    check_kind(name, described)
+    found, changed = load(name, root, download, resize, crop, described), None
+    if config is not None:
+        same = name == described.get("name")
+        found, changed = as_kept(found, config, name, same)
+        if same and stock.is_path(name) and "images" not in config:
+            changed = (
+                f"the run is of a version that did not keep which images of {name} were held out: "
+                "if they have changed since, those scored may be ones that it was trained on"
+            )
+    rest = {"name": name, "root": str(root) if root else None, "changed": changed}
+    return conditioned(first(found, count), described.get("condition")), rest
+
+
+def check_kind(name: str, described: dict[str, Any]) -> None:
+    """Refuse a table where a run is of images, and images where it is of a table.
+
+    Raises:
+        InputError: If the data are of another kind than the run's.
+    """
+    if described and ("columns" in described) != name.lower().endswith(SUFFIX):
+        kind = f"a table: --data must be a {SUFFIX} file"
+        kind = kind if "columns" in described else "images or vectors: --data must be such"
+        raise InputError(f"the run is of {kind}, got {name}")
+
+
+def absolute(name: str | None) -> str | None:
+    """The name of a data set, or the full path of a file or folder, which holds from any folder."""
+    return str(Path(name).resolve()) if name is not None and stock.is_path(name) else name
