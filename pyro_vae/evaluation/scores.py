@@ -26,6 +26,7 @@ from pyro_vae.evaluation.memory import bytes_of
 from pyro_vae.evaluation.parts import evaluate_parts
 from pyro_vae.evaluation.programs import evaluate_programs
 from pyro_vae.evaluation.reconstructions import reconstructed, reconstruction_scores
+from pyro_vae.observed import KINDS
 from pyro_vae.training.pictures import unit
 from pyro_vae.vae import VAE, checked_vae
 
@@ -112,7 +113,8 @@ def evaluate(
         terms = measures.Terms.cat(block.terms for block in blocks)
         target = unit(vae, tensor).float()
         codes = codes_of(vae, blocks)
-        mean = reconstructed(vae, codes, "mean", tensor)
+        kinds = KINDS if "reconstructions" in parts else ("mean",)
+        pictures = reconstructed(vae, codes, kinds, tensor)
         scores = measures.scores_of(terms, kind)
         objective = scores[measures.scores.objective_key(kind)]
         # What is made of the head alone says nothing of a program with further observations, and
@@ -131,7 +133,7 @@ def evaluate(
             "collapsed": collapsed,
             "beats_collapsed": None if collapsed is None else objective > collapsed,
             **_bits_scores(vae, blocks, tensor, kind, scores, collapsed),
-            **_picture_scores(mean, target, _mean_image(vae, fitted)),
+            **_picture_scores(pictures["mean"], target, _mean_image(vae, fitted)),
             "images": len(tensor),
             "iwae": None,
         }
@@ -145,7 +147,7 @@ def evaluate(
         if "latents" in parts:
             scores.update(latent_scores(blocks, terms.kl) if one else dict.fromkeys(LATENT_SCORES))
         if "reconstructions" in parts:
-            scores["reconstructions"] = reconstruction_scores(vae, codes, target, mean, tensor)
+            scores["reconstructions"] = reconstruction_scores(vae, pictures, target)
         if "calibration" in parts:
             describes = one and (kind != "loss" or _residual(vae))
             scores["calibration"] = calibration_scores(vae, blocks) if describes else None
@@ -161,7 +163,7 @@ def _collapsed(vae: VAE, images: Any, train: Any) -> float:
 
 
 def _mean_image(vae: VAE, images: Any) -> Tensor:
-    sums = [unit(vae, part).double().sum(0) for part in images.split(FITTED)]
+    sums = [unit(vae, part).double().sum(0) for part in images.split(measures.BLOCK)]
     return (torch.stack(sums).sum(0) / len(images)).float()
 
 

@@ -205,7 +205,7 @@ def _pictures(vae: VAE, images: Any) -> dict[str, Tensor]:
     codes = vae.code(images)
     for kind in KINDS:
         try:
-            found[kind] = reconstructed(vae, codes, kind, images)
+            found[kind] = reconstructed(vae, codes, (kind,), images)[kind]
         except InputError:
             continue  # the observation has no such picture
     return found
