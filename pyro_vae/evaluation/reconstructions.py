@@ -66,9 +66,7 @@ def reconstructed(
     return {kind: torch.cat(part) for kind, part in parts.items()}
 
 
-def reconstruction_scores(
-    vae: VAE, pictures: dict[str, Tensor], target: Tensor
-) -> dict[str, Any]:
+def reconstruction_scores(vae: VAE, pictures: dict[str, Tensor], target: Tensor) -> dict[str, Any]:
     """Scores of every kind of reconstruction that the observation has, and the data's own.
 
     Args:
