@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from pyro_vae.evaluation.blocks import Block, codes_of, encoded, evaluating
 from pyro_vae.evaluation.bounds import (
     checked_particles,
     importance_bound,
-    masses_of,
+    log_level_mass,
     standard_error,
 )
 from pyro_vae.evaluation.calibration import calibration_scores
@@ -109,7 +110,8 @@ def evaluate(
         return evaluate_parts(vae, tensor, trained, iwae=iwae, memory_budget=memory_budget)
     kind = vae.kind_on(tensor)
     with evaluating(vae):
-        blocks = encoded(vae, tensor)
+        wanted = kind == "density" and _no_bits(vae, tensor, kind) is None
+        blocks = encoded(vae, tensor, partial(log_level_mass, vae) if wanted else None)
         terms = measures.Terms.cat(block.terms for block in blocks)
         target = unit(vae, tensor).float()
         codes = codes_of(vae, blocks)
@@ -132,7 +134,7 @@ def evaluate(
             "frozen": _frozen(vae, tensor),
             "collapsed": collapsed,
             "beats_collapsed": None if collapsed is None else objective > collapsed,
-            **_bits_scores(vae, blocks, tensor, kind, scores, collapsed),
+            **_bits_scores(vae, blocks if one else [], tensor, kind, scores, collapsed),
             **_picture_scores(pictures["mean"], target, _mean_image(vae, fitted)),
             "images": len(tensor),
             "iwae": None,
@@ -215,10 +217,10 @@ def _bits_scores(
     assert collapsed is not None
     bits["collapsed_bits_per_dim"] = _bits(vae, collapsed, kind)
     bits["uniform_bits_per_dim"] = uniform_bits(vae.obs.levels, kind)
-    if kind == "density" and blocks[0].posterior is not None:
-        masses = masses_of(vae, blocks)
-        if masses is not None:
-            bits["mass_bits_per_dim"] = _bits(vae, float(masses.mean()) - scores["kl"], "mass")
+    masses = [block.mass.double() for block in blocks if block.mass is not None]
+    if masses and len(masses) == len(blocks):
+        mean = float(torch.cat(masses).mean())
+        bits["mass_bits_per_dim"] = _bits(vae, mean - scores["kl"], "mass")
     return bits
 
 
