@@ -62,7 +62,7 @@ def fit(context: click.Context, /, **options: Any) -> None:
             out, history, data = _fitted(options)
         if ranks.present() > 0:
             return
-    few = few_words(len(data.held_out))
+    few = few_words(len(data.held_out), _unit(data))
     if few is None:
         _tell_best(history)
     else:

@@ -32,9 +32,18 @@ def kept_of(train: Images, held_out: Images | None) -> dict[str, Any]:
     Returns:
         ``train``, their number; ``sha256`` of their content (of 1,000 of them where they exceed
         1 GiB, of none of a stream); ``held_out``, the number of the others; ``digests`` of these,
-        see :func:`digests_of`.
+        see :func:`digests_of`; and that all of this tells gaps from zeros (``gaps``).
     """
-    train, held_out = plain(train), plain(held_out)
+    return {
+        **_trained_on(train),
+        "held_out": 0 if held_out is None else len(held_out),
+        "digests": digests_of(held_out),
+        "gaps": True,
+    }
+
+
+def _trained_on(images: Images, gaps: bool = True) -> dict[str, Any]:
+    train = plain(images)
     n, shape = len(train), tuple(train.shape[1:])
     index = torch.arange(n)
     if not _is_whole(train):
@@ -42,19 +51,13 @@ def kept_of(train: Images, held_out: Images | None) -> dict[str, Any]:
     whole = hashlib.sha256(f"{shape} {train.dtype}".encode())
     if not _is_stream(train):
         for part in index.split(_AT_A_TIME):
-            whole.update(_content(train, part))
-    return {
-        "train": n,
-        "sha256": whole.hexdigest(),
-        "held_out": 0 if held_out is None else len(held_out),
-        "digests": digests_of(held_out),
-    }
+            whole.update(b"".join(_contents(images, part, gaps)))
+    return {"train": n, "sha256": whole.hexdigest()}
 
 
 def digests_of(images: Images | None) -> str:
     """The first 6 bytes of the SHA-256 of each image's content, one after the other, in base64."""
-    images = plain(images)
-    found = [] if images is None or _is_stream(images) else _digests(images)
+    found = [] if images is None or _is_stream(plain(images)) else _digests(images)
     return base64.b64encode(b"".join(found)).decode("ascii")
 
 
@@ -78,29 +81,28 @@ def as_kept(
     if not isinstance(kept, Mapping) or not {"train", "sha256", "held_out", "digests"} <= {*kept}:
         return data, None
     known = {*_read(kept["digests"]), *_read(described.get("test", ""))}
-    asked = first(data, described.get("images"))
-    test = _digests(asked.test)
-    trained = (kept["train"], kept["sha256"])
-    now = kept_of(asked.train, None)
-    if trained == (now["train"], now["sha256"]):
+    asked, gaps = first(data, described.get("images")), "gaps" in kept
+    test = _digests(asked.test, gaps)
+    now = _trained_on(asked.train, gaps)
+    if now == {name: kept[name] for name in now}:
         if known.issuperset(test):
             return data, None
         # What was trained on is all there: of the others none was, unless it is there twice.
-        if _is_whole(asked.train) and not set(_digests(asked.train)) & {*test} - known:
+        if _is_whole(asked.train) and not set(_digests(asked.train, gaps)) & {*test} - known:
             return data, (
                 f"{name}: held-out images have changed since fit, training images have not"
             )
-    return _divided(data, known, kept, name, same)
+    return _divided(data, known, kept, name, same, gaps)
 
 
 def _divided(
-    data: Data, known: set[bytes], kept: Mapping[str, Any], name: str, same: bool
+    data: Data, known: set[bytes], kept: Mapping[str, Any], name: str, same: bool, gaps: bool
 ) -> tuple[Data, str | None]:
     """Those that were held out, wherever they are now, and all others."""
     parts = {"train": data.train, "test": data.test, "validation": data.validation}
     there = {part: images for part, images in parts.items() if images is not None}
     held = {
-        part: torch.tensor([digest in known for digest in _digests(images)], dtype=torch.bool)
+        part: torch.tensor([digest in known for digest in _digests(images, gaps)], dtype=torch.bool)
         for part, images in there.items()
     }
     number = sum(map(len, there.values()))
@@ -153,23 +155,41 @@ def _read(digests: Any) -> Iterator[bytes]:
         yield whole[start : start + _BYTES]
 
 
-def _digests(images: Images) -> list[bytes]:
+def _digests(images: Images, gaps: bool = True) -> list[bytes]:
     found: list[bytes] = []
     if not len(images):
         return found
     for part in torch.arange(len(images)).split(_AT_A_TIME):
-        rows = _content(images, part)
-        size = len(rows) // len(part)
-        found += [
-            hashlib.sha256(rows[start : start + size]).digest()[:_BYTES]
-            for start in range(0, len(rows), size)
-        ]
+        rows = _contents(images, part, gaps)
+        found += [hashlib.sha256(row).digest()[:_BYTES] for row in rows]
     return found
 
 
-def _content(images: Images, index: Tensor) -> bytes:
-    rows: Tensor = plain(images[index.to(images.device)])
-    return rows.cpu().numpy().tobytes()
+def _contents(images: Images, index: Tensor, gaps: bool) -> list[bytes]:
+    """What each row of an index holds, and after it, where it has gaps, which they are.
+
+    Runs of earlier versions were kept without: a gap was the value that stands in it.
+    """
+    some = images[index.to(images.device)]
+    rows = [row.tobytes() for row in plain(some).cpu().numpy()]
+    missing = _missing(some) if gaps else None
+    if missing is None:
+        return rows
+    holes = [row.tobytes() if row.any() else b"" for row in missing.cpu().numpy()]
+    return [row + hole for row, hole in zip(rows, holes, strict=True)]
+
+
+def _missing(images: Any) -> Tensor | None:
+    """Where rows have gaps, in the order of :func:`plain`; None where nothing tells of any."""
+    if not isinstance(images, Batch) or images.mask is None:
+        return None
+    if not isinstance(images.x, Mapping):
+        return torch.logical_not(images.mask).flatten(1)
+    there = [
+        images.mask.get(name, torch.ones_like(part, dtype=torch.bool)).flatten(1)
+        for name, part in images.x.items()
+    ]
+    return ~torch.cat(there, 1)
 
 
 def _is_stream(images: Images) -> bool:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import pyro
 import torch
+from pyro.distributions import MaskedDistribution
 from torch import Tensor
 
+from pyro_vae.data import plain
 from pyro_vae.measures import Terms, evaluation_mode, terms_of
 from pyro_vae.measures.scores import held_out_traces
 from pyro_vae.noise import fixed_noise, noise
@@ -33,6 +35,8 @@ class Block:
         posterior: q(z|x), batch_shape (n,); None where sites of a user's own make it up.
         latent: One draw of it, (n, L), of several sites in the order of their names.
         terms: Of the ELBO at that draw.
+        mass: What p(x|z) at that draw gives each image's levels, nats, (n,); None where it was not
+            asked for or there is none.
     """
 
     images: Any
@@ -40,6 +44,7 @@ class Block:
     posterior: Any
     latent: Tensor
     terms: Terms
+    mass: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.images)
@@ -53,19 +58,27 @@ def evaluating(vae: VAE) -> Iterator[None]:
         yield
 
 
-def encoded(vae: VAE, images: Any) -> list[Block]:
+def encoded(
+    vae: VAE, images: Any, mass: Callable[[Any, Tensor], Tensor | None] | None = None
+) -> list[Block]:
     """Blocks of images, run through model and guide once: their terms are
     :func:`pyro_vae.measures.held_out_terms`'.
 
     Args:
         vae: The model, in evaluation mode.
         images: Levels (uint8) or floats, (N, *data_shape).
+        mass: (p(x|z), levels) → the log-mass of each image's, where blocks are to have it and x is
+            observed at one site.
     """
-    return [
-        Block(batch, x, _posterior(vae, seen, traces[1], terms), _latent(traces[1], terms), terms)
-        for batch, x, seen, traces in held_out_traces(vae, images)
-        for terms in [terms_of(*traces)]
-    ]
+    blocks = []
+    for batch, x, seen, (model, guide) in held_out_traces(vae, images):
+        terms = terms_of(model, guide)
+        found = None
+        if mass is not None and len(terms.observed) == 1:
+            found = mass(model.nodes[next(iter(terms.observed))]["fn"], plain(batch))
+        posterior = _posterior(vae, seen, guide, terms)
+        blocks.append(Block(batch, x, posterior, _latent(guide, terms), terms, found))
+    return blocks
 
 
 def _posterior(vae: VAE, seen: Any, guide_trace: Any, terms: Terms) -> Any | None:
@@ -118,7 +131,7 @@ def univariate(p: Any, data_shape: tuple[int, ...]) -> Any | None:
         p: A distribution of event_shape data_shape.
         data_shape: Of one image.
     """
-    while isinstance(p, torch.distributions.Independent):
+    while isinstance(p, torch.distributions.Independent | MaskedDistribution):
         p = p.base_dist
     n = len(data_shape)
     made_of_pixels = p.event_shape == () and tuple(p.batch_shape[-n:]) == tuple(data_shape)

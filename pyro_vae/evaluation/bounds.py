@@ -13,7 +13,7 @@ from pyro_vae.data import Batch, plain
 from pyro_vae.distributions import log_interval_mass
 from pyro_vae.distributions.discretized import in_float64
 from pyro_vae.errors import InputError, shown
-from pyro_vae.evaluation.blocks import Block, evaluating, pieces, univariate
+from pyro_vae.evaluation.blocks import evaluating, univariate
 from pyro_vae.evaluation.memory import bytes_of
 from pyro_vae.evaluation.particles import Arguments, Particles, rows_of
 from pyro_vae.measures import BLOCK, local_params
@@ -191,26 +191,6 @@ def log_weights(
 
 def _device(arguments: Arguments) -> torch.device:
     return next(value.device for value in arguments if isinstance(value, Tensor | Batch))
-
-
-def masses_of(vae: VAE, blocks: list[Block]) -> Tensor | None:
-    """Log-mass of each image's levels under a density, at the latents of the ELBO, (N,).
-
-    Args:
-        vae: The model, in evaluation mode.
-        blocks: Of uint8 images.
-
-    Returns:
-        Nats per image, float64; None where the density has no mass of an interval.
-    """
-    found = []
-    for block, rows in pieces(blocks):
-        x = block.x[rows]
-        value = log_level_mass(vae, vae.decode(block.latent[rows], x), plain(block.images)[rows])
-        if value is None:
-            return None
-        found.append(value.double())
-    return torch.cat(found)
 
 
 def log_level_mass(vae: VAE, p: Any, levels: Tensor) -> Tensor | None:

@@ -55,7 +55,7 @@ def evaluate_parts(vae: VAE, batch: Batch, train: Batch | None, **options: Any) 
     both = {"elbo": None, "objective": None, objective_key(kind): total}
     return {
         "kind": kind,
-        "few": measures.few_words(len(batch)),
+        "few": measures.few_words(len(batch), "row"),
         "baselines_from": "these images" if train is None else "the training images",
         **scores,
         **both,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -13,13 +14,12 @@ from pyro_vae.data import context
 from pyro_vae.errors import InputError
 from pyro_vae.evaluation.blocks import DRAWN
 from pyro_vae.noise import fixed_noise, noise
-from pyro_vae.observed import KINDS
 from pyro_vae.vae import VAE
 
 __all__ = ["reconstructed"]
 
 COMPARED = 1000
-"""Images that are reconstructed in every kind, the first ones."""
+"""Images that are reconstructed in every kind but the first, the first ones."""
 
 DARK, LIGHT = 0.02, 0.98
 """Below and above these a pixel counts as saturated."""
@@ -28,57 +28,69 @@ _LAPLACIAN = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
 _WINDOW = 11  # of the structural similarity
 
 
-def reconstructed(vae: VAE, codes: Tensor, kind: str, images: Any = None) -> Tensor:
-    """Reconstructions of any number of images, those of ``"sample"`` the same from call to call.
+def reconstructed(
+    vae: VAE, codes: Tensor, kinds: Sequence[str], images: Any = None
+) -> dict[str, Tensor]:
+    """Reconstructions, those of ``"sample"`` the same from call to call.
 
     Args:
         vae: The model, in evaluation mode.
-        codes: Of the images, (N, L), as :meth:`pyro_vae.VAE.code` gives them.
-        kind: One of :data:`~pyro_vae.observed.KINDS`.
+        codes: Of any number of images, (N, L), as :meth:`pyro_vae.VAE.code` gives them.
+        kinds: Of :data:`~pyro_vae.observed.KINDS`.
         images: The images, where covariates come with them.
 
     Returns:
-        (N, *data_shape).
+        By kind: the first of all images, (N, *data_shape), the others of the first
+        :data:`COMPARED`, but for those that the observation has no picture of.
 
     Raises:
-        InputError: If the observation has no such picture.
+        InputError: If the observation has no picture of the first kind.
     """
-    parts, known = [], context(images)
+    first, *others = kinds
+    parts: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
+    known = context(images)
     for start in range(0, len(codes), DRAWN):
         rows = slice(start, start + DRAWN)
         given = {name: value[rows] for name, value in known.items()}
-        with fixed_noise(noise("reconstructions", block=start), codes.device):
-            parts.append(vae.picture(vae.decode(codes[rows], **given), kind))
-    return torch.cat(parts)
+        fixed = noise("reconstructions", block=start)
+        with fixed_noise(fixed, codes.device):
+            p = vae.decode(codes[rows], **given)
+            parts[first].append(vae.picture(p, first))
+        for kind in [kind for kind in others if kind in parts and start < COMPARED]:
+            try:
+                # Each under the same noise: what it is does not depend on what else is wanted.
+                with fixed_noise(fixed, codes.device):
+                    parts[kind].append(vae.picture(p, kind))
+            except InputError:
+                del parts[kind]
+    return {kind: torch.cat(part) for kind, part in parts.items()}
 
 
-def reconstruction_scores(
-    vae: VAE, codes: Tensor, target: Tensor, mean: Tensor | None = None, images: Any = None
-) -> dict[str, Any]:
+def reconstruction_scores(vae: VAE, pictures: dict[str, Tensor], target: Tensor) -> dict[str, Any]:
     """Scores of every kind of reconstruction that the observation has, and the data's own.
 
     Args:
-        vae: The model, in evaluation mode.
-        codes: Of the images, (N, L); the first :data:`COMPARED` count.
+        vae: The model, for its observation.
+        pictures: From :func:`reconstructed`; the first :data:`COMPARED` of each kind count.
         target: The images as pictures, (N, *data_shape).
-        mean: Their mean reconstructions, where they are at hand.
-        images: The images, where covariates come with them.
 
     Returns:
         ``images``, ``data`` (what :func:`describe` says of them), and for each kind what
         :func:`compare` and :func:`describe` say.
     """
-    codes, target = codes[:COMPARED], target[:COMPARED]
+    target = target[:COMPARED]
     eight_bit = vae.levels.eight_bit
-    scores: dict[str, Any] = {"images": len(codes)}
-    scores["data"] = describe(target, eight_bit)
-    for kind in KINDS:
-        try:
-            known = kind == "mean" and mean is not None
-            shown = mean[: len(codes)] if known else reconstructed(vae, codes, kind, images)  # type: ignore[index]
-        except InputError:
-            continue
-        scores[kind] = {**compare(shown, target, eight_bit), **describe(shown, eight_bit)}
+    scores: dict[str, Any] = {"images": len(target), "data": describe(target, eight_bit)}
+    done: list[tuple[Tensor, str]] = []
+    for kind, every in pictures.items():
+        shown = every[:COMPARED]
+        # Of a normal distribution the mean is the mode, and the parameter.
+        same = next((other for others, other in done if torch.equal(others, shown)), None)
+        if same is None:
+            scores[kind] = {**compare(shown, target, eight_bit), **describe(shown, eight_bit)}
+            done.append((shown, kind))
+        else:
+            scores[kind] = dict(scores[same])
     return scores
 
 

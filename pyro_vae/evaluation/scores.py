@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,7 +18,7 @@ from pyro_vae.evaluation.blocks import Block, codes_of, encoded, evaluating
 from pyro_vae.evaluation.bounds import (
     checked_particles,
     importance_bound,
-    masses_of,
+    log_level_mass,
     standard_error,
 )
 from pyro_vae.evaluation.calibration import calibration_scores
@@ -26,6 +27,7 @@ from pyro_vae.evaluation.memory import bytes_of
 from pyro_vae.evaluation.parts import evaluate_parts
 from pyro_vae.evaluation.programs import evaluate_programs
 from pyro_vae.evaluation.reconstructions import reconstructed, reconstruction_scores
+from pyro_vae.observed import KINDS
 from pyro_vae.training.pictures import unit
 from pyro_vae.vae import VAE, checked_vae
 
@@ -108,11 +110,13 @@ def evaluate(
         return evaluate_parts(vae, tensor, trained, iwae=iwae, memory_budget=memory_budget)
     kind = vae.kind_on(tensor)
     with evaluating(vae):
-        blocks = encoded(vae, tensor)
+        wanted = kind == "density" and _no_bits(vae, tensor, kind) is None
+        blocks = encoded(vae, tensor, partial(log_level_mass, vae) if wanted else None)
         terms = measures.Terms.cat(block.terms for block in blocks)
         target = unit(vae, tensor).float()
         codes = codes_of(vae, blocks)
-        mean = reconstructed(vae, codes, "mean", tensor)
+        kinds = KINDS if "reconstructions" in parts else ("mean",)
+        pictures = reconstructed(vae, codes, kinds, tensor)
         scores = measures.scores_of(terms, kind)
         objective = scores[measures.scores.objective_key(kind)]
         # What is made of the head alone says nothing of a program with further observations, and
@@ -130,8 +134,8 @@ def evaluate(
             "frozen": _frozen(vae, tensor),
             "collapsed": collapsed,
             "beats_collapsed": None if collapsed is None else objective > collapsed,
-            **_bits_scores(vae, blocks, tensor, kind, scores, collapsed),
-            **_picture_scores(mean, target, _mean_image(vae, fitted)),
+            **_bits_scores(vae, blocks if one else [], tensor, kind, scores, collapsed),
+            **_picture_scores(pictures["mean"], target, _mean_image(vae, fitted)),
             "images": len(tensor),
             "iwae": None,
         }
@@ -145,7 +149,7 @@ def evaluate(
         if "latents" in parts:
             scores.update(latent_scores(blocks, terms.kl) if one else dict.fromkeys(LATENT_SCORES))
         if "reconstructions" in parts:
-            scores["reconstructions"] = reconstruction_scores(vae, codes, target, mean, tensor)
+            scores["reconstructions"] = reconstruction_scores(vae, pictures, target)
         if "calibration" in parts:
             describes = one and (kind != "loss" or _residual(vae))
             scores["calibration"] = calibration_scores(vae, blocks) if describes else None
@@ -161,7 +165,7 @@ def _collapsed(vae: VAE, images: Any, train: Any) -> float:
 
 
 def _mean_image(vae: VAE, images: Any) -> Tensor:
-    sums = [unit(vae, part).double().sum(0) for part in images.split(FITTED)]
+    sums = [unit(vae, part).double().sum(0) for part in images.split(measures.BLOCK)]
     return (torch.stack(sums).sum(0) / len(images)).float()
 
 
@@ -213,10 +217,10 @@ def _bits_scores(
     assert collapsed is not None
     bits["collapsed_bits_per_dim"] = _bits(vae, collapsed, kind)
     bits["uniform_bits_per_dim"] = uniform_bits(vae.obs.levels, kind)
-    if kind == "density" and blocks[0].posterior is not None:
-        masses = masses_of(vae, blocks)
-        if masses is not None:
-            bits["mass_bits_per_dim"] = _bits(vae, float(masses.mean()) - scores["kl"], "mass")
+    masses = [block.mass.double() for block in blocks if block.mass is not None]
+    if masses and len(masses) == len(blocks):
+        mean = float(torch.cat(masses).mean())
+        bits["mass_bits_per_dim"] = _bits(vae, mean - scores["kl"], "mass")
     return bits
 
 

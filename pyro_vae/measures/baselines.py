@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.distributions import Normal
 
 from pyro_vae.data import context, plain
 from pyro_vae.heads import BuiltHead
@@ -121,6 +122,8 @@ def _fit(
     with fixed_noise(noise("best constant"), images.device):
         x, frequencies = _counted(observed, head, images, mask, limit)
         mask = None if mask is None else mask[:limit]
+        if frequencies is None and mask is None and not head.own_x:
+            x = _two_for_all(head(raw[None]), x)
         # Not exactly 0, where the components of a mixture stay alike for ever.
         free = (0.01 * torch.randn_like(raw[held:])).requires_grad_(True)
     parameters = [p for p in (free, *head.parameters()) if p.numel()]
@@ -171,6 +174,18 @@ def _counted(
     levels = there.nonzero().to(torch.uint8).expand(-1, d)
     x = observed.observe(levels.reshape(-1, *observed.shape))
     return x, (by_level[there] / n).reshape(x.shape).to(x.dtype)
+
+
+@torch.no_grad()
+def _two_for_all(likelihood: Any, x: Tensor) -> Tensor:
+    """Two rows with the mean log-density of all, whatever the parameters: μ + σ and μ − σ of each
+    site, where it is quadratic in x; else the rows themselves.
+    """
+    pixels = getattr(likelihood, "base_dist", None)
+    if getattr(type(pixels), "log_prob", None) is not Normal.log_prob:
+        return x
+    variance, mean = torch.var_mean(x.double(), 0, correction=0)
+    return torch.stack([mean + variance.sqrt(), mean - variance.sqrt()]).to(x.dtype)
 
 
 @torch.no_grad()

@@ -13,7 +13,7 @@ from pyro_vae import specs
 from pyro_vae.data import context, plain
 from pyro_vae.distributions.chain import Chain
 from pyro_vae.measures.scores import BLOCK, evaluation_mode
-from pyro_vae.measures.terms import closed_kl
+from pyro_vae.objectives.terms import closed_kl
 from pyro_vae.vae import VAE
 
 __all__ = [
@@ -77,11 +77,16 @@ def exploded_words(peak: float | None, dead: float | None, finite: bool = True) 
     return "; ".join(said)
 
 
-def few_words(images: int) -> str | None:
-    """That so many held-out images are too few to judge by; None if they are enough, or none."""
-    if not 0 < images < FEW:
+def few_words(count: int, each: str = "image") -> str | None:
+    """That so many held-out images are too few to judge by; None if they are enough, or none.
+
+    Args:
+        count: How many.
+        each: What one is called.
+    """
+    if not 0 < count < FEW:
         return None
-    number = "1 held-out image is" if images == 1 else f"{images} held-out images are"
+    number = f"1 held-out {each} is" if count == 1 else f"{count} held-out {each}s are"
     return f"{number} too few to judge by: give {FEW} or more"
 
 

@@ -11,7 +11,6 @@ from typing import Any
 import torch
 from pyro.distributions import Independent
 from torch import Tensor
-from torch.distributions import kl_divergence
 
 from pyro_vae.errors import InputError
 from pyro_vae.objectives import terms as sites
@@ -150,7 +149,7 @@ def _latent_terms(name: str, model: Any, guide: Any, data: int, nested: bool) ->
         units = _masked(split, guide, q.event_dim)
         kl = units.flatten(units.dim() - q.event_dim).sum(-1) if q.event_dim else units
     else:
-        closed = closed_kl(q, p) if nested else None
+        closed = sites.closed_kl(q, p) if nested else None
         kl = _log_prob(guide) - _log_prob(model) if closed is None else _masked(closed, guide, 0)
     try:
         code = code_of(q).expand(q.batch_shape + q.event_shape)
@@ -195,15 +194,6 @@ def _per_unit(value: Tensor, site: Any, data: int, event_dim: int) -> Tensor:
     return sites.over_particles(value, site, 1).movedim(data - 1, 0).flatten(1)
 
 
-def closed_kl(q: Any, p: Any) -> Tensor | None:
-    """KL(q ‖ p) in nats, of their batch shape; None where there is no closed form."""
-    try:
-        value: Tensor = kl_divergence(q, p)
-    except NotImplementedError:
-        return None
-    return value.expand(torch.broadcast_shapes(q.batch_shape, p.batch_shape))
-
-
 def _split(q: Any, p: Any, z: Tensor, nested: bool) -> Tensor | None:
     """The KL of each element of the event, batch_shape + event_shape, where both are independent.
 
@@ -212,7 +202,7 @@ def _split(q: Any, p: Any, z: Tensor, nested: bool) -> Tensor | None:
     q, p, shape = _elements(q), _elements(p), q.batch_shape + q.event_shape
     if q is None or p is None:
         return None
-    closed = closed_kl(q, p) if nested else None
+    closed = sites.closed_kl(q, p) if nested else None
     value: Tensor = q.log_prob(z) - p.log_prob(z) if closed is None else closed
     return value.expand(torch.broadcast_shapes(value.shape, shape))
 

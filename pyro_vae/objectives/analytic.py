@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from pyro.distributions.util import scale_and_mask
 from pyro.infer.util import is_validation_enabled
 from torch import Tensor
-from torch.distributions import Independent, kl_divergence
+from torch.distributions import Independent
 
 from .base import Objective, number
-from .terms import Site, Trace, latent_sites, nested_sites, other_sites, shared_plates, weight
+from .terms import (
+    Site,
+    Trace,
+    closed_kl,
+    latent_sites,
+    nested_sites,
+    other_sites,
+    shared_plates,
+    weight,
+)
 
 __all__ = ["CapacityELBO", "FreeBitsELBO", "MeanFieldELBO"]
 
@@ -59,7 +67,7 @@ class MeanFieldELBO(Objective):
         nested = nested_sites(model_trace, guide_trace)
         for name, model_site, guide_site in latent_sites(model_trace, guide_trace):
             _check_scales(name, model_site, guide_site)
-            kl = _closed(guide_site["fn"], model_site["fn"]) if name in nested else None
+            kl = closed_kl(guide_site["fn"], model_site["fn"]) if name in nested else None
             if kl is None:
                 loss = loss + guide_site["log_prob"].sum() - model_site["log_prob"].sum()
             else:
@@ -187,15 +195,6 @@ def _without_kl(model_trace: Trace, guide_trace: Trace) -> Tensor:
     return loss
 
 
-def _closed(q: Any, p: Any) -> Tensor | None:
-    """KL(q ‖ p) of q's batch shape; None where there is no closed form."""
-    try:
-        value: Tensor = kl_divergence(q, p)
-    except NotImplementedError:
-        return None
-    return value.expand(q.batch_shape)
-
-
 def _weighted_units(
     name: str, model_site: Site, guide_site: Site, nested: bool
 ) -> tuple[Tensor, Tensor]:
@@ -214,7 +213,7 @@ def _weighted_units(
         and q.reinterpreted_batch_ndims == p.reinterpreted_batch_ndims
     ):
         q, p = q.base_dist, p.base_dist
-    kl = _closed(q, p) if nested else None
+    kl = closed_kl(q, p) if nested else None
     if kl is None:
         drawn = guide_site["value"]
         return guide_site["fn"].log_prob(drawn) - model_site["fn"].log_prob(drawn), weights

@@ -10,8 +10,10 @@ import torch
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
+from torch.distributions import kl_divergence
 
 __all__ = [
+    "closed_kl",
     "latent_sites",
     "log_weights",
     "nested_sites",
@@ -88,6 +90,15 @@ def nested_sites(model_trace: Trace, guide_trace: Trace) -> set[str]:
     return {
         name for i, name in enumerate(order) if set(order[:i]) <= set(guided[: guided.index(name)])
     }
+
+
+def closed_kl(q: Any, p: Any) -> Tensor | None:
+    """KL(q ‖ p) in nats, of their batch shape; None where there is no closed form."""
+    try:
+        value: Tensor = kl_divergence(q, p)
+    except NotImplementedError:
+        return None
+    return value.expand(torch.broadcast_shapes(q.batch_shape, p.batch_shape))
 
 
 def data_dim(model_trace: Trace, guide_trace: Trace) -> int:

@@ -144,7 +144,8 @@ def look(run: Found, shelf: Shelf) -> Looks | None:
     held_out = looks.split == "held-out"
     if not run.scores:
         run.scores = _try(run, "scores", lambda: _scored(vae, images, train, described)) or {}
-    few = few_words(int(number(run.scores, "images") or 0))
+    each = "row" if "parts" in run.scores else "image"
+    few = few_words(int(number(run.scores, "images") or 0), each)
     if few is not None:
         run.remarks.append(few)
     with evaluating(vae):
@@ -205,7 +206,7 @@ def _pictures(vae: VAE, images: Any) -> dict[str, Tensor]:
     codes = vae.code(images)
     for kind in KINDS:
         try:
-            found[kind] = reconstructed(vae, codes, kind, images)
+            found[kind] = reconstructed(vae, codes, (kind,), images)[kind]
         except InputError:
             continue  # the observation has no such picture
     return found

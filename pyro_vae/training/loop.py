@@ -171,7 +171,8 @@ def train(
         if saved is None:
             if course.state.compiled is not None:
                 history.notes.append("steps are compiled: the first take seconds, or minutes")
-            few = None if held_out is None else few_words(len(held_out))
+            held = 0 if held_out is None else len(held_out)
+            few = few_words(held, "row" if vae.joint else "image")
             history.notes += [few] if few else []
             for message in [warning, *course.state.warnings()]:
                 _warn(message, history, progress)

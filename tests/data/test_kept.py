@@ -16,7 +16,7 @@ from click.testing import Result
 import pyro_vae as pv
 from pyro_vae import InputError, data, measures
 from pyro_vae.data import stored
-from pyro_vae.data.kept import as_kept
+from pyro_vae.data.kept import as_kept, digests_of, kept_of
 
 from .pictures import noise, save
 
@@ -302,6 +302,46 @@ def test_too_few_held_out_images_are_no_evidence(count: int) -> None:
     assert found.evidence == pv.diagnose(vae, train, pv.training.History(history.steps)).evidence
     assert pv.evaluate(vae, train[:count], parts=())["few"] == found.remarks[0].partition(";")[0]
     assert pv.evaluate(vae, train[:10], parts=())["few"] is None
+
+
+def with_gaps(values: torch.Tensor, told: bool) -> data.Batch:
+    """Two columns, of which one alone may have gaps, where its values are 0."""
+    mask = {"a": values[:, :1] != 0} if told else None
+    return data.Batch({"a": values[:, :1], "b": values[:, 1:]}, None, mask)
+
+
+@pytest.mark.parametrize("apart", [True, False], ids=["parts", "vectors"])
+def test_a_gap_is_not_the_value_that_stands_in_it(apart: bool) -> None:
+    values = torch.arange(12.0).reshape(6, 2)  # the first row's first value is 0
+    zero, gap = with_gaps(values, told=False), with_gaps(values, told=True)
+    if not apart:
+        zero, gap = data.Batch(values), data.Batch(values, None, values != 0)
+    split = [[kept[0:8], kept[8:]] for kept in (digests_of(zero), digests_of(gap))]
+    assert split[0][0] != split[1][0]
+    assert split[0][1] == split[1][1]  # rows without gaps are what they were
+    assert kept_of(zero, None)["sha256"] != kept_of(gap, None)["sha256"]
+
+
+def test_rows_of_a_run_that_did_not_tell_gaps_are_known() -> None:
+    rows = with_gaps(torch.arange(24.0).reshape(12, 2), told=True)
+    blind = with_gaps(torch.arange(24.0).reshape(12, 2), told=False)
+    before = kept_of(blind[6:], blind[:6])
+    del before["gaps"]
+    for kept in (before, kept_of(rows[6:], rows[:6])):
+        found, said = as_kept(
+            data.Data(rows[6:], None, rows[:6], None), {"images": kept}, "rows", True
+        )
+        assert said is None
+        assert len(found.test) == 6
+
+
+def test_of_a_table_rows_are_too_few() -> None:
+    assert measures.few_words(1, "row") == "1 held-out row is too few to judge by: give 10 or more"
+    vae = pv.VAE({"a": (1,), "b": (1,)}, 2, {"a": "real-normal", "b": "real-normal"})
+    rows = with_gaps(torch.arange(30.0).reshape(15, 2), told=True)
+    said = "3 held-out rows are too few to judge by: give 10 or more"
+    assert said in pv.fit(vae, rows[3:], rows[:3], epochs=1).notes
+    assert pv.evaluate(vae, rows[:3])["few"] == said
 
 
 def test_one_image_alone_has_no_mean_to_be_compared_with() -> None:

@@ -1,12 +1,17 @@
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
 from scipy.stats import multivariate_normal
 
+from pyro_vae import observations
 from pyro_vae.evaluation import baselines
 from pyro_vae.evaluation.baselines import PPCA, fit_ppca, ppca_rows, uniform_bits
+from pyro_vae.measures import best_constants
 
 from .models import Linear, constant_vae
 
@@ -62,6 +67,23 @@ def test_wide_rows_go_by_a_randomised_decomposition(monkeypatch: pytest.MonkeyPa
     assert torch.allclose(wide.log_prob(ROWS), exact.log_prob(ROWS))
 
 
+@pytest.mark.parametrize("dims", [2, 3, 5, 13])
+def test_it_is_the_fit_of_the_whole_covariance(dims: int) -> None:
+    generator = np.random.default_rng(dims)
+    rows = generator.normal(size=(50, dims)) @ generator.normal(size=(dims, dims))
+    rows = 7 + rows * np.logspace(-1, 1, dims)
+    given = torch.tensor(rows)
+    fit = fit_ppca(given, 2)
+    assert fit is not None
+    assert np.array_equal(given.numpy(), rows)
+    latents = min(2, dims - 1)
+    values, vectors = np.linalg.eigh(np.cov(rows.T, bias=True))
+    values[:-latents] = values[:-latents].mean()
+    expected = multivariate_normal(rows.mean(0), vectors * values @ vectors.T)
+    np.testing.assert_allclose(fit.eigenvalues, values[: -latents - 1 : -1], rtol=1e-9)
+    np.testing.assert_allclose(fit.log_prob(given), expected.logpdf(rows), rtol=1e-6)
+
+
 def test_fewer_rows_than_latents_leave_a_density() -> None:
     fit = fit_ppca(ROWS[:3], 6)
     assert fit is not None
@@ -70,6 +92,38 @@ def test_fewer_rows_than_latents_leave_a_density() -> None:
 
 def test_rows_that_do_not_vary_have_no_fit() -> None:
     assert fit_ppca(torch.ones(5, 3), 1) is None
+
+
+def _of_normal(x: np.ndarray) -> float:
+    """The likeliest mean of each column, and one variance."""
+    return -x.shape[1] / 2 * (math.log(2 * math.pi * x.var(0).mean()) + 1)
+
+
+def _of_normal_by_column(x: np.ndarray) -> float:
+    return -float(np.log(2 * math.pi * x.var(0)).sum() + x.shape[1]) / 2
+
+
+def _of_laplace(x: np.ndarray) -> float:
+    """The median of each column, and one scale."""
+    distance = np.abs(x - np.median(x, 0)).mean()
+    return -x.shape[1] * (math.log(2 * distance) + 1)
+
+
+@pytest.mark.parametrize(
+    ("name", "scope", "expected"),
+    [
+        ("normal-learned-sigma", "dataset", _of_normal),
+        ("normal-learned-sigma", "dimension", _of_normal_by_column),
+        ("laplace", "dataset", _of_laplace),
+    ],
+)
+def test_a_constant_prediction_is_the_likeliest(
+    name: str, scope: str, expected: Callable[[np.ndarray], float]
+) -> None:
+    x = 0.5 + 0.1 * torch.randn(200, 3, generator=torch.Generator().manual_seed(0))
+    x = (x * torch.tensor([1.0, 0.5, 0.2])).clamp(0, 1)
+    (found,) = best_constants(constant_vae((3,), observations.get(name, scale=scope)), x).values()
+    assert found.reconstruction == pytest.approx(expected(x.double().numpy()), abs=2e-3)
 
 
 @pytest.mark.parametrize(

@@ -29,3 +29,14 @@ def test_an_image_is_encoded_at_most_twice(name: str, few: Tensor) -> None:
     vae.encoder.register_forward_hook(lambda module, inputs, out: seen.append(len(inputs[0])))
     evaluate(vae, few)
     assert sum(seen) == passes * len(few)
+
+
+def test_latents_are_decoded_once_for_all_scores_but_calibration(few: Tensor) -> None:
+    vae = MODELS["normal"][1]()
+    decoded: list[int] = []
+    vae.decoder.register_forward_hook(lambda module, inputs, out: decoded.append(len(out)))
+    scores = evaluate(vae, few)
+    assert scores["mass_bits_per_dim"] is not None
+    assert {"mean", "sample", "mode", "parameter"} <= scores["reconstructions"].keys()
+    # The ELBO's draws, the codes, and the draws of those whose pixels are looked at once more.
+    assert sum(decoded) == 2 * len(few) + scores["calibration"]["images"]

@@ -9,7 +9,13 @@ from scipy.ndimage import gaussian_filter, laplace
 from torch import Tensor
 
 from pyro_vae import VAE, networks
-from pyro_vae.evaluation.reconstructions import compare, describe, reconstruction_scores
+from pyro_vae.evaluation.reconstructions import (
+    compare,
+    describe,
+    reconstructed,
+    reconstruction_scores,
+)
+from pyro_vae.observed import KINDS
 from pyro_vae.training.pictures import unit
 
 from ..zoo import CASES
@@ -73,7 +79,8 @@ def test_looks(pair: tuple[Tensor, Tensor]) -> None:
 def _kinds(name: str, images: Tensor) -> dict[str, dict[str, float]]:
     vae = VAE(tuple(images.shape[1:]), 2, CASES[name](), networks.MLP(hidden=8)).eval()
     with torch.no_grad():
-        scores = reconstruction_scores(vae, vae.code(images), unit(vae, images))
+        pictures = reconstructed(vae, vae.code(images), KINDS)
+        scores = reconstruction_scores(vae, pictures, unit(vae, images))
     assert scores.pop("images") == len(images)
     return scores
 
