@@ -23,6 +23,8 @@ from pyro_vae.errors import InputError
 from pyro_vae.measures import spectra
 from pyro_vae.measures.spectra import Covariance, blocks_of
 
+pytestmark = pytest.mark.usefixtures("pictures")
+
 Run = Callable[..., Result]
 SPECTRUM = (5.0, 3.0, 2.0, 1.0, 0.5, 0.1)
 BOUNDED = (0.05, 0.02, 0.01, 0.004, 0.001, 0.0003)

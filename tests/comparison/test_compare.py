@@ -18,6 +18,8 @@ import torch
 import pyro_vae as pv
 from pyro_vae.comparison import forecast_cells, read_spec
 
+pytestmark = pytest.mark.usefixtures("pictures")
+
 SPEC: dict[str, Any] = {
     "title": "a test",
     "seeds": [0, 1],

@@ -15,6 +15,8 @@ from pyro_vae.comparison import read_spec
 from pyro_vae.comparison.claims import Crossing
 from pyro_vae.evaluation import classifier
 
+pytestmark = pytest.mark.usefixtures("pictures")
+
 SPECS = sorted(page.SPECS.glob("*.toml"))
 each = pytest.mark.parametrize("path", SPECS, ids=[path.stem for path in SPECS])
 

@@ -21,6 +21,8 @@ import pyro_vae as pv
 from pyro_vae.reporting import reporting
 from tests.reporting.conftest import HEALTHY, LOSS, SCRIPT, Reported, add_run
 
+pytestmark = pytest.mark.usefixtures("pictures")
+
 
 class Parsed(HTMLParser):
     """Tags of a page, and what stands in each cell of its first table."""
