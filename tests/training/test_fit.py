@@ -16,8 +16,6 @@ from pyro_vae.training import History, Settings
 from ..zoo import CASES, NAMES
 from .models import small
 
-pytestmark = pytest.mark.usefixtures("pictures")
-
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)

@@ -20,8 +20,6 @@ from pyro_vae.training import History, pictures
 
 from .models import small
 
-pytestmark = pytest.mark.usefixtures("pictures")
-
 FIGURES = {
     *("loss", "beta", "elbo", "objective", "reconstruction", "kl", "kl_per_latent"),
     *("active_units", "gradient_norm", "learning_rate", "images_per_second"),
