@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ import pyro
 import pytest
 import torch
 from click.testing import CliRunner, Result
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from pyro_vae import data
@@ -39,6 +41,41 @@ def _fresh_state() -> Iterator[None]:
     torch.set_default_dtype(dtype)
     pyro.clear_param_store()
     pyro.enable_validation(True)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def drawing() -> Iterator[Callable[[], AbstractContextManager[None]]]:
+    """Figures are made and their files written, but empty: drawing takes longer than training.
+
+    Within the context that this gives they are drawn.
+    """
+    draw, whole = Figure.savefig, list[bool]()
+
+    def savefig(self: Figure, *words: Any, **options: Any) -> None:
+        draw(self if whole else Figure((0.1, 0.1)), *words, **options)
+
+    @contextmanager
+    def drawn() -> Iterator[None]:
+        whole.append(True)
+        yield
+        whole.pop()
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Figure, "savefig", savefig)
+        yield drawn
+
+
+@pytest.fixture(scope="module")
+def pictures(drawing: Callable[[], AbstractContextManager[None]]) -> Iterator[None]:
+    """Figures are drawn in this module."""
+    with drawing():
+        yield
+
+
+@pytest.fixture
+def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs have none: their figures are not even made."""
+    monkeypatch.setattr("pyro_vae.training.pictures.draw_run", lambda *args: None)
 
 
 @pytest.fixture

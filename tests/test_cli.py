@@ -259,10 +259,12 @@ def test_a_folder_that_holds_a_run_is_refused(
     assert cli("fit", *QUICK, "--out", run_folder, "--overwrite").exit_code == 0
 
 
-def test_a_half_written_run_is_refused(mistake: Callable[..., str], run_folder: Path) -> None:
+@pytest.mark.parametrize("command", ["evaluate", "reconstruct", "sample"])
+def test_a_half_written_run_is_refused(
+    mistake: Callable[..., str], run_folder: Path, command: str
+) -> None:
     (run_folder / "config.json").unlink()
-    for command in ("evaluate", "reconstruct", "sample"):
-        assert "no finished run" in mistake(command, run_folder)
+    assert "no finished run" in mistake(command, run_folder)
 
 
 def test_a_newer_run_is_refused(mistake: Callable[..., str], run_folder: Path) -> None:

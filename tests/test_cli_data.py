@@ -131,14 +131,17 @@ def test_without_the_photographs(
     assert "pip install 'pyro_vae[colour-patches]'" in said
 
 
+@pytest.mark.parametrize("more", [(), ("--download",)])
 def test_patches_that_are_not_made_yet_say_how(
-    mistake: Callable[..., str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    mistake: Callable[..., str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    more: tuple[str, ...],
 ) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("PYRO_VAE_DATA", raising=False)
-    for more in ((), ("--download",)):
-        said = mistake("fit", "--data", "colour-patches", "--data-root", "here", *more)
-        assert "pyro-vae data make colour-patches --data-root here" in said
+    said = mistake("fit", "--data", "colour-patches", "--data-root", "here", *more)
+    assert "pyro-vae data make colour-patches --data-root here" in said
 
 
 @pytest.mark.parametrize(

@@ -19,9 +19,18 @@ from click.testing import Result
 from safetensors.torch import load_file
 
 from pyro_vae import VAE, load, networks, save
+from pyro_vae.training import RunConfig
 
 Run = Callable[..., Result]
 LONG = ("--epochs", "12", "--hidden", "8", "--latent-dim", "3", "--images", "1000")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The long run, in one go."""
+    out = tmp_path_factory.mktemp("whole") / "run"
+    RunConfig.of(epochs=12, hidden=8, latent_dim=3, images=1000).run(out)
+    return out
 
 
 def command(*words: str) -> list[str]:
@@ -34,9 +43,14 @@ def command(*words: str) -> list[str]:
     ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)], ids=["TERM", "INT"]
 )
 def test_a_signal_leaves_a_run_that_goes_on(
-    number: int, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    number: int,
+    status: int,
+    whole: Path,
+    cli: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    monkeypatch.setenv("OMP_NUM_THREADS", str(torch.get_num_threads()))
     out = tmp_path / "stopped"
     with subprocess.Popen(
         command(*LONG, "--out", str(out), "--checkpoint", "5"), stderr=subprocess.PIPE, text=True
@@ -51,10 +65,9 @@ def test_a_signal_leaves_a_run_that_goes_on(
     assert load(out).latent_dim == 3
     done = json.loads((out / "config.json").read_text())["fit"]
     assert done["epochs"] == 12
-    subprocess.run(command("--resume", str(out)), check=True, capture_output=True)
+    resumed = cli("fit", "--resume", out)
+    assert resumed.exit_code == 0, resumed.output
     assert not (out / "checkpoint").exists()
-    whole = tmp_path / "whole"
-    subprocess.run(command(*LONG, "--out", str(whole)), check=True, capture_output=True)
     for key, value in load_file(whole / "model.safetensors").items():
         assert torch.equal(value, load_file(out / "model.safetensors")[key]), key
     steps = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
@@ -179,7 +192,9 @@ def test_a_data_set_outside_is_only_a_name(cli: Run, finished: Path, tmp_path: P
 
 @pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no limit on a file's size")
-def test_what_cannot_be_written_is_told_and_the_last_checkpoint_stays(tmp_path: Path) -> None:
+def test_what_cannot_be_written_is_told_and_the_last_checkpoint_stays(
+    cli: Run, tmp_path: Path
+) -> None:
     """A real refusal by the system: weights fit the limit, those with Adam's moments do not."""
     out = tmp_path / "run"
     sizes = ["--hidden", "100", "--images", "500", "--epochs", "3", "--checkpoint", "2"]
@@ -196,5 +211,5 @@ def test_what_cannot_be_written_is_told_and_the_last_checkpoint_stays(tmp_path: 
     (kept,) = (out / "checkpoint").iterdir()
     assert kept.name.startswith("step-00000000-")
     assert load(out).latent_dim == 20
-    subprocess.run(command("--resume", str(out)), check=True, capture_output=True)
+    assert cli("fit", "--resume", out).exit_code == 0
     assert not (out / "checkpoint").exists()

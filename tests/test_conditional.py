@@ -18,9 +18,6 @@ from torch import Tensor, nn
 import pyro_vae as pv
 from pyro_vae import VAE, Head, InputError, Param
 from pyro_vae.data import Batch, conditioned, first, load
-from pyro_vae.training.compiling import Compiled
-from pyro_vae.training.program import Program
-from pyro_vae.training.progress import Silent, Stopped
 
 D, L, C, SIGMA, FLOOR = 5, 2, 3, 0.5, 1e-4
 HEAD = Head.of(dist.Normal, loc=Param(link="identity"), scale=SIGMA, levels="real")
@@ -95,26 +92,6 @@ def test_fit_learns_the_covariates_part() -> None:
     assert found.verdict == "collapsed"  # as it should be: c says all
 
 
-def test_a_compiled_step_is_the_step() -> None:
-    vae, _, _ = exact()
-    batch = Batch(torch.randn(7, D), torch.randn(7, C), torch.rand(7, D) < 0.7)
-    program = Program(vae, pv.objectives.TraceELBO(), "float32")
-    beta, share = torch.tensor(0.7), torch.tensor(1 / 7)
-    graph = Compiled(program, list(vae.parameters()), "aten")
-    torch.manual_seed(5)
-    sums, _ = graph.add_gradients(batch, beta, share)
-    found = [p.grad.clone() for p in vae.parameters() if p.grad is not None]
-    vae.zero_grad()
-    torch.manual_seed(5)
-    loss, wanted = program(vae.observe(batch), beta)
-    (loss * share).backward()
-    torch.testing.assert_close(sums, wanted, rtol=1e-5, atol=1e-5)
-    gradients = [p.grad for p in vae.parameters() if p.grad is not None]
-    assert len(found) == len(gradients) == 4
-    for one, other in zip(found, gradients, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
-
-
 @pytest.mark.parametrize(
     ("covariates", "said"),
     [
@@ -180,24 +157,6 @@ def test_every_command_takes_classes(
     assert "no pictures" not in (tmp_path / "report.html").read_text(encoding="utf-8")
     loaded = pv.load(run_folder)
     assert loaded.covariates == 10
-
-
-def test_a_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
-    """In two parts as in one, to the last bit on this machine."""
-
-    class Stop(Silent):
-        def step(self, step: int) -> None:
-            if step == 3:
-                raise Stopped
-
-    options = {"condition": "labels", "images": 200, "hidden": 16, "latent_dim": 2, "epochs": 2}
-    recipe = pv.training.RunConfig.of(**options, checkpoint="1")
-    whole = recipe.run(tmp_path / "whole").vae.state_dict()
-    with pytest.raises(Stopped):
-        recipe.run(tmp_path / "parts", progress=Stop())
-    parts = recipe.run(tmp_path / "parts", resume=True).vae.state_dict()
-    assert whole.keys() == parts.keys()
-    assert all(torch.equal(whole[key], parts[key]) for key in whole)
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,8 @@ from pyro_vae.errors import InputError
 from pyro_vae.measures import spectra
 from pyro_vae.measures.spectra import Covariance, blocks_of
 
+pytestmark = pytest.mark.usefixtures("pictures")
+
 Run = Callable[..., Result]
 SPECTRUM = (5.0, 3.0, 2.0, 1.0, 0.5, 0.1)
 BOUNDED = (0.05, 0.02, 0.01, 0.004, 0.001, 0.0003)
@@ -66,14 +68,14 @@ def test_directions_above_beta_times_variance_survive(
     assert not forecast.approximate
 
 
-def test_collapse_sets_in_just_there() -> None:
+@pytest.mark.parametrize(("factor", "collapses"), [(0.999, False), (1.001, True)])
+def test_collapse_sets_in_just_there(factor: float, collapses: bool) -> None:
     images = of_spectrum(SPECTRUM)
     edge = measures.forecast_gaussian(images, 0.7, 3.0)
     assert edge.sigma_collapse is not None
-    for factor, collapses in ((0.999, False), (1.001, True)):
-        by_beta = measures.forecast_gaussian(images, 0.7, edge.beta_collapse * factor)
-        by_sigma = measures.forecast_gaussian(images, (edge.sigma_collapse * factor) ** 2, 3.0)
-        assert by_beta.collapses == by_sigma.collapses == collapses
+    by_beta = measures.forecast_gaussian(images, 0.7, edge.beta_collapse * factor)
+    by_sigma = measures.forecast_gaussian(images, (edge.sigma_collapse * factor) ** 2, 3.0)
+    assert by_beta.collapses == by_sigma.collapses == collapses
 
 
 def test_levels_are_taken_at_their_midpoints(few: Tensor) -> None:

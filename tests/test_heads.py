@@ -22,15 +22,17 @@ SHAPES = {"image": (3, 4, 5), "grey": (1, 6, 6), "vector": (7,)}
 
 @pytest.mark.parametrize("shape", SHAPES.values(), ids=SHAPES)
 @pytest.mark.parametrize("name", NAMES)
-def test_shapes_with_any_leading_dimensions(name: str, shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("lead", [(), (2,), (4, 2)])
+def test_shapes_with_any_leading_dimensions(
+    name: str, shape: tuple[int, ...], lead: tuple[int, ...]
+) -> None:
     built = CASES[name]().build(shape)
-    for lead in ((), (2,), (4, 2)):
-        likelihood = built(torch.zeros(*lead, built.numbers))
-        assert likelihood.batch_shape == lead
-        assert likelihood.event_shape == shape
-        x = likelihood.sample()
-        assert x.shape == (*lead, *shape)
-        assert likelihood.log_prob(x).shape == lead
+    likelihood = built(torch.zeros(*lead, built.numbers))
+    assert likelihood.batch_shape == lead
+    assert likelihood.event_shape == shape
+    x = likelihood.sample()
+    assert x.shape == (*lead, *shape)
+    assert likelihood.log_prob(x).shape == lead
 
 
 @pytest.mark.parametrize(

@@ -22,10 +22,6 @@ from pyro_vae import VAE, Head, InputError, Param, networks
 from pyro_vae.distributions.chain import Chain
 from pyro_vae.evaluation import importance_bound
 from pyro_vae.objectives import FreeBitsELBO
-from pyro_vae.training import RunConfig
-from pyro_vae.training.compiling import Compiled
-from pyro_vae.training.program import Program
-from pyro_vae.training.progress import Silent, Stopped
 
 HEAD = Head.of(dist.Normal, loc=Param(link="identity"), scale=0.5, levels="real")
 D, FLOOR = 4, 1e-4
@@ -226,43 +222,6 @@ def test_a_hierarchy_in_every_command(cli: Callable[..., Result], tmp_path: Path
     assert cli("report", run, "--out", tmp_path / "page.html").exit_code == 0
 
 
-def test_a_compiled_step_is_the_step(few: Tensor) -> None:
-    vae, batch = small(), few[:7]
-    program = Program(vae, pv.objectives.TraceELBO(), "float32")
-    beta, share = torch.tensor(0.7), torch.tensor(1 / 7)
-    torch.manual_seed(5)
-    compiled = Compiled(program, list(vae.parameters()), "aten")
-    sums, _ = compiled.add_gradients(batch, beta, share)
-    found = [p.grad.clone() for p in vae.parameters() if p.grad is not None]
-    vae.zero_grad()
-    torch.manual_seed(5)
-    loss, wanted = program(vae.observe(batch), beta)
-    (loss * share).backward()
-    torch.testing.assert_close(sums, wanted, rtol=1e-4, atol=1e-4)
-    gradients = [p.grad for p in vae.parameters() if p.grad is not None]
-    assert len(found) == len(gradients) == len(list(vae.parameters()))
-    for one, other in zip(found, gradients, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-4)
-
-
-def test_a_hierarchy_goes_on_where_it_stopped_also_in_bfloat16(tmp_path: Path) -> None:
-    """In two parts as in one, to the last bit on this machine."""
-
-    class Stop(Silent):
-        def step(self, step: int) -> None:
-            if step == 3:
-                raise Stopped
-
-    options = {"latent_dim": (6, 3), "net": "ladder", "images": 300, "hidden": 16, "epochs": 2}
-    recipe = RunConfig.of(**options, checkpoint="1", precision="bfloat16")
-    whole = recipe.run(tmp_path / "whole").vae.state_dict()
-    with pytest.raises(Stopped):
-        recipe.run(tmp_path / "parts", progress=Stop())
-    parts = recipe.run(tmp_path / "parts", resume=True).vae.state_dict()
-    assert whole.keys() == parts.keys()
-    assert all(torch.equal(whole[key], parts[key]) for key in whole)
-
-
 def test_hierarchies_are_compared(cli: Callable[..., Result], tmp_path: Path) -> None:
     spec = tmp_path / "layers.toml"
     spec.write_text(
@@ -294,29 +253,6 @@ def test_mistakes(cli: Callable[..., Result], options: tuple[str, ...], said: st
     assert done.exit_code == 2
     assert said in done.stderr
     assert len(done.stderr.strip().splitlines()) == 1
-
-
-def test_it_resumes_and_compiles_bit_by_bit(few: Tensor, tmp_path: Path) -> None:
-    """A run that is stopped after an epoch, taken up again, ends as one that was not."""
-
-    class Stop(pv.training.progress.Silent):
-        def step(self, step: int) -> None:
-            if step == 5:
-                raise pv.training.Stopped("enough")
-
-    options: dict[str, Any] = {"epochs": 3, "batch_size": 100, "checkpoint": "1"}
-    torch.manual_seed(0)
-    whole = small()
-    cut = small()
-    cut.load_state_dict(whole.state_dict())
-    history = pv.fit(whole, few, out=tmp_path / "whole", **options)
-    with pytest.raises(pv.training.Stopped):
-        pv.fit(cut, few, out=tmp_path / "cut", progress=Stop(), **options)
-    again = pv.fit(cut, few, out=tmp_path / "cut", resume=True, **options)
-    for ours, theirs in zip(cut.parameters(), whole.parameters(), strict=True):
-        assert torch.equal(ours, theirs)
-    assert [r["loss"] for r in again.steps] == [r["loss"] for r in history.steps]
-    assert [r["sites"] for r in again.steps] == [r["sites"] for r in history.steps]
 
 
 def test_the_joint_posterior_is_refused_where_one_site_is_wanted(few: Tensor) -> None:

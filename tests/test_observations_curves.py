@@ -22,6 +22,8 @@ from pyro_vae.training.portraits import draw_observation
 
 from .zoo import CASES, NAMES
 
+pytestmark = pytest.mark.usefixtures("pictures")
+
 PNG = b"\x89PNG"
 Kernel = Callable[[float], float]
 

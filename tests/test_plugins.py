@@ -27,6 +27,8 @@ from pyro_vae.training import RunConfig, Stopped, read_config
 
 from .training.test_resume import StopAt
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 Run = Callable[..., Result]
 Mistake = Callable[..., str]
 
@@ -240,12 +242,6 @@ PARTS = {
     "three latents": Part("net", "networks", HIERARCHY, "Stairs", "width", "6,4,3", _of_hierarchy),
 }
 TINY = ("--images", 64, "--epochs", 1, "--batch-size", 32, "--out", "run")
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They take longer than training does here; ``evaluate`` draws them all the same."""
-    monkeypatch.setattr("pyro_vae.training.pictures.draw_run", lambda *args: None)
 
 
 @pytest.fixture

@@ -5,10 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,8 +17,6 @@ from click.testing import Result
 
 import pyro_vae as pv
 from pyro_vae.data import Batch, load, read_table
-from pyro_vae.training.compiling import Compiled
-from pyro_vae.training.program import Program
 from pyro_vae.training.progress import Silent, Stopped
 
 COLUMNS = ("height", "income", "visits", "member", "city")
@@ -204,24 +199,6 @@ def test_gaps_of_new_rows_with_further_columns_in_another_order(
     assert check_filled([header, *rows], [header, *back]) == gaps_of([header, *rows])
 
 
-def test_a_run_goes_on_where_it_stopped(people: Path, tmp_path: Path) -> None:
-    """In two parts as in one, to the last bit on this machine."""
-
-    class Stop(Silent):
-        def step(self, step: int) -> None:
-            if step == 3:
-                raise Stopped
-
-    options: dict[str, Any] = {**TINY, "batch_size": 30, "data": str(people / "people.csv")}
-    recipe = pv.training.RunConfig.of(**options, condition="city", checkpoint="1")
-    whole = recipe.run(tmp_path / "whole").vae.state_dict()
-    with pytest.raises(Stopped):
-        recipe.run(tmp_path / "parts", progress=Stop())
-    parts = recipe.run(tmp_path / "parts", resume=True).vae.state_dict()
-    assert whole.keys() == parts.keys()
-    assert all(torch.equal(whole[key], parts[key]) for key in whole)
-
-
 def test_the_command_goes_on_with_a_table(
     run_cli: Callable[..., str], people: Path, tmp_path: Path
 ) -> None:
@@ -320,26 +297,6 @@ def test_scores_that_no_table_has_are_unknown(
     assert "unknown score in scores 'mse'" in mistake("compare", "spec.toml")
 
 
-def test_a_compiled_step_is_the_step(people: Path) -> None:
-    vae = pv.load(people / "run")
-    batch = load(str(people / "people.csv")).train[:9]
-    program = Program(vae, pv.objectives.TraceELBO(), "float32")
-    beta, share = torch.tensor(0.7), torch.tensor(1 / 9)
-    graph = Compiled(program, list(vae.parameters()), "aten")
-    torch.manual_seed(5)
-    sums, _ = graph.add_gradients(batch, beta, share)
-    found = [p.grad.clone() for p in vae.parameters() if p.grad is not None]
-    vae.zero_grad()
-    torch.manual_seed(5)
-    loss, wanted = program(vae.observe(batch), beta)
-    (loss * share).backward()
-    torch.testing.assert_close(sums, wanted, rtol=1e-5, atol=1e-5)
-    gradients = [p.grad for p in vae.parameters() if p.grad is not None]
-    assert len(found) == len(gradients) > 8
-    for one, other in zip(found, gradients, strict=True):
-        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-6)
-
-
 @pytest.mark.slow
 def test_compiled_runs_have_the_losses_of_the_others(people: Path) -> None:
     options = {**TINY, "data": str(people / "people.csv"), "batch_size": 30}
@@ -352,22 +309,6 @@ def test_compiled_runs_have_the_losses_of_the_others(people: Path) -> None:
     ]
     assert len(losses[0]) == 6
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
-
-
-@pytest.mark.slow
-def test_two_processes_train_on_a_table(people: Path, tmp_path: Path) -> None:
-    words = ["--nproc-per-node", "2", "-m", "pyro_vae_cli", *map(str, FIT)]
-    sizes = ["--data", str(people / "people.csv"), "--out", str(tmp_path / "run")]
-    result = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", *words, *sizes],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stderr.count("run folder:") == 1
-    assert {*pv.load(tmp_path / "run").observed.parts} == {*COLUMNS}
 
 
 def test_rows_that_were_held_out_stay_so(

@@ -10,6 +10,8 @@ import pytest
 from click.testing import CliRunner, Result
 from pyro_vae_cli.main import main
 
+pytestmark = pytest.mark.usefixtures("pictures")
+
 NAMES = [f"measurement_of_the_patient_number_{i}_after_a_year" for i in range(11)]
 
 

@@ -94,32 +94,32 @@ def test_mistakes(call: Any, words: str) -> None:
         call(small("normal"))
 
 
-def test_a_scale_from_the_data_is_their_standard_deviation() -> None:
+@pytest.mark.parametrize("scope", ["dimension", "dataset"])
+def test_a_scale_from_the_data_is_their_standard_deviation(scope: str) -> None:
     x = torch.rand(400, 5) * torch.tensor([1.0, 0.5, 0.1, 1e-6, 0.8])
-    for scope in ("dimension", "dataset"):
-        head = observations.get("normal", scale=Param(scope, source="data"))
-        vae = VAE((5,), 2, head)
-        with pytest.raises(InputError, match=r"call vae\.estimate"):
-            vae.model(x)
-        vae.estimate(x)
-        sigma = vae.decode(torch.zeros(1, 2)).base_dist.scale[0]
-        variance = torch.from_numpy(x.numpy().astype("float64").var(0))
-        expected = variance if scope == "dimension" else variance.mean().expand(5)
-        floor = 1 / (256 * 12**0.5)
-        assert torch.allclose(sigma.double(), expected.sqrt().clamp_min(floor), rtol=1e-4)
+    head = observations.get("normal", scale=Param(scope, source="data"))
+    vae = VAE((5,), 2, head)
+    with pytest.raises(InputError, match=r"call vae\.estimate"):
         vae.model(x)
+    vae.estimate(x)
+    sigma = vae.decode(torch.zeros(1, 2)).base_dist.scale[0]
+    variance = torch.from_numpy(x.numpy().astype("float64").var(0))
+    expected = variance if scope == "dimension" else variance.mean().expand(5)
+    floor = 1 / (256 * 12**0.5)
+    assert torch.allclose(sigma.double(), expected.sqrt().clamp_min(floor), rtol=1e-4)
+    vae.model(x)
 
 
-def test_an_optimal_scale_is_the_root_mean_square_error() -> None:
+@pytest.mark.parametrize(("scope", "axes"), [("batch", (0, 1)), ("image", (1,)), ("pixel", ())])
+def test_an_optimal_scale_is_the_root_mean_square_error(scope: str, axes: tuple[int, ...]) -> None:
     x = torch.rand(6, 5)
-    for scope, axes in (("batch", (0, 1)), ("image", (1,)), ("pixel", ())):
-        vae = VAE((5,), 2, observations.get("normal-optimal-sigma", scale=scope))
-        z = torch.randn(6, 2)
-        scored = vae.decode(z, x).base_dist
-        squared = (x - scored.loc).square()
-        expected = (squared.mean(axes, keepdim=True) if axes else squared).sqrt()
-        assert torch.allclose(scored.scale, expected.expand(6, 5).clamp_min(0.01), rtol=1e-5)
-        assert vae.decode(z).base_dist.scale.unique().numel() == 1
+    vae = VAE((5,), 2, observations.get("normal-optimal-sigma", scale=scope))
+    z = torch.randn(6, 2)
+    scored = vae.decode(z, x).base_dist
+    squared = (x - scored.loc).square()
+    expected = (squared.mean(axes, keepdim=True) if axes else squared).sqrt()
+    assert torch.allclose(scored.scale, expected.expand(6, 5).clamp_min(0.01), rtol=1e-5)
+    assert vae.decode(z).base_dist.scale.unique().numel() == 1
 
 
 def test_the_gradient_under_an_optimal_scale_does_not_see_the_range() -> None:

@@ -79,15 +79,17 @@ CELLS = {
 NORMAL, BERNOULLI = {"obs": "normal", "beta": 1}, {"obs": "bernoulli", "beta": 1}
 
 
-def test_a_claim_rests_on_the_paired_interval(spec: Spec) -> None:
+@pytest.mark.parametrize(
+    ("relation", "verdict"), [(">", "holds"), (">=", "holds"), ("<", "does not hold")]
+)
+def test_a_claim_rests_on_the_paired_interval(spec: Spec, relation: str, verdict: str) -> None:
     rows = _rows(spec, CELLS)
     interval = tuple(stats.ttest_rel(LEFT, RIGHT).confidence_interval(0.95))
-    for relation, verdict in ((">", "holds"), (">=", "holds"), ("<", "does not hold")):
-        found = _judged(spec, rows, score="mse", of=NORMAL, **{"is": relation}, than=BERNOULLI)
-        difference = found.checks[0].difference
-        assert difference is not None
-        assert (difference.low, difference.high) == pytest.approx(interval)
-        assert found.verdict == verdict, relation
+    found = _judged(spec, rows, score="mse", of=NORMAL, **{"is": relation}, than=BERNOULLI)
+    difference = found.checks[0].difference
+    assert difference is not None
+    assert (difference.low, difference.high) == pytest.approx(interval)
+    assert found.verdict == verdict, relation
 
 
 def test_the_reference_is_subtracted_seed_by_seed(spec: Spec) -> None:

@@ -16,12 +16,9 @@ from click.testing import Result
 
 from .pictures import folder, noise, save
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 SMALL = ("--epochs", 1, "--hidden", 8, "--latent-dim", 2)
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyro_vae.training.pictures.draw_run", lambda *args: None)
 
 
 def mixed_sizes(path: Path) -> None:

@@ -68,18 +68,16 @@ def test_other_files_are_refused(tmp_path: Path, arrays: dict[str, Any], words: 
     assert "\n" not in str(caught.value)
 
 
-def test_a_missing_or_damaged_file_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "content"), [("a.npy", b"not numbers"), ("b.npz", b"PK\x03\x04broken"), ("c.npz", b"")]
+)
+def test_a_missing_or_damaged_file_is_refused(tmp_path: Path, name: str, content: bytes) -> None:
     with pytest.raises(InputError, match="no such file"):
         data.load(str(tmp_path / "none.npy"))
-    for name, content in (
-        ("a.npy", b"not numbers"),
-        ("b.npz", b"PK\x03\x04broken"),
-        ("c.npz", b""),
-    ):
-        (tmp_path / name).write_bytes(content)
-        with pytest.raises(InputError, match="not a readable") as caught:
-            data.load(str(tmp_path / name))
-        assert "pickle" not in str(caught.value)
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(InputError, match="not a readable") as caught:
+        data.load(str(tmp_path / name))
+    assert "pickle" not in str(caught.value)
 
 
 @pytest.mark.parametrize("count", range(1, 12))

@@ -20,12 +20,9 @@ from pyro_vae.data.kept import as_kept, digests_of, kept_of
 
 from .pictures import noise, save
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 SMALL = ("--epochs", 1, "--hidden", 8, "--latent-dim", 2)
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyro_vae.training.pictures.draw_run", lambda *args: None)
 
 
 def contents(images: Any) -> set[bytes]:

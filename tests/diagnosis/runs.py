@@ -13,6 +13,7 @@ from pyro_vae.diagnosis import Diagnosis
 from pyro_vae.networks import Sizes
 
 SHAPE = (1, 28, 28)
+Run = tuple[pv.VAE, pv.History, dict[str, Any], Diagnosis]
 QUICK: dict[str, Any] = {"epochs": 4, "batch_size": 50}
 
 
@@ -73,7 +74,7 @@ def run(
     images: int = 600,
     held_out: bool = True,
     **fit: Any,
-) -> tuple[pv.VAE, pv.History, dict[str, Any], Diagnosis]:
+) -> Run:
     """Train on a few digits and diagnose."""
     vae = pv.VAE(SHAPE, latent_dim, obs, net or pv.networks.MLP(hidden=32))
     options = {**QUICK, **fit}

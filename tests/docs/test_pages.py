@@ -9,6 +9,8 @@ import pytest
 from .pages import PAGES, ROOT, blocks_of
 from .running import Runner, agrees
 
+pytestmark = pytest.mark.usefixtures("pictures")
+
 
 @pytest.fixture
 def runner(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Runner:

@@ -17,6 +17,8 @@ from pyro_vae.evaluation import write_evaluation
 from ..zoo import CASES
 from .models import Linear
 
+pytestmark = pytest.mark.usefixtures("pictures")
+
 
 def _images(name: str) -> Tensor:
     generator = torch.Generator().manual_seed(0)

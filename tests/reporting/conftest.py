@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -70,7 +72,10 @@ def damage(folder: Path) -> None:
 
 
 @pytest.fixture(scope="session")
-def reported(tmp_path_factory: pytest.TempPathFactory) -> Reported:
+def reported(
+    tmp_path_factory: pytest.TempPathFactory,
+    drawing: Callable[[], AbstractContextManager[None]],
+) -> Reported:
     """Four runs of a sweep, one that failed, one of a bad name and six that are damaged."""
     torch.set_num_threads(1)
     folder = tmp_path_factory.mktemp("reported") / "sweep"
@@ -79,5 +84,6 @@ def reported(tmp_path_factory: pytest.TempPathFactory) -> Reported:
     damage(folder)
     (folder / "notes").mkdir()
     (folder / "notes" / "text.json").write_text(json.dumps({"no": "run"}))
-    file = pv.report(folder)
+    with drawing():
+        file = pv.report(folder)
     return Reported(folder, file, file.read_text(encoding="utf-8"))

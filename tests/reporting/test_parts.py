@@ -21,6 +21,8 @@ from pyro_vae.reporting.settings import settings_of, short
 from pyro_vae.reporting.strips import strip, write_sheet
 from tests.reporting.conftest import HEALTHY, Reported, add_run
 
+pytestmark = pytest.mark.usefixtures("pictures")
+
 
 @pytest.mark.parametrize("channels", [1, 3])
 def test_a_strip_holds_the_levels_themselves(channels: int) -> None:

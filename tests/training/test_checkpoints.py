@@ -19,12 +19,9 @@ from pyro_vae.training.checkpoints import FOLDER
 from .models import small
 from .test_resume import StopAt
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 SETTINGS: dict[str, Any] = {"epochs": 3, "batch_size": 16, "checkpoint": "1"}
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyro_vae.training.pictures.draw_run", lambda *args: None)
 
 
 def steps(run: Path) -> list[int]:

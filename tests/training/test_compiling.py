@@ -18,12 +18,9 @@ from pyro_vae.training.program import Program
 from .models import small
 from .test_resume import StopAt, told
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 SETTINGS: dict[str, Any] = {"epochs": 3, "batch_size": 16, "lr": 1e-2, "beta": "linear:0,1,steps=9"}
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyro_vae.training.pictures.draw_run", lambda *args: None)
 
 
 @pytest.fixture

@@ -26,12 +26,9 @@ from pyro_vae.training.state import State
 
 from .models import small
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 SETTINGS = FitConfig.of(epochs=8, batch_size=16, on_nan="rollback")
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyro_vae.training.pictures.draw_run", lambda *args: None)
 
 
 class Kept(Silent):

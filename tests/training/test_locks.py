@@ -23,12 +23,9 @@ from pyro_vae.training.progress import Silent
 
 from .models import small
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 LONG = ("--epochs", "1000000", "--hidden", "8", "--latent-dim", "3", "--images", "64")
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pyro_vae.training.pictures.draw_run", lambda *args: None)
 
 
 class Meanwhile(Silent):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import textwrap
@@ -130,28 +129,3 @@ def test_a_run_goes_on_with_another_number_of_processes(
     moved = (tmp_path / "moved" / "metrics.jsonl").read_text().splitlines()
     for ours, theirs in zip(moved[:5], lines[:5], strict=True):
         assert json.loads(ours)["loss"] == pytest.approx(json.loads(theirs)["loss"], rel=1e-4)
-
-
-@pytest.mark.parametrize(
-    ("options", "dims"),
-    [
-        (("--latent-dim", "3"), (3,)),
-        (("--latent-dim", "2,1", "--net", "ladder", "--condition", "labels"), (2, 1)),
-    ],
-)
-def test_torchrun_starts_the_command(
-    tmp_path: Path, options: tuple[str, ...], dims: tuple[int, ...]
-) -> None:
-    words = ["--nproc-per-node", "2", "-m", "pyro_vae_cli", "fit", "--epochs", "1"]
-    sizes = ["--hidden", "8", "--images", "256", "--out", str(tmp_path / "run"), *options]
-    result = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", *words, *sizes],
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert result.returncode == 0, result.stderr
-    assert result.stderr.count("run folder:") == 1
-    assert result.stderr.count("best constant prediction") == 1
-    assert load(tmp_path / "run").latent_dims == dims

@@ -24,6 +24,8 @@ from pyro_vae.training.progress import Silent
 
 from .models import small
 
+pytestmark = pytest.mark.usefixtures("no_pictures")
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "default": {},
     "schedules": {"beta": "linear:0,1,steps=9", "lr_schedule": "cosine", "lr_warm_up": 4},
@@ -32,12 +34,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "best": {"keep_best": True, "lr_schedule": "plateau", "patience": 2, "optimizer": "sgd"},
     "from data": {"init_from_data": True, "average": 0.5, "elbo": "iwae:3", "optimizer": "adamw"},
 }
-
-
-@pytest.fixture(autouse=True)
-def _no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    """They take longer than training does here."""
-    monkeypatch.setattr("pyro_vae.training.pictures.draw_run", lambda *args: None)
 
 
 class StopAt(Silent):
