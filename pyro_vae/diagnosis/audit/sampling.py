@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_vae.diagnosis.audit.calling import Parametrisation, role_of
 from pyro_vae.diagnosis.audit.isolation import isolated, undisturbed
 from pyro_vae.diagnosis.audit.report import Finding
+from pyro_vae.diagnosis.audit.wording import Parametrisation, role_of
 
 __all__: list[str] = []
 
