@@ -150,9 +150,11 @@ class Probe:
                 self._choice = choose(lambda *move: self._parts(self.tensors(moves[move]), 0, {}))
                 self._seconds = (time.perf_counter() - started) / 2
                 if self.differentiable:
-                    value = self._gradients(point, 0, {})[-1]
-                    if self._strict and not bool(value.isfinite()):
-                        raise ValueError("its value is not finite")
+                    value = float(self._gradients(point, 0, {})[-1])
+                else:
+                    value = float(total(self._parts(self.tensors(point), 0, {}), self._choice))
+                if self._strict and not math.isfinite(value):
+                    raise ValueError("its value is not finite")
                 return None
             except Exception as error:  # whatever other people's code raises
                 problem = f"{type(error).__name__}: {error}"
