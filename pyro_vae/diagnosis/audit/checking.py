@@ -130,12 +130,14 @@ def _far(values: list[float], wanted: list[float], tolerance: float) -> bool:
     """Whether differences between values are other than wanted ones."""
     found = [value - values[0] for value in values[1:]]
     right = [value - wanted[0] for value in wanted[1:]]
-    size = max(map(abs, found + right), default=0.0)
     if not all(map(math.isfinite, found + right)):
         return True
-    # What rounding of the whole leaves of a difference.
+    # What rounding of the whole leaves of a difference; and what two sums have in common.
     slack = 1e-9 * max(map(abs, values))
-    return any(abs(a - b) > tolerance * size + slack for a, b in zip(found, right, strict=True))
+    return any(
+        abs(a - b) > tolerance * (abs(b) + 0.02 * abs(whole)) + slack
+        for a, b, whole in zip(found, right, wanted[1:], strict=True)
+    )
 
 
 def _reading(
@@ -207,22 +209,22 @@ def _compare(
     codes = points.code_terms(planned, planned.form.right)
     weight = planned.multiplier * planned.weight
     wanted = {(i, j): planned.constant * images[i] + weight * codes[j] for i, j in points.pairs}
-    if _far([values[p] for p in points.pairs], [wanted[p] for p in points.pairs], 1e-3):
-        return None
+    blocks = [[p for p in points.pairs if p[1] == 0], [(0, 0), (0, 1), (0, 2)], [(0, 0), (1, 1)]]
+    for block in blocks:
+        if _far([values[p] for p in block], [wanted[p] for p in block], 1e-3):
+            return None
     return _relation(evidence, points, values)
 
 
 def _relation(evidence: Evidence, points: _Points, values: dict[tuple[int, int], float]) -> str:
     """The loss as a factor times the function plus a constant, if it is that."""
-    own = torch.tensor([points.values[p] for p in points.pairs], dtype=torch.float64)
-    new = torch.tensor([values[p] for p in points.pairs], dtype=torch.float64)
-    columns = torch.stack([new, torch.ones_like(new)], 1)
-    factor, constant = torch.linalg.lstsq(columns, own[:, None]).solution.flatten().tolist()
-    rest = float((columns @ torch.tensor([factor, constant]).double() - own).abs().max())
-    spread = float(own.max() - own.min())
-    if rest > _TOLERANCE * spread or evidence.probe.noisy:
+    own = points.values
+    factors = [(own[p] - own[0, 0]) / (values[p] - values[0, 0]) for p in ((1, 0), (0, 1), (0, 2))]
+    factor = factors[0]
+    if evidence.probe.noisy or any(abs(f - factor) > _TOLERANCE * abs(factor) for f in factors):
         return ""
-    if abs(constant) < 1e-6 * float(own.abs().max()) + 1e-9:
+    constant = own[0, 0] - factor * values[0, 0]
+    if abs(constant) < 1e-5 * abs(own[0, 0]):
         constant = 0.0
     if constant == 0 and abs(factor - 1) < 1e-6:
         return "The function below has the very values of your loss."

@@ -188,7 +188,9 @@ def _form(evidence: Evidence) -> Iterator[Finding]:
 def _balance(evidence: Evidence) -> Iterator[Finding]:
     power = evidence.pixel_powers["batch"] - evidence.kl_powers["batch"]
     absent = evidence.term.name == kinds.NONE or evidence.kl.weight == 0
-    if abs(power) < 0.2 or absent:
+    words = [word(powers["batch"]) for powers in (evidence.pixel_powers, evidence.kl_powers)]
+    vague = evidence.kl.joint and "other" in words
+    if abs(power) < 0.2 or absent or vague:
         return
     how = [_reduced(powers["batch"]) for powers in (evidence.pixel_powers, evidence.kl_powers)]
     batch, beta = evidence.axes["batch"], evidence.beta
@@ -230,6 +232,7 @@ def _pixels(evidence: Evidence) -> Iterator[Finding]:
     written_in = (
         size > 1
         and not averaged
+        and not any(word(evidence.kl_powers.get(axis, 0.0)) == "mean" for axis in wide)
         and math.isclose(abs(evidence.kl_constant) * size, 1, rel_tol=1e-3)
         and any(math.isclose(abs(evidence.pixel_constant), c, rel_tol=1e-3) for c in (1.0, 0.5))
     )
@@ -245,6 +248,8 @@ def _pixels(evidence: Evidence) -> Iterator[Finding]:
 def _latents(evidence: Evidence) -> Iterator[Finding]:
     averaged = evidence.averaged_latents
     size = math.prod(evidence.latent_axes[axis] for axis in averaged)
+    if evidence.kl.joint and evidence.kl.form is None:
+        return
     if averaged and not evidence.made_up_for:
         yield Finding(
             "latents-averaged",

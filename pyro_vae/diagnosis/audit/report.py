@@ -105,13 +105,17 @@ class AuditReport:
         words: dict[str, list[str]] = {}
         for axis, how in axes.items():
             words.setdefault(how, []).append(axis)
-        spelt = [f"{how} over {', '.join(names)}" for how, names in words.items()]
+        said = {"other": "neither sum nor mean"}
+        spelt = [f"{said.get(how, how)} over {', '.join(a)}" for how, a in words.items()]
         return "; ".join([kind, *spelt])
 
     def _beta(self) -> str:
         if self.effective_beta is None:
             return "none (see the notes)"
-        return f"{self.effective_beta:,.6g} x KL per image, against {self.reconstruction} per image"
+        what = f"x KL per image, against {self.reconstruction} per image"
+        if "sampled" in self.kl:
+            return f"about {self.effective_beta:,.2g} {what} (the KL is sampled)"
+        return f"{self.effective_beta:,.6g} {what}"
 
 
 def _row(title: str, text: str) -> list[str]:

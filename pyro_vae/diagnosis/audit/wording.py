@@ -37,6 +37,10 @@ _KL_WORDS = {"beta", "betas", "kl", "kld", "kldiv", "klw", "divergence", "prior"
 _WEIGHT_WORDS = {"alpha", "gamma", "lambda", "lambd", "lam", "coeff", "coef", "coefficient",
                  "weight", "weights", "w", "warmup", "warm", "factor", "scale", "m",
                  "n"}  # fmt: skip
+#: Words of a schedule, a threshold or a target: what they change need not show.
+_SCHEDULE = {"epoch", "epochs", "step", "steps", "iter", "iters", "tolerance", "tol", "free", "bits",
+             "threshold", "target", "capacity", "min", "max", "start", "end", "stop", "cycle",
+             "cycles", "ratio", "margin", "floor", "rate", "type", "mode"}  # fmt: skip
 _TIME = re.compile(r"^(epoch|epochs|step|steps|iter|iters|iteration|global_step|it|t|cur_epoch"
                    r"|current_epoch|n_iter|num_updates|update_num)$")  # fmt: skip
 _MASK = re.compile(r"mask|(^|_)pad(ding)?(_|$)|^is_pad$")
@@ -55,7 +59,7 @@ def scale_of(name: str) -> Parametrisation | None:
     """What a name says that a scale argument is, if anything."""
     plain = name.lower().strip("_")
     squared = re.search(
-        r"variance|(^|_|log|z)var(s|iance)?(_|$|\d)|sigma_?2|sigma_?sq|std_?2", plain
+        r"variance|(^|_|log|z)var(s|iance)?(_|$|\d)|sigma_?x?_?2|sigma_?sq|std_?2", plain
     )
     if re.search(r"log|(^|_)ln_", plain) and squared:
         return "log-variance"
@@ -107,7 +111,7 @@ def role_of(name: str) -> Role | None:
 def weighs_kl(name: str) -> bool:
     """The name is that of a weight of the KL, or says of nothing what it weighs."""
     found = set(words(name))
-    if found & {"epoch", "epochs", "step", "steps", "iter"}:
+    if found & _SCHEDULE:
         return False
     return bool(found & _KL_WORDS) or (
         bool(found) and found <= _WEIGHT_WORDS - {"m", "n", "warmup"}
@@ -116,7 +120,8 @@ def weighs_kl(name: str) -> bool:
 
 def says_kl(name: str) -> bool:
     """The name says that it weighs the KL."""
-    return bool(set(words(name)) & _KL_WORDS)
+    found = set(words(name))
+    return bool(found & _KL_WORDS) and not found & _SCHEDULE
 
 
 def is_number(name: str) -> bool:
