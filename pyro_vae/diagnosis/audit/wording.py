@@ -38,9 +38,11 @@ _WEIGHT_WORDS = {"alpha", "gamma", "lambda", "lambd", "lam", "coeff", "coef", "c
                  "weight", "weights", "w", "warmup", "warm", "factor", "scale", "m",
                  "n"}  # fmt: skip
 #: Words of a schedule, a threshold or a target: what they change need not show.
-_SCHEDULE = {"epoch", "epochs", "step", "steps", "iter", "iters", "tolerance", "tol", "free", "bits",
-             "threshold", "target", "capacity", "min", "max", "start", "end", "stop", "cycle",
-             "cycles", "ratio", "margin", "floor", "rate", "type", "mode"}  # fmt: skip
+_SCHEDULE = {
+    *("epoch", "epochs", "step", "steps", "iter", "iters", "cycle", "cycles", "start", "end"),
+    *("tolerance", "tol", "free", "bits", "threshold", "target", "capacity", "min", "max", "stop"),
+    *("ratio", "margin", "floor", "rate", "type", "mode"),
+}
 _TIME = re.compile(r"^(epoch|epochs|step|steps|iter|iters|iteration|global_step|it|t|cur_epoch"
                    r"|current_epoch|n_iter|num_updates|update_num)$")  # fmt: skip
 _MASK = re.compile(r"mask|(^|_)pad(ding)?(_|$)|^is_pad$")

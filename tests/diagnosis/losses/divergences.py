@@ -31,7 +31,7 @@ B = 32
     sizes=VECTORS,
     term=entropy,
 )
-def wiseodd(X_sample, X, z_mu, z_var):
+def wiseodd(X_sample, X, z_mu, z_var):  # noqa: N803
     r = F.binary_cross_entropy(X_sample, X, reduction="sum") / X.shape[0]
     return r + torch.mean(0.5 * torch.sum(torch.exp(z_var) + z_mu**2 - 1.0 - z_var, 1))
 
@@ -61,7 +61,7 @@ def aymeric(x_reconstructed, x_true, z_mean, z_std):
     prints="mended",
     mended=lambda x, x_hat, m, s: per_image(entropy(x_hat, x)) + per_image(of_log_std(m, s)),
 )
-def vgae(A_pred, adj, mean, logstd):
+def vgae(A_pred, adj, mean, logstd):  # noqa: N803
     loss = F.binary_cross_entropy(A_pred.view(-1), adj.view(-1))
     k = (1 + 2 * logstd - mean**2 - torch.exp(logstd)).sum(1).mean()
     return loss - 0.5 / A_pred.size(0) * k
@@ -256,7 +256,7 @@ def tolerance(recon, x, mu, logvar, kl_tolerance=0.5):
 
 
 @case("understanding beta-VAE: capacity", 30.0, kl=None, says=["|KL - C|"])
-def capacity(recon, x, mu, logvar, gamma=30.0, C=5.0):
+def capacity(recon, x, mu, logvar, gamma=30.0, C=5.0):  # noqa: N803
     return per_image(squared(recon, x)) + gamma * (per_image(of_log_var(mu, logvar)) - C).abs()
 
 
