@@ -68,7 +68,8 @@ def audit(
     FUNCTION takes (x, x_hat, mean, log_var), by position or by the usual names, and returns the
     loss, or the loss with its parts; or it is a class of losses, or a method written CLASS.METHOD,
     whose object can be made without arguments. It is probed with numbers and gradients: the
-    report names its reconstruction term, how each term is reduced, the effective beta, and mistakes.
+    report names its reconstruction term, how each term is reduced, the effective beta, and
+    mistakes.
 
     FILE.py is imported and FUNCTION is called: this runs code with your rights.
     """  # fmt: skip

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 from torch import Tensor
 
-from pyro_vae.diagnosis.audit import audit
+from pyro_vae.diagnosis.audit import audit, checking, formulas, kinds, kl, reconstruction
 from tests.diagnosis.losses import TABLE, Case
 from tests.diagnosis.losses.table import rand
 
@@ -62,12 +63,11 @@ def test_beta_is_that_of_the_values(name: str) -> None:
     assert float(of_kl / weight) == pytest.approx(case.beta, rel=0.01)
 
 
-@pytest.mark.parametrize("name", [n for n in NAMES if TABLE[n].beta is None])
-def test_no_beta_is_said_to_be_none_where_the_terms_are_no_sums(name: str) -> None:
-    case = TABLE[name]
-    if case.prints == "nothing" and case.term is None:
-        report = report_of(name)
-        assert report.effective_beta is None or case.says
+@pytest.mark.parametrize("name", ["focal", "pos_weight", "foreground", "beta_tc", "l1_and_ssim"])
+def test_there_is_no_beta_where_a_term_is_no_known_sum(name: str) -> None:
+    report = report_of(name)
+    assert report.effective_beta is None
+    assert any("effective_beta is null" in note for note in report.notes)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -129,6 +129,59 @@ def test_nothing_is_printed_of_what_was_not_understood(name: str) -> None:
     assert report.corrected == ""
     assert report.unclear
     assert "No function is printed. Not understood:" in str(report)
+
+
+def told_squared(recognised: Any) -> Any:
+    """A recogniser that takes every known term for a squared error of its weight."""
+
+    def broken(probe: Any) -> Any:
+        found = recognised(probe)
+        return replace(found, name=kinds.SQUARED, kind=kinds.SQUARED_KIND)
+
+    return broken
+
+
+def told_log_std(recognised: Any) -> Any:
+    """A recogniser that takes every KL for one of a log standard deviation."""
+
+    def broken(*args: Any) -> Any:
+        return replace(recognised(*args), form=formulas.closed(formulas.LOG_STD))
+
+    return broken
+
+
+def other_source(written: Any) -> Any:
+    """A printer that loses a factor 1/2."""
+
+    def broken(*args: Any) -> Any:
+        source: str = written(*args)
+        assert "0.5 * (" in source
+        return source.replace("0.5 * (", "(")
+
+    return broken
+
+
+BROKEN = {
+    "term, before its values are seen": (reconstruction, "_told", told_squared),
+    "term": (reconstruction, "recognise", told_squared),
+    "KL": (kl, "recognise", told_log_std),
+    "printer": (checking, "corrected_source", other_source),
+}
+
+
+@pytest.mark.parametrize("broken", BROKEN.values(), ids=BROKEN)
+@pytest.mark.parametrize("name", ["fake_and_real", "multi_vae", "softplus_rho"])
+def test_with_a_recogniser_broken_on_purpose_no_code_is_printed(
+    broken: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module, function, breaking = broken
+    case = TABLE[name]
+    assert audit(case.loss, **case.sizes).corrected
+    monkeypatch.setattr(module, function, breaking(getattr(module, function)))
+    report = audit(case.loss, **case.sizes)
+    assert report.corrected == ""
+    assert report.unclear
+    assert "def loss_function" not in str(report)
 
 
 def test_the_table_is_not_empty() -> None:

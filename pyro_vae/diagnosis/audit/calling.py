@@ -6,14 +6,13 @@ import inspect
 import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-import torch
 from torch import nn
 
 from pyro_vae.diagnosis.audit import wording
-from pyro_vae.diagnosis.audit.standins import Posterior, Whole, draw
+from pyro_vae.diagnosis.audit.standins import MASKS, Posterior, Whole, draw, mask
 from pyro_vae.diagnosis.audit.wording import ROLES, Parametrisation, Role
 
 __all__: list[str] = []
@@ -36,7 +35,7 @@ class Binding:
 
     Attributes:
         order: Each parameter that gets something: its name, None for one of ``*args``, and what it
-            gets: a role, "mask", "z", "batch", "posterior", or roles joined by commas.
+            gets: a role, "z", "batch", "posterior", a kind of mask, or roles joined by commas.
         keywords: Those of them that are accepted by name only.
         weights: Numbers among the parameters, and the value that they are audited at.
         assumed: Those of the numbers whose value is the audit's.
@@ -68,8 +67,8 @@ class Binding:
         plain: Mapping[str, Any] = {str(role): tensor for role, tensor in tensors.items()}
         if what in plain:
             return plain[what]
-        if what == "mask":
-            return torch.ones_like(plain["x_hat"]).detach()
+        if what.startswith("mask"):
+            return mask(what, plain["x_hat"])
         if what == "batch":
             return len(plain["x_hat"])
         if what == "z":
@@ -155,7 +154,19 @@ def _named(name: str, parameters: Sequence[inspect.Parameter]) -> list[Binding]:
         assumed = frozenset(p.name for p in kept if p.default is _EMPTY)
         scale = None if last is None else wording.scale_of(last)
         made.append(Binding(name, order, frozenset(keywords), weights, assumed, scale, standing))
-    return made
+    return [variant for binding in made for variant in _masked(binding)]
+
+
+def _masked(binding: Binding) -> list[Binding]:
+    """A binding for each kind of mask that a parameter may want."""
+    if not any(what in ("mask", "pad") for _, what in binding.order):
+        return [binding]
+    variants = []
+    for kept, padded in MASKS:
+        kind = {"mask": kept, "pad": padded}
+        order = tuple((name, kind.get(what, what)) for name, what in binding.order)
+        variants.append(replace(binding, order=order))
+    return variants
 
 
 def _matches(takers: Sequence[inspect.Parameter]) -> list[tuple[dict[str, str], int]]:

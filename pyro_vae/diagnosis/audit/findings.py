@@ -213,8 +213,7 @@ def _reduced(power: float) -> str:
 def _pixels(evidence: Evidence) -> Iterator[Finding]:
     averaged = evidence.averaged
     wide = [axis for axis, size in evidence.axes.items() if size > 1 and axis != "batch"]
-    unknown = evidence.term.name == kinds.UNKNOWN
-    if averaged and (evidence.term.weight or unknown) and not evidence.made_up_for:
+    if averaged and evidence.term.weight and not evidence.made_up_for:
         times = math.prod(evidence.axes[axis] for axis in averaged)
         code = "pixels-averaged" if averaged == wide else "axis-averaged"
         sigma = ""

@@ -147,6 +147,8 @@ def _beta(evidence: Evidence, found: Collection[str]) -> tuple[float, list[str]]
     if not factor or not term or evidence.kl.behaviour == "nonlinear":
         return own or asked or 1.0, []
     now = abs(factor / term)
+    if evidence.kl.sampled:
+        now = float(f"{now:.2g}")  # as far as the noise allows
     written = now * _sizes(evidence, evidence.latent_axes, evidence.kl_powers)
     written /= _sizes(evidence, evidence.axes, evidence.pixel_powers)
     if "kl-divided-by-pixels" in found and math.isclose(now, written, rel_tol=1e-3):

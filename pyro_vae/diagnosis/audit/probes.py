@@ -107,7 +107,7 @@ class Probe:
     def value(self, point: Point, **weights: float) -> float:
         """The value of the loss at a point."""
         values = [
-            float(total(self._parts(self.tensors(point), seed, weights), self._choice))
+            float(total(self._parts(self.tensors(point), seed, weights), self._choice).detach())
             for seed in range(self._seeds())
         ]
         return sum(values) / len(values)
@@ -152,7 +152,9 @@ class Probe:
                 if self.differentiable:
                     value = float(self._gradients(point, 0, {})[-1])
                 else:
-                    value = float(total(self._parts(self.tensors(point), 0, {}), self._choice))
+                    value = float(
+                        total(self._parts(self.tensors(point), 0, {}), self._choice).detach()
+                    )
                 if self._strict and not math.isfinite(value):
                     raise ValueError("its value is not finite")
                 return None
@@ -239,11 +241,10 @@ class Probe:
 
     def value_at(self, tensors: Mapping[Role, Tensor], **weights: float) -> float:
         """The value of the loss at inputs of one's own."""
-        seeds = _SEEDS[0] if self.noisy else 1
         values = []
-        for seed in range(seeds):
+        for seed in range(self._seeds()):
             given = {role: tensor.detach().clone() for role, tensor in tensors.items()}
-            values.append(float(total(self._parts(given, seed, weights), self._choice)))
+            values.append(float(total(self._parts(given, seed, weights), self._choice).detach()))
         return sum(values) / len(values)
 
     def _read(self, point: Point, seed: int, weights: Mapping[str, float]) -> Reading:
@@ -262,7 +263,9 @@ class Probe:
         step = 1e-4 if self.dtype is torch.float64 else 2e-2
 
         def value(shifted: Point) -> float:
-            return float(total(self._parts(self.tensors(shifted), seed, weights), self._choice))
+            return float(
+                total(self._parts(self.tensors(shifted), seed, weights), self._choice).detach()
+            )
 
         def slopes(kind: str, side: int) -> Tensor:
             pairs: Pairs = getattr(point, kind)

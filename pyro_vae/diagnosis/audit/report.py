@@ -78,7 +78,9 @@ class AuditReport:
         lines += _row("KL", self._term(self.kl, "kl"))
         lines += _row("effective beta", self._beta())
         if self.implied_sigma is not None:
-            lines += _row("implied sigma", f"{self.implied_sigma:,.4g}")
+            sampled = "sampled" in self.kl
+            sigma = f"about {self.implied_sigma:,.2g}" if sampled else f"{self.implied_sigma:,.4g}"
+            lines += _row("implied sigma", sigma)
         lines += ["", self._verdict()]
         for code, sentence in self.findings:
             lines += _wrap(f"{code}: {sentence}", "  - ")

@@ -17,7 +17,7 @@ from pyro_vae.diagnosis.audit.probes import Probe
 __all__: list[str] = []
 
 #: Values of an epoch or a step, by which a warm-up has come to its end.
-_TIMES = (1, 10, 100, 1_000, 10_000, 100_000, 1_000_000)
+_TIMES = (*(unit * 10**power for power in range(6) for unit in (1, 5)), 10**6)
 
 
 @dataclass(frozen=True)
@@ -156,18 +156,18 @@ def _has_kl(reading: Reading) -> bool:
 
 
 def _value_that_shows(probe: Probe, name: str, time: bool) -> float | None:
-    last: tuple[float, float] | None = None
+    best: tuple[float, float] | None = None
     for value in _TIMES if time else (1,):
         try:
             reading = probe.read(probe.point, **{name: value})
         except Exception:  # a schedule that ends
-            return None if last is None else last[0]
+            break
         size = float(reading.mean.nan_to_num().norm() + reading.scale.nan_to_num().norm())
-        if last is not None and size and abs(size - last[1]) < 1e-9 * size:
-            return last[0]
-        if size:
-            last = float(value) if not time else value, size
-    return None if last is None else last[0]
+        if best is not None and size and abs(size - best[1]) < 1e-9 * size:
+            break
+        if size > (0.0 if best is None else best[1]):
+            best = value, size
+    return None if best is None else best[0]
 
 
 def effects(binding: Binding, probe: Probe) -> Mapping[str, Effect]:

@@ -68,6 +68,23 @@ class Whole(tuple[Tensor, ...]):
         return self._named(key) if key in self else default
 
 
+#: Kinds of masks to try, for a name that says what counts and for one that says padding: nothing
+#: is masked in the first four, and the others mean the opposite of what their names say.
+_KINDS = ("of each value", "of each value, bool", "of each place", "of each place, bool")
+MASKS = tuple(
+    (f"mask of {kept} {kind}", f"mask of {padded} {kind}")
+    for kept, padded in (("ones", "zeros"), ("zeros", "ones"))
+    for kind in _KINDS
+)
+
+
+def mask(kind: str, x_hat: Tensor) -> Tensor:
+    """One of `MASKS`."""
+    values = x_hat.detach() if "each value" in kind else x_hat.detach().select(-1, 0)
+    made = torch.ones_like(values) if "ones" in kind else torch.zeros_like(values)
+    return made.bool() if kind.endswith("bool") else made
+
+
 def draw(mean: Tensor, scale: Tensor, kind: Parametrisation | None) -> Tensor:
     """A sample of the code, as the model would have drawn it."""
     std = {

@@ -138,10 +138,10 @@ def is_time(name: str) -> bool:
 
 
 def other(name: str) -> str | None:
-    """What else can be passed: "mask", "z", "batch"; None if the name says none of these."""
+    """What else can be passed: "mask", "pad", "z", "batch"; None if the name says none."""
     plain = name.lower().strip("_")
     if _MASK.search(plain):
-        return "mask"
+        return "pad" if "pad" in plain else "mask"
     if _SAMPLE.match(plain):
         return "z"
     return "batch" if _BATCH.match(plain) else None
