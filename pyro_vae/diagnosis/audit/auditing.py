@@ -88,9 +88,8 @@ def audit(
     sizes = probe.point.sizes
     term = terms.recognise(probe)
     divergence = kl_forms.recognise(probe, binding.scale, lambda *at: _is_zero(probe, term, *at))
-    evidence = gather(
-        binding, probe, term, divergence, measure(probe, term.kind), effects(binding, probe)
-    )
+    scaling = measure(probe, term.kind, divergence.behaviour == "capped")
+    evidence = gather(binding, probe, term, divergence, scaling, effects(binding, probe))
     kind, constant_note = _with_constants(evidence)
     findings = [*find(evidence), *weigh_arguments(evidence), *_attributes(loss_fn, evidence)]
     paste = printed(evidence, {code for code, _ in findings})

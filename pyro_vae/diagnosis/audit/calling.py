@@ -6,14 +6,15 @@ import inspect
 import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 from torch import nn
 
 from pyro_vae.diagnosis.audit import wording
-from pyro_vae.diagnosis.audit.standins import MASKS, Posterior, Whole, draw, mask
-from pyro_vae.diagnosis.audit.wording import ROLES, Parametrisation, Role
+from pyro_vae.diagnosis.audit.binding import Binding
+from pyro_vae.diagnosis.audit.standins import MASKS
+from pyro_vae.diagnosis.audit.wording import ROLES, Role
 
 __all__: list[str] = []
 
@@ -27,69 +28,8 @@ _ORDERS: dict[int, tuple[tuple[Role, ...], ...]] = {
 #: How far the names of another binding may fall behind, for what the loss does to decide.
 _DOUBT = 2
 _MOST = 12
-
-
-@dataclass(frozen=True)
-class Binding:
-    """The parameters of a loss, matched with what an audit can give.
-
-    Attributes:
-        order: Each parameter that gets something: its name, None for one of ``*args``, and what it
-            gets: a role, "z", "batch", "posterior", a kind of mask, or roles joined by commas.
-        keywords: Those of them that are accepted by name only.
-        weights: Numbers among the parameters, and the value that they are audited at.
-        assumed: Those of the numbers whose value is the audit's.
-        scale: What the name of the last argument says it is; None if it says nothing.
-        standing: How well the names fit.
-    """
-
-    name: str
-    order: tuple[tuple[str | None, str], ...]
-    keywords: frozenset[str]
-    weights: Mapping[str, float]
-    assumed: frozenset[str]
-    scale: Parametrisation | None
-    standing: int = 0
-
-    def call(
-        self,
-        function: Callable[..., Any],
-        tensors: Mapping[Role, Any],
-        weights: Mapping[str, float],
-    ) -> Any:
-        """Call the function with what each parameter gets."""
-        given = [(name, self._given(what, tensors)) for name, what in self.order]
-        positional = [value for name, value in given if name not in self.keywords]
-        named = {str(name): value for name, value in given if name in self.keywords}
-        return function(*positional, **named, **weights)
-
-    def _given(self, what: str, tensors: Mapping[Role, Any]) -> Any:
-        plain: Mapping[str, Any] = {str(role): tensor for role, tensor in tensors.items()}
-        if what in plain:
-            return plain[what]
-        if what.startswith("mask"):
-            return mask(what, plain["x_hat"])
-        if what == "batch":
-            return len(plain["x_hat"])
-        if what == "z":
-            return draw(plain["mean"], plain["log_var"], self.scale)
-        if what == "posterior":
-            return Posterior(plain["mean"], plain["log_var"])
-        return Whole.of(plain, what.split(","))
-
-    def argument(self, role: Role) -> str:
-        """The function's own name for a role."""
-        return next((name for name, found in self.order if found == role and name), role)
-
-    def describe(self) -> str:
-        """The mapping in words, as Python would write the call."""
-        parts = [
-            text if name is None else f"{name}={text}"
-            for name, what in self.order
-            for text in [f"({what.replace(',', ', ')})" if "," in what else what]
-        ]
-        parts += [f"{name}={value:g}" for name, value in self.weights.items()]
-        return f"{self.name}({', '.join(parts)})"
+#: Keys that a function takes from its keyword arguments, by what it calls these.
+_KEYS = r"""\b{}(?:\.get\(|\.pop\(|\[)\s*['"](\w+)['"]"""
 
 
 def candidates(function: Callable[..., Any]) -> list[Binding]:
@@ -116,6 +56,10 @@ def candidates(function: Callable[..., Any]) -> list[Binding]:
     named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
     if star and len(named) < len(ROLES):
         return _starred(name, named, described)
+    mapping = next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), None)
+    if mapping is not None and not named:
+        keys = dict.fromkeys(re.findall(_KEYS.format(mapping), _source(described)))
+        named = [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY) for key in keys]
     return _named(name, named)
 
 
@@ -205,11 +149,15 @@ def _wholes(takers: Sequence[inspect.Parameter]) -> list[tuple[dict[str, str], i
             for chosen in itertools.permutations(rest):
                 points = [wording.scores(p.name)[r] for p, r in zip(chosen, left, strict=True)]
                 match = {p.name: str(role) for p, role in zip(chosen, left, strict=True)}
+                packed = {n: f"{r}," for n, r in match.items() if wording.is_whole(n)}
                 standing = sum(points) + 2 * usable
                 code = order == ("mean", "log_var")
                 if code and wording.is_posterior(whole.name):
                     found.append(({**match, whole.name: "posterior"}, standing + 1))
                 found.append(({**match, whole.name: ",".join(order)}, standing))
+                if packed:
+                    both = {**match, **packed, whole.name: ",".join(order)}
+                    found.append((both, standing - 1))
                 if code and not wording.is_posterior(whole.name):
                     found.append(({**match, whole.name: "posterior"}, standing))
     found.sort(key=lambda pair: -pair[1])
@@ -220,11 +168,8 @@ def _starred(
     name: str, named: Sequence[inspect.Parameter], function: Callable[..., Any]
 ) -> list[Binding]:
     """``*args, **kwargs``: the source says what they are called, the usual orders are tried."""
-    try:
-        source = inspect.getsource(function)
-    except (OSError, TypeError):
-        source = ""
-    keys = re.findall(r"""kwargs(?:\.get\(|\.pop\(|\[)\s*['"](\w+)['"]""", source)
+    source = _source(function)
+    keys = re.findall(_KEYS.format("kwargs"), source)
     args = {int(n): key for key, n in re.findall(r"(\w+)\s*=\s*\*?args\[(\d)\]", source)}
     unpacked = re.search(r"((?:\w+\s*,\s*){3}\w+)\s*=\s*args", source)
     if unpacked:
@@ -249,6 +194,13 @@ def _starred(
         )
         for order in orders or [ROLES]
     ]  # fmt: skip
+
+
+def _source(function: Callable[..., Any]) -> str:
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        return ""
 
 
 def _after_a_gap(parameters: Sequence[inspect.Parameter], found: Mapping[str, str]) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 
-from pyro_vae.diagnosis.audit.calling import Binding
+from pyro_vae.diagnosis.audit.binding import Binding
 from pyro_vae.diagnosis.audit.formulas import LOG_VARIANCE, SCALES, Form
 from pyro_vae.diagnosis.audit.mending import Plan
 from pyro_vae.diagnosis.audit.wording import ROLES, scale_of

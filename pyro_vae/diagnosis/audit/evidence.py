@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from pyro_vae.diagnosis.audit import kinds
-from pyro_vae.diagnosis.audit.calling import Binding
+from pyro_vae.diagnosis.audit.binding import Binding
 from pyro_vae.diagnosis.audit.kl import Divergence
 from pyro_vae.diagnosis.audit.probes import Probe
 from pyro_vae.diagnosis.audit.reconstruction import Reconstruction

@@ -77,6 +77,11 @@ def recognise(
         if other is not None:
             form, weight, residual = *other, 0.0
     ignored = form.code == "kl-scale-ignored" and _saturated(probe)
+    if ignored and not probe.noisy:
+        small = probe.point.scaled(scales=0.05)
+        form, weight, residual = _best(probe.read(small), small.latents, known)
+        if residual < tolerance and form.code is None and form.of.name == "log-variance":
+            return Divergence(form, weight, weight, clamped=True)
     if residual > tolerance or ignored:
         factor, rest = fit(base.mean, _columns(probe.point.latents)[0])
         joint = sampled or base.coupled > 0.02
@@ -87,7 +92,8 @@ def recognise(
         factor, rest = fit(base.mean, _columns(probe.point.latents)[0])
         weight_in_mean = factor if rest < tolerance and factor else None
         return Divergence(form, weight_in_mean, weight, behaviour, sampled)
-    clamped = form.of.name == "log-variance" and found is not None and _clamped(probe, found)
+    read = behaviour == "linear" and form.of.name == "log-variance" and found is not None
+    clamped = read and _clamped(probe, found or 0.0)
     return Divergence(form, found, found, behaviour, sampled, clamped)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_vae.diagnosis.audit.calling import Binding
+from pyro_vae.diagnosis.audit.binding import Binding
 from pyro_vae.diagnosis.audit.isolation import isolated, undisturbed
 from pyro_vae.diagnosis.audit.outputs import Choice, choose, numbers, total
 from pyro_vae.diagnosis.audit.points import (

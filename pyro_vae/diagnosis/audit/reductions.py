@@ -48,12 +48,13 @@ def code_names(codes: tuple[int, ...]) -> tuple[str, ...]:
     return ("latents", *(f"latent {name}" for name in inner))
 
 
-def measure(probe: Probe, kind: Kind | None) -> Scaling:
+def measure(probe: Probe, kind: Kind | None, capped: bool) -> Scaling:
     """Read the loss at other sizes, one axis at a time.
 
     Args:
         probe: The loss.
         kind: Its reconstruction term.
+        capped: A large KL has no gradient, so that it is read where it is small.
     """
     sizes = probe.point.sizes
     batch = _batch(sizes, probe.noisy)
@@ -63,7 +64,7 @@ def measure(probe: Probe, kind: Kind | None) -> Scaling:
     coupled = None if kind is None or kind.axis is None else kind
 
     def compare(axis: str, old: Sizes, new: Sizes, ratio: float) -> bool:
-        powers = _powers(probe, coupled, old, new, ratio)
+        powers = _powers(probe, coupled, capped, old, new, ratio)
         reconstruction[axis], kl[axis] = powers or (None, None)
         return powers is not None
 
@@ -120,11 +121,14 @@ def _batch(sizes: Sizes, noisy: bool) -> int:
 
 
 def _powers(
-    probe: Probe, coupled: Kind | None, old: Sizes, new: Sizes, ratio: float
+    probe: Probe, coupled: Kind | None, capped: bool, old: Sizes, new: Sizes, ratio: float
 ) -> tuple[float, float] | None:
     try:
-        before = probe.read_large(old)
-        after = probe.read_large(new)
+        if capped:
+            small = probe.point.scaled(means=0.1, scales=0.1)
+            before, after = (probe.read(replace(small, sizes=sizes)) for sizes in (old, new))
+        else:
+            before, after = probe.read_large(old), probe.read_large(new)
         weights = [coupled_weight(probe, coupled, s) for s in (old, new)] if coupled else []
     except Exception:  # sizes are written into the function
         return None

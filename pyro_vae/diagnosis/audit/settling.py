@@ -10,7 +10,8 @@ from typing import Any
 from torch import nn
 
 from pyro_vae.diagnosis.audit import kinds, kl, reconstruction, wording
-from pyro_vae.diagnosis.audit.calling import Binding, candidates
+from pyro_vae.diagnosis.audit.binding import Binding
+from pyro_vae.diagnosis.audit.calling import candidates
 from pyro_vae.diagnosis.audit.points import Reading, Sizes, fit
 from pyro_vae.diagnosis.audit.probes import Probe
 

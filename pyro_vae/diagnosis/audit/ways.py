@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import torch
 
-from pyro_vae.diagnosis.audit.calling import Binding
+from pyro_vae.diagnosis.audit.binding import Binding
 from pyro_vae.diagnosis.audit.points import BINARY, GREY, LATENTS, POSITIVE, Pairs, Point, Sizes
 
 __all__: list[str] = []

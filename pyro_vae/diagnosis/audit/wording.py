@@ -138,8 +138,17 @@ def is_time(name: str) -> bool:
 
 
 def other(name: str) -> str | None:
-    """What else can be passed: "mask", "pad", "z", "batch"; None if the name says none."""
+    """What else can be passed; None if the name says none of it.
+
+    Returns:
+        "mask", "pad", "z" or "batch"; for the prior's parameters "zeros" or "ones".
+    """
     plain = name.lower().strip("_")
+    if "prior" in words(name):
+        scale = scale_of(name)
+        if scale in ("std", "variance"):
+            return "ones"
+        return "zeros" if scale or scores(name)["mean"] else None
     if _MASK.search(plain):
         return "pad" if "pad" in plain else "mask"
     if _SAMPLE.match(plain):
