@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import importlib.util
+import inspect
+import io
 import sys
 import traceback
 from collections.abc import Callable
@@ -63,8 +66,10 @@ def audit(
     """Say what the loss FUNCTION in FILE.py really is, and how to put it right.
 
     FUNCTION takes (x, x_hat, mean, log_var), by position or by the usual names, and returns the
-    loss, or the loss with its parts. It is probed with numbers and gradients: the report names its
-    reconstruction term, how each term is reduced, the effective beta, and mistakes.
+    loss, or the loss with its parts; or it is a class of losses, or a method written CLASS.METHOD,
+    whose object can be made without arguments. It is probed with numbers and gradients: the
+    report names its reconstruction term, how each term is reduced, the effective beta, and
+    mistakes.
 
     FILE.py is imported and FUNCTION is called: this runs code with your rights.
     """  # fmt: skip
@@ -109,22 +114,50 @@ def _split(target: str) -> tuple[Path, str]:
 
 
 def _load(path: Path) -> ModuleType:
-    """Import a file with its own folder on the path; a failure names the line it came from."""
-    name = f"audited_{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise _Mistake(f"{path} cannot be imported as Python")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    sys.path.insert(0, str(path.parent))
+    """Import a file, as part of its package if it is in one, with its own folder on the path.
+
+    It sees its own name for a command line, and no options. A failure names the line it came from.
+    """
+    package, root = _package(path)
+    name = f"{package}.{path.stem}" if package else f"audited_{path.stem}"
+    known, arguments = set(sys.modules), sys.argv
+    sys.path[:0] = [str(path.parent), str(root)]
+    sys.argv = [str(path)]
     try:
-        spec.loader.exec_module(module)
+        # Its usage, which an option parser prints before it exits, is no part of the one line.
+        with contextlib.redirect_stderr(io.StringIO()):
+            return importlib.import_module(name) if package else _alone(path, name)
     except (Exception, SystemExit) as error:
         raise _Mistake(_place(path, error)) from None
     finally:
-        sys.path.remove(str(path.parent))
-        del sys.modules[name]
+        sys.argv = arguments
+        for folder in (str(path.parent), str(root)):
+            with contextlib.suppress(ValueError):
+                sys.path.remove(folder)
+        ours = package.split(".")[0] if package else name
+        for key in set(sys.modules) - known:
+            if key.split(".")[0] == ours:
+                del sys.modules[key]
+
+
+def _alone(path: Path, name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ImportError("it cannot be imported as Python")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
     return module
+
+
+def _package(path: Path) -> tuple[str, Path]:
+    """The package that a file belongs to, and the folder above the whole of it."""
+    names: list[str] = []
+    folder = path.parent
+    while (folder / "__init__.py").is_file() and folder.name.isidentifier():
+        names.insert(0, folder.name)
+        folder = folder.parent
+    return ".".join(names), folder
 
 
 def _place(path: Path, error: BaseException) -> str:
@@ -134,13 +167,21 @@ def _place(path: Path, error: BaseException) -> str:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if Path(frame.filename).parent == path.parent]
     line = f", line {own[-1].lineno}" if own else ""
-    return f"{own[-1].filename if own else path}{line}: {message}"
+    hint = ""
+    if isinstance(error, SystemExit):
+        hint = (
+            ". The file ends the program when it is imported, as scripts do that read a command "
+            'line: put that under if __name__ == "__main__":, or copy the loss to a file of its own'
+        )
+    return f"{own[-1].filename if own else path}{line}: {message}{hint}"
 
 
 def _attribute(module: ModuleType, name: str, option: str) -> Callable[..., Any]:
     found: Any = module
     for part in name.split("."):
-        found = getattr(found, part, None)
+        owner, found = found, getattr(found, part, None)
+        if isinstance(owner, type) and _needs_self(owner, part):
+            found = getattr(_made(owner), part)
     if not callable(found):
         functions = sorted(
             key for key, value in vars(module).items()
@@ -149,3 +190,20 @@ def _attribute(module: ModuleType, name: str, option: str) -> Callable[..., Any]
         choice = ", ".join(functions) or "none"
         raise _Mistake(f"{option} {name!r} is no function of the file; it has: {choice}")
     return found  # type: ignore[no-any-return]
+
+
+def _needs_self(owner: type, name: str) -> bool:
+    held = inspect.getattr_static(owner, name, None)
+    return inspect.isfunction(held)
+
+
+def _made(owner: type) -> Any:
+    """An object to call a method of: made with defaults, or, where that fails, left empty."""
+    try:
+        return owner()
+    except Exception:  # whatever other people's code raises
+        empty: Any = object.__new__(owner)
+        with contextlib.suppress(Exception):
+            # A torch module without its own parts still takes attributes.
+            importlib.import_module("torch").nn.Module.__init__(empty)
+        return empty

@@ -109,3 +109,19 @@ def test_a_sampler_that_fails_is_named() -> None:
         audit(loss, **SIZES, sample_fn=sampler)
     with pytest.raises(ValueError, match="no tensor of the mean's shape"):
         audit(loss, **SIZES, sample_fn=lambda mean, log_var: mean.sum())
+
+
+def test_a_sampling_function_of_one_list_as_keras_has_it() -> None:
+    def right(args: Any) -> Any:
+        z_mean, z_log_var = args
+        return z_mean + torch.exp(0.5 * z_log_var) * torch.randn_like(z_mean)
+
+    def old(args: Any) -> Any:
+        z_mean, z_log_var = args
+        return z_mean + torch.exp(z_log_var) * torch.randn_like(z_mean)
+
+    def codes(sampler: Any) -> list[str]:
+        return [code for code, _ in audit(loss, **SIZES, sample_fn=sampler).findings]
+
+    assert codes(right) == []
+    assert codes(old) == ["sample-exp-log-var-as-std"]

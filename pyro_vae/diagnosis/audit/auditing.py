@@ -5,15 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 
 from pyro_vae.data import as_images
+from pyro_vae.diagnosis.audit import kinds
 from pyro_vae.diagnosis.audit import kl as kl_forms
 from pyro_vae.diagnosis.audit import reconstruction as terms
-from pyro_vae.diagnosis.audit.calling import bind
-from pyro_vae.diagnosis.audit.corrected import corrected_source
+from pyro_vae.diagnosis.audit.checking import printed
 from pyro_vae.diagnosis.audit.evidence import Evidence, gather
 from pyro_vae.diagnosis.audit.findings import find, weigh_arguments
 from pyro_vae.diagnosis.audit.isolation import isolated
@@ -24,6 +25,7 @@ from pyro_vae.diagnosis.audit.reductions import measure
 from pyro_vae.diagnosis.audit.remarks import remark, undecidable, wide
 from pyro_vae.diagnosis.audit.report import AuditReport, Finding
 from pyro_vae.diagnosis.audit.sampling import audit_sampling
+from pyro_vae.diagnosis.audit.settling import effects, function_of, settle
 from pyro_vae.measures import Forecast, forecast_gaussian
 
 __all__ = ["audit"]
@@ -81,22 +83,25 @@ def audit(
         >>> [code for code, _ in report.findings]
         ['balance-depends-on-batch', 'pixels-averaged']
     """
-    sizes = _sizes(data_shape, latent_dim, batch_size)
-    binding = bind(loss_fn)
-    probe = Probe(loss_fn, binding, sizes)
-    evidence = gather(
-        binding, probe, terms.recognise(probe), kl_forms.recognise(probe), measure(probe)
-    )
+    loss_fn = function_of(loss_fn)
+    binding, probe, notes = settle(loss_fn, _sizes(data_shape, latent_dim, batch_size))
+    sizes = probe.point.sizes
+    term = terms.recognise(probe)
+    divergence = kl_forms.recognise(probe, binding.scale, lambda *at: _is_zero(probe, term, *at))
+    scaling = measure(probe, term.kind, divergence.behaviour == "capped")
+    evidence = gather(binding, probe, term, divergence, scaling, effects(binding, probe))
     kind, constant_note = _with_constants(evidence)
     findings = [*find(evidence), *weigh_arguments(evidence), *_attributes(loss_fn, evidence)]
+    paste = printed(evidence, {code for code, _ in findings})
     findings += check_ranges(kind, data if x is None else x, x_hat)
     if sample_fn is not None:
         meaning = _meaning(evidence)
         findings += audit_sampling(sample_fn, sizes.batch, sizes.latents, meaning)
-    gaussian = kind in (terms.SQUARED, terms.GAUSSIAN)
+    gaussian = kind in (kinds.SQUARED, kinds.GAUSSIAN)
     beta = evidence.beta
     sigma = math.sqrt(beta / 2) if gaussian and beta is not None and beta > 0 else None
-    notes = [f"Called as {binding.describe()}{_way(probe)}.", *probe.notes, *remark(evidence)]
+    called = [f"Called as {binding.describe()}{_way(probe)}.", *notes, *probe.notes]
+    notes = [*called, *remark(evidence), *paste.remarks]
     notes += [constant_note, undecidable(kind, data if x is None else x, x_hat)]
     if sigma is not None and sigma > 1 and not findings:
         notes.append(wide(sigma))
@@ -118,8 +123,9 @@ def audit(
         findings=tuple(findings),
         notes=tuple(note for note in notes if note),
         forecast=forecast,
-        corrected=_corrected(evidence, kind, bool(findings)),
+        corrected=paste.source,
         subject=f"{binding.name}: images {shape}, {sizes.latents} latents, batch {sizes.batch}",
+        unclear=paste.unclear,
     )
 
 
@@ -129,7 +135,7 @@ def _sizes(data_shape: Sequence[int], latent_dim: int, batch_size: int) -> Sizes
     for name, numbers in given.items():
         if not numbers or any(not isinstance(n, int) or n < 1 for n in numbers):
             raise ValueError(f"{name} is {numbers}; positive whole numbers are accepted")
-    return Sizes(batch_size, shape, latent_dim)
+    return Sizes(batch_size, shape, (latent_dim,))
 
 
 def _forecast(data: Any, sigma: float, sizes: Sizes) -> Forecast:
@@ -138,19 +144,47 @@ def _forecast(data: Any, sigma: float, sizes: Sizes) -> Forecast:
     return forecast_gaussian(images, variance=sigma**2, latent_dim=sizes.latents)
 
 
+def _is_zero(
+    probe: Probe, term: terms.Reconstruction, mean: float, scale: float, weight: float
+) -> bool:
+    """Whether nothing but the reconstruction term, with its constants, is left there."""
+    if term.kind is None or not term.weight or probe.noisy or term.axis is not None:
+        return False
+    exact = tuple((x, x) for x, _ in probe.point.pixels)
+    error = term.kind.norm > 0 and term.kind.target == "{x}" and term.kind.output == "{x_hat}"
+    pixels = exact if error else probe.point.pixels
+    point = replace(probe.point, pixels=pixels, latents=((mean, scale),))
+    tensors = probe.tensors(point)
+    x_hat, x = tensors["x_hat"].double(), tensors["x"].double()
+    rest = probe.value(point) - term.weight * float(
+        term.kind.term(x_hat, x.reshape(x_hat.shape)).sum()
+    )
+    sizes = probe.point.sizes
+    # Constants of a Gaussian or a Laplace, if it has them.
+    count = sizes.batch * math.prod(sizes.data)
+    latents = sizes.batch * sizes.latents
+    return any(
+        abs(rest - constant) < 1e-4 * abs(weight) * latents
+        for constant in (0.0, *terms.whole_constants(probe, term, count))
+    )
+
+
 def _with_constants(evidence: Evidence) -> tuple[str, str]:
     """The kind of the term with or without its constants, whatever the KL adds at the prior."""
     term, form = evidence.term, evidence.kl.form
     if not term.weight:
-        return term.kind, ""
+        return term.name, ""
     scale = term.weight / evidence.pixel_constant
-    origin = 1.0 if form is not None and form.scale in ("variance", "std") else 0.0
+    prior = (0.0, 0.0)
     at_prior = 0.0
-    if form is not None and evidence.kl.weight:
+    if form is not None:
+        center, variance = form.prior
+        prior = (center, form.of.argument(variance))
+    if form is not None and evidence.kl.factor:
         latents = math.prod(evidence.latent_axes.values())
-        zero = torch.tensor(0.0, dtype=torch.float64)
-        at_prior = float(form.term(zero, zero + origin)) * evidence.kl.weight * latents
-    return terms.constants(evidence.probe, term, scale, at_prior, origin)
+        mean, last = (torch.tensor(value, dtype=torch.float64) for value in prior)
+        at_prior = float(form.term(mean, last)) * evidence.kl.factor * latents
+    return terms.constants(evidence.probe, term, scale, at_prior, prior)
 
 
 def _attributes(loss_fn: Callable[..., Any], evidence: Evidence) -> list[Finding]:
@@ -179,18 +213,19 @@ def _attributes(loss_fn: Callable[..., Any], evidence: Evidence) -> list[Finding
 
 def _meaning(evidence: Evidence) -> Any:
     form = evidence.kl.form
-    known = form is not None and form.scale is not None and evidence.binding.scale is not None
-    return evidence.declared if known or form is None or form.scale is None else form.scale
+    if form is None or form.code is not None or not form.of.plain:
+        return evidence.declared
+    return evidence.declared if evidence.binding.scale is not None else form.of.name
 
 
 def _kl_name(evidence: Evidence, findings: Sequence[Finding]) -> str:
     form, kl = evidence.kl.form, evidence.kl
     codes = {code for code, _ in findings}
     if form is None:
-        return "unknown"
+        return "a term of another kind" if kl.joint else "unknown"
     name = f"sampled, on average the {form.name}" if kl.sampled else form.name
-    if form.scale is not None and form.scale != "log-variance":
-        name += f" of a {form.scale}"
+    if form.code is None and form.of.name != "log-variance" and form.name != "none":
+        name += f" of a {form.of.name}"
     name += {"capacity": ", |KL - C|", "free bits": ", free bits", "capped": ", capped"}.get(
         kl.behaviour, ""
     )
@@ -201,30 +236,11 @@ def _kl_name(evidence: Evidence, findings: Sequence[Finding]) -> str:
 def _way(probe: Probe) -> str:
     flat = [name for name, is_flat in (("x", probe.x_flat), ("x_hat", probe.x_hat_flat)) if is_flat]
     text = f" with {' and '.join(flat)} flattened" if flat else ""
+    if len(probe.point.sizes.codes) > 1:
+        shape = " x ".join(map(str, probe.point.sizes.codes))
+        text += f", with mean and log_var of shape batch x {shape}"
+    if probe.classes is not None:
+        text += f", with x the index of one of {probe.point.sizes.data[probe.classes]} classes"
     if probe.dtype is torch.float32:
         text += ", in float32"
     return text + (", with x of 0 and 1" if probe.point.pixels[0][0] == 0 else "")
-
-
-def _corrected(evidence: Evidence, kind: str, wrong: bool) -> str:
-    """Keep what is right of the loss: its kind, the spread it was written with, its beta."""
-    constant = abs(evidence.pixel_constant)
-    usual = math.isfinite(constant) and 1e-3 < constant < 1e6
-    absolute = kind in (terms.ABSOLUTE, terms.LAPLACE)
-    constant = constant if usual else (1.0 if absolute else 0.5)
-    weight = next(iter(evidence.binding.weights.values()), 1.0)
-    beta = evidence.beta
-    if wrong or beta is None or beta <= 0:
-        weight = 1.0
-    elif kind in (terms.SQUARED, terms.GAUSSIAN, terms.ABSOLUTE, terms.LAPLACE, terms.HUBER):
-        constant = weight / beta
-    else:
-        weight = beta
-    return corrected_source(
-        evidence.binding,
-        kind,
-        evidence.declared,
-        spread=1 / constant if absolute else math.sqrt(0.5 / constant),
-        weight=weight,
-        threshold=evidence.term.threshold,
-    )

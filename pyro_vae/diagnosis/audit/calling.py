@@ -1,80 +1,43 @@
-"""How a loss wants to be called: which of its parameters is which, and which one is a weight."""
+"""How a loss wants to be called: which of its parameters is which, and which are numbers."""
 
 from __future__ import annotations
 
 import inspect
+import itertools
 import re
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any, Literal
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
 
 from torch import nn
 
+from pyro_vae.diagnosis.audit import wording
+from pyro_vae.diagnosis.audit.binding import Binding
+from pyro_vae.diagnosis.audit.standins import MASKS
+from pyro_vae.diagnosis.audit.wording import ROLES, Role
+
 __all__: list[str] = []
 
-Role = Literal["x", "x_hat", "mean", "log_var"]
-Parametrisation = Literal["log-variance", "log-std", "variance", "std"]
-
-ROLES: tuple[Role, ...] = ("x", "x_hat", "mean", "log_var")
-
-_WEIGHT = re.compile(
-    r"(^|_)(beta|kl|kld|kldiv|alpha|gamma|lambda|lambd|lam|anneal\w*|warm\w*|coeff?|weight|w)(_|$)"
-)
-_X_HAT = re.compile(
-    r"hat$|^recon|_recon|^rec(s|_|$)|_rec$|decod|pred|logit|tilde|prime|^outp?u?t?s?$|^gen|^y$"
-)
-_MEAN = re.compile(r"(^|_)(mu|mean|means|loc|mus)(_|$|\d)|^zmean$|^zmu$")
-_X = re.compile(
-    r"^(x|xs|data|batch|inputs?|targets?|images?|imgs?|real|truth|gt|obs|samples?)$"
-    r"|orig|(^|_)true$|^x_(in|input|real|target|0)$|_(input|target)s?$"
-)
+_EMPTY = inspect.Parameter.empty
+#: Orders of several tensors in one argument, the commonest first.
+_ORDERS: dict[int, tuple[tuple[Role, ...], ...]] = {
+    4: (("x_hat", "x", "mean", "log_var"), ("x", "x_hat", "mean", "log_var")),
+    3: (("x_hat", "mean", "log_var"),),
+    2: (("mean", "log_var"),),
+}
+#: How far the names of another binding may fall behind, for what the loss does to decide.
+_DOUBT = 2
+_MOST = 12
+#: Keys that a function takes from its keyword arguments, by what it calls these.
+_KEYS = r"""\b{}(?:\.get\(|\.pop\(|\[)\s*['"](\w+)['"]"""
 
 
-@dataclass(frozen=True)
-class Binding:
-    """The parameters of a loss, matched with what an audit can give.
+def candidates(function: Callable[..., Any]) -> list[Binding]:
+    """The ways to match the parameters of a loss with x, x_hat, mean and log_var, best first.
 
-    Attributes:
-        order: Each parameter that gets a tensor: its name, None for one of ``*args``, and its role.
-        keywords: Those of them that are accepted by name only.
-        weights: Parameters that look like a weight, and the value they are audited at.
-        assumed: Those of the weights that have no default, or 0.
-        scale: What the name of the last argument says it is; None if it says nothing.
-    """
-
-    name: str
-    order: tuple[tuple[str | None, Role], ...]
-    keywords: frozenset[str]
-    weights: Mapping[str, float]
-    assumed: frozenset[str]
-    scale: Parametrisation | None
-
-    def call(
-        self,
-        function: Callable[..., Any],
-        tensors: Mapping[Role, Any],
-        weights: Mapping[str, float],
-    ) -> Any:
-        """Call the function with a tensor for each role."""
-        positional = [tensors[role] for name, role in self.order if name not in self.keywords]
-        named = {name: tensors[role] for name, role in self.order if name in self.keywords}
-        return function(*positional, **{str(n): t for n, t in named.items()}, **weights)
-
-    def argument(self, role: Role) -> str:
-        """The function's own name for a role."""
-        return next((name for name, found in self.order if found == role and name), role)
-
-    def describe(self) -> str:
-        """The mapping in words, as Python would write the call."""
-        parts = [role if name is None else f"{name}={role}" for name, role in self.order]
-        parts += [f"{name}={self.weights[name]:g}" for name in self.weights]
-        return f"{self.name}({', '.join(parts)})"
-
-
-def bind(function: Callable[..., Any]) -> Binding:
-    """Match the parameters of a loss with x, x_hat, mean and log_var.
-
-    Names decide; parameters whose name says nothing take the remaining roles in this order.
+    Names decide as far as they go; where another way falls little behind it is listed as well, for
+    what the loss does with its arguments to tell. Parameters whose names say nothing take the
+    remaining roles in the order above.
 
     Raises:
         TypeError: If it is no function.
@@ -88,50 +51,159 @@ def bind(function: Callable[..., Any]) -> Binding:
         parameters = list(inspect.signature(described).parameters.values())
     except (TypeError, ValueError):
         plain = tuple((None, role) for role in ROLES)
-        return Binding(name, plain, frozenset(), {}, frozenset(), None)
+        return [Binding(name, plain, frozenset(), {}, frozenset(), None)]
     star = any(p.kind is p.VAR_POSITIONAL for p in parameters)
-    parameters = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
-    weights = {p.name: _default(p) for p in parameters if _is_weight(p)}
-    candidates = [p for p in parameters if p.name not in weights and p.default in (p.empty, None)]
-    found = _match(candidates)
-    missing = [role for role in ROLES if role not in found.values()]
-    if missing and not star:
-        raise ValueError(
-            f"{name}({', '.join(p.name for p in parameters)}) was tried with (x, x_hat, mean, "
-            f"log_var), by name and by position: no parameter is left for {', '.join(missing)}"
+    named = [p for p in parameters if p.kind not in (p.VAR_POSITIONAL, p.VAR_KEYWORD)]
+    if star and len(named) < len(ROLES):
+        return _starred(name, named, described)
+    mapping = next((p.name for p in parameters if p.kind is p.VAR_KEYWORD), None)
+    if mapping is not None and not named:
+        keys = dict.fromkeys(re.findall(_KEYS.format(mapping), _source(described)))
+        named = [inspect.Parameter(key, inspect.Parameter.KEYWORD_ONLY) for key in keys]
+    return _named(name, named)
+
+
+def _named(name: str, parameters: Sequence[inspect.Parameter]) -> list[Binding]:
+    numbers = {p.name for p in parameters if _numeric(p.default)}
+    bare = [p for p in parameters if p.default is _EMPTY]
+    others = {p.name: what for p in parameters if (what := wording.other(p.name))}
+    takers = [p for p in bare if p.name not in others]
+    if len(takers) > len(ROLES):
+        numbers |= {p.name for p in takers if _a_number(p.name)}
+        takers = [p for p in takers if p.name not in numbers]
+    if len(takers) < len(ROLES):
+        takers += [
+            p for p in parameters
+            if p.default is not _EMPTY and (p.default is None or _numeric(p.default))
+            and p.name not in others and max(wording.scores(p.name).values()) >= 2
+        ]  # fmt: skip
+    found = _matches(takers)
+    if not found:
+        found = _wholes(takers)
+    if not found:
+        raise ValueError(_unmatched(name, parameters, takers))
+    made = []
+    for match, standing in found:
+        taken = {**match, **{p.name: others[p.name] for p in bare if p.name in others}}
+        stray = [p.name for p in bare if p.name not in taken and p.name not in numbers]
+        if stray:
+            raise ValueError(_strayed(name, match, stray))
+        order = tuple((p.name, taken[p.name]) for p in parameters if p.name in taken)
+        kept = [p for p in parameters if p.name in numbers and p.name not in taken]
+        last = next((key for key, what in match.items() if what == "log_var"), None)
+        keywords = _after_a_gap(parameters, taken) | {
+            p.name for p in parameters if p.kind is p.KEYWORD_ONLY and p.name in taken
+        }
+        weights = {p.name: 1.0 if p.default is _EMPTY else p.default for p in kept}
+        assumed = frozenset(p.name for p in kept if p.default is _EMPTY)
+        scale = None if last is None else wording.scale_of(last)
+        made.append(Binding(name, order, frozenset(keywords), weights, assumed, scale, standing))
+    return [variant for binding in made for variant in _masked(binding)]
+
+
+def _masked(binding: Binding) -> list[Binding]:
+    """A binding for each kind of mask that a parameter may want."""
+    if not any(what in ("mask", "pad") for _, what in binding.order):
+        return [binding]
+    variants = []
+    for kept, padded in MASKS:
+        kind = {"mask": kept, "pad": padded}
+        order = tuple((name, kind.get(what, what)) for name, what in binding.order)
+        variants.append(replace(binding, order=order))
+    return variants
+
+
+def _matches(takers: Sequence[inspect.Parameter]) -> list[tuple[dict[str, str], int]]:
+    """Assignments of the four roles by how well the names fit, then by the usual order."""
+    if len(takers) < len(ROLES):
+        return []
+    points = {p.name: wording.scores(p.name) for p in takers}
+    rated = []
+    for number, chosen in enumerate(itertools.permutations(takers, len(ROLES))):
+        pairs = list(zip(chosen, ROLES, strict=True))
+        # A name that says something else is worse than one that says nothing.
+        standing = sum(
+            points[p.name][role] - (max(points[p.name].values()) and not points[p.name][role])
+            for p, role in pairs
         )
-    stray = [p.name for p in candidates if p.name not in found and p.default is p.empty]
-    if stray:
-        raise ValueError(
-            f"{name} was tried with (x, x_hat, mean, log_var): it also needs {', '.join(stray)}; "
-            "wrap it in a function of the four that passes the rest"
+        optional = sum(p.default is not _EMPTY for p in chosen)
+        rated.append((-standing, optional, number, {p.name: str(role) for p, role in pairs}))
+    rated.sort(key=lambda found: found[:3])
+    best = rated[0][0]
+    return [(match, -cost) for cost, _, _, match in rated if cost <= best + _DOUBT][:_MOST]
+
+
+def _wholes(takers: Sequence[inspect.Parameter]) -> list[tuple[dict[str, str], int]]:
+    """Fewer parameters than roles: one of them holds several tensors, or a posterior."""
+    found: list[tuple[dict[str, str], int]] = []
+    for whole in takers:
+        rest = [p for p in takers if p is not whole]
+        orders = _ORDERS.get(len(ROLES) - len(rest), ())
+        usable = wording.is_whole(whole.name) or wording.is_posterior(whole.name)
+        if not usable and max(wording.scores(whole.name).values()):
+            continue
+        for order in orders:
+            left = [role for role in ROLES if role not in order]
+            if len(left) != len(rest):
+                continue
+            for chosen in itertools.permutations(rest):
+                points = [wording.scores(p.name)[r] for p, r in zip(chosen, left, strict=True)]
+                match = {p.name: str(role) for p, role in zip(chosen, left, strict=True)}
+                packed = {n: f"{r}," for n, r in match.items() if wording.is_whole(n)}
+                standing = sum(points) + 2 * usable
+                code = order == ("mean", "log_var")
+                if code and wording.is_posterior(whole.name):
+                    found.append(({**match, whole.name: "posterior"}, standing + 1))
+                found.append(({**match, whole.name: ",".join(order)}, standing))
+                if packed:
+                    both = {**match, **packed, whole.name: ",".join(order)}
+                    found.append((both, standing - 1))
+                if code and not wording.is_posterior(whole.name):
+                    found.append(({**match, whole.name: "posterior"}, standing))
+    found.sort(key=lambda pair: -pair[1])
+    return found[:_MOST]
+
+
+def _starred(
+    name: str, named: Sequence[inspect.Parameter], function: Callable[..., Any]
+) -> list[Binding]:
+    """``*args, **kwargs``: the source says what they are called, the usual orders are tried."""
+    source = _source(function)
+    keys = re.findall(_KEYS.format("kwargs"), source)
+    args = {int(n): key for key, n in re.findall(r"(\w+)\s*=\s*\*?args\[(\d)\]", source)}
+    unpacked = re.search(r"((?:\w+\s*,\s*){3}\w+)\s*=\s*args", source)
+    if unpacked:
+        args = dict(enumerate(part.strip() for part in unpacked[1].split(",")))
+    weights: dict[str, float] = {p.name: p.default for p in named if _numeric(p.default)}
+    weights |= dict.fromkeys(keys, 1.0)
+    front = [p for p in named if p.default is _EMPTY]
+    orders: list[tuple[Role, ...]] = [ROLES, ("x_hat", "x", "mean", "log_var")]
+    if len(args) >= len(ROLES):
+        rated = sorted(
+            itertools.permutations(ROLES),
+            key=lambda order: -sum(wording.scores(args[n])[r] for n, r in enumerate(order)),
         )
-    order: list[tuple[str | None, Role]] = [
-        (p.name, found[p.name]) for p in parameters if p.name in found
-    ]
-    order += [(None, role) for role in missing]
-    keyword_only = frozenset(p.name for p in parameters if p.kind is p.KEYWORD_ONLY)
-    keyword_only |= _after_a_gap(parameters, found)
-    scale = next((_scale(n) for n, role in found.items() if role == "log_var"), None)
-    assumed = frozenset(
-        p.name for p in parameters if p.name in weights and p.default in (p.empty, 0)
-    )
-    return Binding(name, tuple(order), keyword_only, weights, assumed, scale)
+        orders = rated[:1]
+    if front:
+        orders = [order for order in orders if wording.role_of(front[0].name) in (None, order[0])]
+    scale = wording.scale_of(args[3]) if len(args) >= len(ROLES) else None
+    return [
+        Binding(
+            name, tuple((None, str(role)) for role in order), frozenset(), weights,
+            frozenset(keys), scale,
+        )
+        for order in orders or [ROLES]
+    ]  # fmt: skip
 
 
-def _match(parameters: list[inspect.Parameter]) -> dict[str, Role]:
-    found: dict[str, Role] = {}
-    for parameter in parameters:
-        role = role_of(parameter.name)
-        if role is not None and role not in found.values():
-            found[parameter.name] = role
-    rest = [role for role in ROLES if role not in found.values()]
-    nameless = [p.name for p in parameters if p.name not in found and p.default is p.empty]
-    found.update(zip(nameless, rest, strict=False))
-    return found
+def _source(function: Callable[..., Any]) -> str:
+    try:
+        return inspect.getsource(function)
+    except (OSError, TypeError):
+        return ""
 
 
-def _after_a_gap(parameters: list[inspect.Parameter], found: Mapping[str, Role]) -> frozenset[str]:
+def _after_a_gap(parameters: Sequence[inspect.Parameter], found: Mapping[str, str]) -> set[str]:
     """Parameters that follow one left at its default have to be passed by name."""
     names: set[str] = set()
     gap = False
@@ -140,40 +212,44 @@ def _after_a_gap(parameters: list[inspect.Parameter], found: Mapping[str, Role])
             gap = True
         elif gap and parameter.kind is parameter.POSITIONAL_OR_KEYWORD:
             names.add(parameter.name)
-    return frozenset(names)
+    return names
 
 
-def _is_weight(parameter: inspect.Parameter) -> bool:
-    plain = isinstance(parameter.default, int | float) and not isinstance(parameter.default, bool)
-    return bool(_WEIGHT.search(parameter.name.lower())) and (
-        plain or parameter.default is parameter.empty
+def _numeric(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _a_number(name: str) -> bool:
+    return wording.is_number(name) and not max(
+        score for role, score in wording.scores(name).items() if role != "log_var"
     )
 
 
-def _default(parameter: inspect.Parameter) -> float:
-    # A weight of 0 hides its term, so that nothing could be said about it.
-    return 1.0 if parameter.default is parameter.empty else float(parameter.default) or 1.0
+def _unmatched(
+    name: str, parameters: Sequence[inspect.Parameter], takers: Sequence[inspect.Parameter]
+) -> str:
+    told = [role for role in (wording.role_of(p.name) for p in takers) if role]
+    free = len(takers) - len(told)
+    missing = [role for role in ROLES if role not in told][free:]
+    names = [p.name for p in parameters]
+    if names[:1] == ["self"]:
+        return f"{name} is a method without its object; give the method of an instance"
+    return (
+        f"{name}({', '.join(names)}) was tried with (x, x_hat, mean, log_var), by name and by "
+        f"position: no parameter is left for {', '.join(missing)}. {_wrapper(name, names, {})}"
+    )
 
 
-def role_of(name: str) -> Role | None:
-    """The role that a parameter's name gives it, if any."""
-    plain = name.lower().strip("_")
-    if _X_HAT.search(plain):
-        return "x_hat"
-    if _scale(plain) is not None:
-        return "log_var"
-    if _MEAN.search(plain):
-        return "mean"
-    return "x" if _X.search(plain) else None
+def _strayed(name: str, match: Mapping[str, str], stray: Sequence[str]) -> str:
+    return (
+        f"{name} was tried with (x, x_hat, mean, log_var): it also needs {', '.join(stray)}; wrap "
+        f"it in a function of the four that passes the rest. {_wrapper(name, stray, match)}"
+    )
 
 
-def _scale(name: str) -> Parametrisation | None:
-    plain = name.lower().strip("_")
-    squared = re.search(r"var|sigma_?2|sigma_?sq|std_?2", plain)
-    if re.search(r"log", plain) and squared:
-        return "log-variance"
-    if re.search(r"log.*(std|sig|scale)", plain):
-        return "log-std"
-    if squared:
-        return "variance"
-    return "std" if re.search(r"(^|_)(std|stddev|sigma|sigmas|scale|sd)(_|$)", plain) else None
+def _wrapper(name: str, names: Sequence[str], match: Mapping[str, str]) -> str:
+    """The line to write where nothing else helps."""
+    passed = [f"{key}={what}" for key, what in match.items()]
+    passed += [f"{key}=..." for key in names if key not in match]
+    shown = name if name.isidentifier() else "f"
+    return f"Write: def four(x, x_hat, mean, log_var): return {shown}({', '.join(passed)})"

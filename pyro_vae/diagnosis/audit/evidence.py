@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from pyro_vae.diagnosis.audit import kl as kl_forms
-from pyro_vae.diagnosis.audit import reconstruction as terms
-from pyro_vae.diagnosis.audit.calling import Binding, Parametrisation
+from pyro_vae.diagnosis.audit import kinds
+from pyro_vae.diagnosis.audit.binding import Binding
+from pyro_vae.diagnosis.audit.kl import Divergence
 from pyro_vae.diagnosis.audit.probes import Probe
-from pyro_vae.diagnosis.audit.reductions import Scaling, axis_names, guess, word
+from pyro_vae.diagnosis.audit.reconstruction import Reconstruction
+from pyro_vae.diagnosis.audit.reductions import Scaling, axis_names, code_names, guess, word
+from pyro_vae.diagnosis.audit.settling import Effect
+from pyro_vae.diagnosis.audit.wording import Parametrisation
 
 __all__: list[str] = []
+
+#: A factor on the reconstruction term from which on it is taken to undo a mean, and how nearly.
+_LARGE = 50
+_NEARLY = 2.0
 
 
 @dataclass(frozen=True)
@@ -19,6 +27,7 @@ class Evidence:
     """All that was measured of a loss.
 
     Attributes:
+        effects: Of every number among the arguments.
         pixel_powers: Of every axis, by name, for the reconstruction term (see `Scaling`).
         kl_powers: The same for the KL.
         fixed: Axes whose size the function does not let change.
@@ -26,9 +35,10 @@ class Evidence:
 
     binding: Binding
     probe: Probe
-    term: terms.Reconstruction
-    kl: kl_forms.Divergence
+    term: Reconstruction
+    kl: Divergence
     scaling: Scaling
+    effects: Mapping[str, Effect]
     pixel_powers: dict[str, float]
     kl_powers: dict[str, float]
     fixed: tuple[str, ...]
@@ -41,9 +51,10 @@ class Evidence:
 
     @property
     def latent_axes(self) -> dict[str, int]:
-        """Sizes of the batch and of the code."""
+        """Sizes of the batch and of the code's axes."""
         sizes = self.probe.point.sizes
-        return {"batch": sizes.batch, "latents": sizes.latents}
+        names = code_names(sizes.codes)
+        return {"batch": sizes.batch, **dict(zip(names, sizes.codes, strict=True))}
 
     @property
     def beta(self) -> float | None:
@@ -63,6 +74,12 @@ class Evidence:
         return _constant(self.kl.weight, self.latent_axes, self.kl_powers)
 
     @property
+    def own_weight(self) -> tuple[str, float] | None:
+        """The argument that multiplies the KL and nothing else, and its value."""
+        found = [name for name, effect in self.effects.items() if effect.weighs_kl]
+        return (found[0], self.binding.weights[found[0]]) if found else None
+
+    @property
     def declared(self) -> Parametrisation:
         """What the name of the last argument says; a log-variance if it says nothing."""
         return self.binding.scale or "log-variance"
@@ -80,23 +97,34 @@ class Evidence:
         ]
 
     @property
+    def averaged_latents(self) -> list[str]:
+        """The code's axes that the KL is averaged over."""
+        return [
+            axis
+            for axis, size in self.latent_axes.items()
+            if axis != "batch" and size > 1 and word(self.kl_powers[axis]) == "mean"
+        ]
+
+    @property
     def made_up_for(self) -> bool:
-        """A constant in the code undoes the averages at exactly these sizes."""
-        unequal = self.averaged or word(self.kl_powers["latents"]) == "mean"
-        right = (1.0, 2.0) if self.term.kind == terms.SQUARED else (1.0,)
+        """A constant in the code undoes the averages at exactly these sizes, or nearly."""
         beta = self.beta
-        return (
-            bool(unequal)
-            and beta is not None
-            and any(math.isclose(beta, wanted, rel_tol=1e-3) for wanted in right)
-        )
+        if not (self.averaged or self.averaged_latents) or beta is None or beta <= 0:
+            return False
+        right = (1.0, 2.0) if self.term.name == kinds.SQUARED else (1.0,)
+        if any(math.isclose(beta, wanted, rel_tol=1e-3) for wanted in right):
+            return True
+        chosen = self.own_weight[1] if self.own_weight else 1.0
+        divided = any(math.isclose(beta, chosen * wanted, rel_tol=1e-3) for wanted in right)
+        nearly = abs(self.pixel_constant) >= _LARGE and 1 / _NEARLY <= beta <= _NEARLY
+        return (divided and chosen != 1 and bool(self.averaged)) or nearly
 
     def reductions(self) -> dict[str, dict[str, str]]:
         """Reductions in words; axes of size 1 are left out."""
         pixels = {a: word(self.pixel_powers[a]) for a, n in self.axes.items() if n > 1}
         latents = {a: word(self.kl_powers[a]) for a, n in self.latent_axes.items() if n > 1}
         return {
-            "reconstruction": {} if self.term.kind == "none" else pixels,
+            "reconstruction": {} if self.term.name == kinds.NONE else pixels,
             "kl": {} if self.kl.form is not None and self.kl.form.name == "none" else latents,
         }
 
@@ -104,14 +132,18 @@ class Evidence:
 def gather(
     binding: Binding,
     probe: Probe,
-    term: terms.Reconstruction,
-    divergence: kl_forms.Divergence,
+    term: Reconstruction,
+    divergence: Divergence,
     scaling: Scaling,
+    effects: Mapping[str, Effect],
 ) -> Evidence:
     """Fill in the powers along axes whose size cannot change."""
-    bare = Evidence(binding, probe, term, divergence, scaling, {}, {}, ())
+    bare = Evidence(binding, probe, term, divergence, scaling, effects, {}, {}, ())
     pixels = _fill(dict(scaling.reconstruction), bare.axes, term.weight)
     latents = _fill(dict(scaling.kl), bare.latent_axes, divergence.weight)
+    if term.axis is not None and term.axis - 1 < len(probe.point.sizes.data):
+        # Values along a softmax are no terms of their own.
+        pixels[axis_names(probe.point.sizes.data)[term.axis - 1]] = 0.0
     fixed = [axis for axis, power in scaling.kl.items() if power is None]
     sizes = {**bare.axes, **bare.latent_axes}
     shown = tuple(axis for axis in fixed if sizes[axis] > 1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
@@ -9,7 +10,15 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from pyro_vae.diagnosis.audit.calling import Parametrisation
+from pyro_vae.diagnosis.audit.formulas import (
+    MADE,
+    SCALES,
+    Form,
+    Scale,
+    closed,
+    forms,
+    made,
+)
 from pyro_vae.diagnosis.audit.points import Pairs, Point, Reading, fit
 from pyro_vae.diagnosis.audit.probes import Probe
 
@@ -21,131 +30,71 @@ Behaviour = Literal["linear", "capacity", "free bits", "capped", "nonlinear"]
 
 
 @dataclass(frozen=True)
-class Form:
-    """A formula per latent: what it is called, its finding, and what it takes its argument for."""
-
-    name: str
-    term: Callable[[Tensor, Tensor], Tensor]
-    code: str | None = None
-    sentence: str = ""
-    scale: Parametrisation | None = None
-
-
-@dataclass(frozen=True)
 class Divergence:
     """What was found of the KL term.
 
     Attributes:
         form: The formula; None for none of the known ones.
         weight: Of one latent's KL; of its part in the mean, m^2/2, where the form is no closed one.
+        factor: What the form is multiplied by.
         behaviour: How the weight follows the size of the KL.
         sampled: The term draws noise, whose average is the form.
         clamped: The scale argument stops mattering somewhere below 30.
+        joint: A latent's gradient depends on other latents or images.
     """
 
     form: Form | None
     weight: float | None
+    factor: float | None = None
     behaviour: Behaviour = "linear"
     sampled: bool = False
     clamped: bool = False
+    joint: bool = False
 
 
-def _mistake(
-    code: str, formula: Callable[[Tensor, Tensor], Tensor], name: str, sentence: str
-) -> Form:
-    return Form(name, formula, code, sentence)
+def recognise(
+    probe: Probe, declared: str | None, is_zero: Callable[[float, float, float], bool]
+) -> Divergence:
+    """Name the formula behind the gradients with respect to mean and log_var.
 
-
-FORMS: tuple[Form, ...] = (
-    Form("closed form", lambda m, s: (m**2 + s.exp() - 1 - s) / 2, scale="log-variance"),
-    Form("closed form", lambda m, s: (m**2 + (2 * s).exp() - 1 - 2 * s) / 2, scale="log-std"),
-    Form("closed form", lambda m, s: (m**2 + s - 1 - s.abs().log()) / 2, scale="variance"),
-    Form("closed form", lambda m, s: (m**2 + s**2 - 1 - (s**2).log()) / 2, scale="std"),
-    _mistake(
-        "kl-scale-ignored", lambda m, s: m**2 / 2, "no part in the variance",
-        "The KL does not depend on log_var: either its exponential is missing (log_var then "
-        "cancels) or its terms are; no probe can tell which. Write log_var.exp() - log_var.",
-    ),
-    _mistake(
-        "kl-missing-log-var", lambda m, s: (m**2 + s.exp()) / 2, "log_var missing",
-        "The KL lacks its - log_var: the variance is driven to 0. Subtract log_var.",
-    ),
-    _mistake(
-        "kl-missing-exp-term", lambda m, s: (m**2 - s) / 2, "exp(log_var) missing",
-        "The KL lacks its log_var.exp(): the variance grows without limit. Add it.",
-    ),
-    _mistake(
-        "kl-mean-not-squared", lambda m, s: (m + s.exp() - 1 - s) / 2, "mean not squared",
-        "The KL takes the mean itself where its square belongs. Write mean.pow(2).",
-    ),
-    _mistake(
-        "kl-takes-mean-absolute", lambda m, s: (m.abs() + s.exp() - 1 - s) / 2,
-        "absolute mean",
-        "The KL takes the mean's absolute value where its square belongs. Write mean.pow(2).",
-    ),
-    _mistake(
-        "kl-missing-mean", lambda m, s: (s.exp() - 1 - s) / 2, "no part in the mean",
-        "The KL has no term in the mean: codes may lie anywhere. Add mean.pow(2).",
-    ),
-    _mistake(
-        "kl-std-for-variance", lambda m, s: (m**2 + (s / 2).exp() - 1 - s) / 2,
-        "std taken for the variance",
-        "The KL takes the standard deviation exp(log_var / 2) where the variance belongs. Write "
-        "log_var.exp().",
-    ),
-    _mistake(
-        "kl-variance-squared", lambda m, s: (m**2 + (2 * s).exp() - 1 - s) / 2,
-        "variance squared",
-        "The KL squares the variance: either exp(log_var) was taken for the standard deviation, "
-        "or log std is meant and its last term lacks the factor 2; no probe can tell which. For a "
-        "log-variance write log_var.exp() - log_var.",
-    ),
-    _mistake(
-        "kl-mean-sign", lambda m, s: (-(m**2) + s.exp() - 1 - s) / 2, "wrong sign of the mean",
-        "mean.pow(2) has the wrong sign: codes are driven apart without limit. Add it.",
-    ),
-    _mistake(
-        "kl-log-var-sign", lambda m, s: (m**2 + s.exp() - 1 + s) / 2, "wrong sign of log_var",
-        "log_var has the wrong sign in the KL: the variance is driven to 0. Subtract it.",
-    ),
-    _mistake(
-        "kl-exp-sign", lambda m, s: (m**2 - s.exp() - 1 - s) / 2, "wrong sign of exp(log_var)",
-        "log_var.exp() has the wrong sign in the KL: the variance grows without limit. Add it.",
-    ),
-    _mistake(
-        "kl-exp-sign", lambda m, s: (m**2 - s.exp() - 1 + s) / 2, "wrong sign of the variance",
-        "log_var.exp() - log_var has the wrong sign in the KL: the variance runs away. Add it.",
-    ),
-    _mistake(
-        "kl-half-misplaced", lambda m, s: m**2 + s.exp() - (1 + s) / 2, "half misplaced",
-        "The factor 1/2 reaches only a part of the KL. Put brackets around the whole sum.",
-    ),
-    _mistake(
-        "kl-reversed", lambda m, s: ((1 + m**2) * (-s).exp() - 1 + s) / 2, "reversed",
-        "This is KL(prior || posterior); the ELBO has KL(posterior || prior). Swap the two.",
-    ),
-)  # fmt: skip
-
-
-def recognise(probe: Probe) -> Divergence:
-    """Name the formula behind the gradients with respect to mean and log_var."""
+    Args:
+        probe: The loss.
+        declared: What the name of the last argument says it is.
+        is_zero: Whether the KL term is 0 at this mean and scale argument, for this weight.
+    """
     base, large = probe.read(probe.point), probe.read_large(probe.point.sizes)
     if not any(float(part.norm()) for part in (base.mean, base.scale, large.mean, large.scale)):
-        return Divergence(Form("none", lambda m, s: 0 * m), 0.0)
+        return Divergence(Form("none", lambda m, s: 0 * m), 0.0, 0.0)
     tolerance = 0.15 if probe.noisy else _TOLERANCE
-    form, weight, residual = _best(base, probe.point.latents)
+    sampled = probe.noisy and probe.latent_noise
+    known = forms(declared)
+    form, weight, residual = _best(base, probe.point.latents, known)
     if residual > tolerance:
-        form, weight, residual = _best(large, probe.large.latents)
-    if residual > tolerance:
+        form, weight, residual = _best(large, probe.large.latents, known)
+    if (residual > tolerance or form.code) and not probe.noisy:
+        other = _of_another_prior(base, probe.point.latents, is_zero)
+        other = other or (_of_made_scale(base, probe) if residual > tolerance else None)
+        if other is not None:
+            form, weight, residual = *other, 0.0
+    ignored = form.code == "kl-scale-ignored" and _saturated(probe)
+    if ignored and not probe.noisy:
+        small = probe.point.scaled(scales=0.05)
+        form, weight, residual = _best(probe.read(small), small.latents, known)
+        if residual < tolerance and form.code is None and form.of.name == "log-variance":
+            return Divergence(form, weight, weight, clamped=True)
+    if residual > tolerance or ignored:
         factor, rest = fit(base.mean, _columns(probe.point.latents)[0])
-        return Divergence(None, factor if rest < tolerance else None, sampled=_sampled(probe))
+        joint = sampled or base.coupled > 0.02
+        found_weight = factor if rest < tolerance and not joint else None
+        return Divergence(None, found_weight, sampled=sampled, joint=joint)
     found, behaviour = _behaviour(probe, form, weight, large)
     if form.code is not None:
         factor, rest = fit(base.mean, _columns(probe.point.latents)[0])
         weight_in_mean = factor if rest < tolerance and factor else None
-        return Divergence(form, weight_in_mean, behaviour, _sampled(probe))
-    clamped = form.scale == "log-variance" and found is not None and _clamped(probe, found)
-    return Divergence(form, found, behaviour, _sampled(probe), clamped)
+        return Divergence(form, weight_in_mean, weight, behaviour, sampled)
+    read = behaviour == "linear" and form.of.name == "log-variance" and found is not None
+    clamped = read and _clamped(probe, found or 0.0)
+    return Divergence(form, found, found, behaviour, sampled, clamped)
 
 
 def _columns(latents: Pairs) -> tuple[Tensor, Tensor]:
@@ -164,6 +113,8 @@ def _references(form: Form, latents: Pairs) -> tuple[Tensor, Tensor]:
 def _fit(form: Form, reading: Reading, latents: Pairs) -> tuple[float, float]:
     """One factor for both gradients, and the worse of their two misfits."""
     pairs = list(zip((reading.mean, reading.scale), _references(form, latents), strict=True))
+    if any(bool((o.isfinite() & ~r.isfinite()).any()) for o, r in pairs):
+        return 0.0, float("inf")  # it is defined where the formula is not
     scaled = [
         (o / (float(r[r.isfinite()].norm()) or 1.0), r / (float(r.norm()) or 1.0)) for o, r in pairs
     ]
@@ -179,10 +130,106 @@ def _fit(form: Form, reading: Reading, latents: Pairs) -> tuple[float, float]:
     return factor, worst if factor else float("inf")
 
 
-def _best(reading: Reading, latents: Pairs) -> tuple[Form, float, float]:
-    fits = [(*_fit(form, reading, latents), form) for form in FORMS]
+def _best(reading: Reading, latents: Pairs, known: list[Form]) -> tuple[Form, float, float]:
+    fits = [(*_fit(form, reading, latents), form) for form in known]
+    fits = [found for found in fits if found[1] == found[1]] or fits[:1]
     factor, residual, form = min(fits, key=lambda found: (round(found[1], 6), found[0] < 0))
     return form, factor, residual
+
+
+def _of_another_prior(
+    reading: Reading, latents: Pairs, is_zero: Callable[[float, float, float], bool]
+) -> tuple[Form, float] | None:
+    """KL to N(m0, t^2), told from a mistake by being 0 where the two agree."""
+    mean, scale = _columns(latents)
+    ones = torch.ones_like(mean)
+    seen = reading.mean.isfinite() & reading.scale.isfinite()
+    slope, shift = _least(torch.stack([mean, ones], 1)[seen], reading.mean[seen])
+    if slope is None or not slope:
+        return None
+    for kind in SCALES:
+        leaf = scale.clone().requires_grad_()
+        with torch.enable_grad():
+            log_var = kind.log_var(leaf)
+            (in_log,) = torch.autograd.grad(log_var.sum(), leaf)
+        columns = torch.stack([in_log * log_var.detach().exp() / 2, -in_log / 2], 1)
+        if not bool(columns[seen].isfinite().all()):
+            continue
+        growth, weight = _least(columns[seen], reading.scale[seen])
+        if growth is None or abs(growth - slope) > 1e-3 * abs(slope) or not weight / slope > 0:
+            continue
+        center, variance = -shift / slope, weight / slope
+        if abs(variance - 1) < 1e-3 and abs(center) < 1e-3:
+            return None
+        if is_zero(center, kind.argument(variance), weight):
+            center = 0.0 if abs(center) < 1e-6 else round(center, 6)
+            return closed(kind, center, float(f"{variance:.6g}")), weight
+    return None
+
+
+def _least(columns: Tensor, values: Tensor) -> tuple[float | None, float]:
+    solution = torch.linalg.lstsq(columns, values[:, None]).solution.flatten()
+    rest = float((columns @ solution - values).norm())
+    if not rest < 1e-3 * float(values.norm()):
+        return None, 0.0
+    return float(solution[0]), float(solution[1])
+
+
+def _of_made_scale(reading: Reading, probe: Probe) -> tuple[Form, float] | None:
+    """A right KL whose standard deviation is a positive function of the argument."""
+    latents = probe.point.latents
+    weight, rest = fit(reading.mean, _columns(latents)[0])
+    if rest > _TOLERANCE or weight == 0:
+        return None
+    scale = _columns(latents)[1]
+    seen = reading.scale.isfinite()
+    wanted = reading.scale[seen] / weight
+    for constants, name, of_variance in itertools.product((False, True), MADE, (False, True)):
+        found = _constants(name, of_variance, scale[seen], wanted) if constants else (0.0, 1.0)
+        if found is None:
+            continue
+        kind = made(name, of_variance, *found)
+        if _misfit(kind, scale[seen], wanted) < 1e-4:
+            return closed(kind), weight
+    return None
+
+
+def _slope(kind: Scale, scale: Tensor) -> Tensor:
+    leaf = scale.clone().requires_grad_()
+    with torch.enable_grad():
+        (found,) = torch.autograd.grad(closed(kind).term(0 * leaf, leaf).sum(), leaf)
+    return found
+
+
+def _misfit(kind: Scale, scale: Tensor, wanted: Tensor) -> float:
+    found = float((_slope(kind, scale) - wanted).norm()) / (float(wanted.norm()) or 1.0)
+    return found if found == found else float("inf")
+
+
+def _constants(
+    name: str, of_variance: bool, scale: Tensor, wanted: Tensor
+) -> tuple[float, float] | None:
+    """Floor and factor by Gauss-Newton on the slopes; rounded to six digits."""
+    for start in ((0.01, 1.0), (0.1, 0.9), (0.5, 2.0)):
+        now = torch.tensor(start, dtype=torch.float64)
+        for _ in range(30):
+            step = 1e-6
+            base = _slope(made(name, of_variance, *now.tolist()), scale)
+            columns = torch.stack([
+                (_slope(made(name, of_variance, *(now + step * unit).tolist()), scale) - base)
+                / step
+                for unit in torch.eye(2, dtype=torch.float64)
+            ], 1)  # fmt: skip
+            if not bool(columns.isfinite().all() & base.isfinite().all()):
+                break
+            now = now + torch.linalg.lstsq(columns, (wanted - base)[:, None]).solution.flatten()
+        floor, factor = (float(f"{value:.5g}") for value in now.tolist())
+        floor = 0.0 if abs(floor) < 1e-7 else floor
+        if factor > 0 and floor >= 0:
+            kind = made(name, of_variance, floor, factor)
+            if _misfit(kind, scale, wanted) < 1e-4:
+                return floor, factor
+    return None
 
 
 def _behaviour(
@@ -194,8 +241,10 @@ def _behaviour(
     if probe.noisy and form.code is None:
         # Far out the mean outweighs the noise by far.
         return fit(large.mean, _columns(probe.large.latents)[0])[0], "linear"
-    if form.scale in ("variance", "std") or form.code:
+    if form.of.name in ("variance", "std") or form.code or form.prior != (0.0, 1.0):
         return weight, "linear"  # these are not small near zero
+    if not form.of.plain:
+        return weight, "linear"
     reading = probe.read(small_point)
     in_small, _ = _fit(form, reading, small_point.latents)
     scale = max(abs(in_large), abs(weight), abs(in_small))
@@ -212,7 +261,7 @@ def _behaviour(
 
 def _clamped(probe: Probe, weight: float) -> bool:
     """A clamp needs points on both sides."""
-    if probe.noisy:
+    if probe.noisy or not probe.differentiable:
         return False
     extreme = Point(probe.point.sizes, probe.point.pixels, ((0.0, -30.0), (0.0, 30.0)))
     try:
@@ -222,5 +271,13 @@ def _clamped(probe: Probe, weight: float) -> bool:
     return bool(abs(low + weight / 2) > 0.1 * abs(weight) or abs(high) < 1e6 * abs(weight))
 
 
-def _sampled(probe: Probe) -> bool:
-    return probe.noisy and probe.latent_noise
+def _saturated(probe: Probe) -> bool:
+    """Whether the scale argument matters somewhere else."""
+    for scales in (0.1, 5.0):
+        point = probe.point.scaled(scales=scales)
+        try:
+            if float(probe.read(point).scale.nan_to_num().norm()) > 0:
+                return True
+        except Exception:  # out of a domain
+            continue
+    return False

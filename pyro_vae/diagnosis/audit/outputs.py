@@ -79,10 +79,12 @@ def choose(evaluate: Callable[[bool, bool], Mapping[str, Tensor]]) -> Choice:
         return Choice((label,), _averaged(shapes, (label,)))
     pair = (*_first(labels, moved_image), *_first(labels, moved_latent))
     pair = pair or labels[:1]
+    others = [label for label in labels if label not in pair]
+    left = f"; {' and '.join(others)} left out" if others else ""
     note = (
-        f"The returned parts {' and '.join(pair)} were added."
+        f"The returned parts {' and '.join(pair)} were added{left}."
         if len(pair) > 1
-        else (f"Of the {len(labels)} returned parts, {pair[0]} was taken for the loss.")
+        else f"Of the {len(labels)} returned parts, {pair[0]} was taken for the loss."
     )
     return Choice(pair, (note, *_averaged(shapes, pair)))
 

@@ -36,11 +36,16 @@ POSITIVE: Pairs = tuple((mean, 0.2 + 0.15 * number) for number, (mean, _) in enu
 
 @dataclass(frozen=True)
 class Sizes:
-    """Sizes of a batch: images, shape of one, latents."""
+    """Sizes of a batch: images, shape of one, shape of its code."""
 
     batch: int
     data: tuple[int, ...]
-    latents: int
+    codes: tuple[int, ...]
+
+    @property
+    def latents(self) -> int:
+        """Dimensions of the code."""
+        return math.prod(self.codes)
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,8 @@ class Reading:
     """Gradients of a loss at a point, averaged over all places that hold the same pair.
 
     ``x_hat`` follows the point's pixel pairs, ``mean`` and ``scale`` its latent pairs. ``images``
-    holds each image's share in the gradient of x_hat, 1 where all count alike.
+    holds each image's share in the gradient of x_hat and ``positions`` each position's, 1 where all
+    count alike. ``coupled`` is the share of the latents' gradient that is not the latent's own.
     """
 
     value: float
@@ -71,6 +77,8 @@ class Reading:
     mean: Tensor
     scale: Tensor
     images: Tensor
+    positions: Tensor
+    coupled: float = 0.0
 
     def turned_back(self, pixels: int, latents: int) -> Reading:
         """Undo a rotation of the pairs."""
@@ -98,15 +106,71 @@ def places(pairs: int, batch: int, size: int) -> Tensor:
     return (torch.arange(batch)[:, None] + torch.arange(size)[None]) % pairs
 
 
-def pool(gradient: Tensor, pairs: int) -> tuple[Tensor, Tensor]:
-    """Average a gradient over equal pairs; each image's share in it."""
+@dataclass(frozen=True)
+class Pool:
+    """A gradient as pairs x images x positions, and what is left over of it."""
+
+    pairs: Tensor
+    images: Tensor
+    positions: Tensor
+    rest: float
+
+
+def pool(gradient: Tensor, pairs: int) -> Pool:
+    """Average a gradient over equal pairs; what each image and each position weighs in it.
+
+    Positions that no image has a gradient at (masked ones) are left out of the average.
+    """
     flat = gradient.to(torch.float64).flatten(1)
     index = places(pairs, *flat.shape)
-    sums = torch.zeros(pairs, dtype=torch.float64).index_add(0, index.flatten(), flat.flatten())
-    mean = sums / index.flatten().bincount(minlength=pairs)
-    expected = mean[index]
-    images = (flat * expected).sum(1) / expected.square().sum(1)
-    return mean, images
+    valid = (flat != 0).any(0)
+    if not bool(valid.any()):
+        valid = torch.ones_like(valid)
+    counted = valid.expand_as(flat).to(torch.float64)
+    even = torch.ones(len(flat), dtype=torch.float64)
+    mean = _by_pair(flat, counted, index, pairs)
+    simple = Pool(mean, even, counted[0], _rest(flat, counted * mean[index]))
+    if simple.rest < 1e-4 or not simple.rest < math.inf:
+        return simple
+    product = _product(flat, index, pairs, simple)
+    if product.rest < 1e-4 and flat.numel() > 2 * (sum(flat.shape) + pairs):
+        return product
+    expected = simple.positions * mean[index]
+    images = (flat * expected).sum(1) / expected.square().sum(1).clamp(min=1e-300)
+    return replace(simple, images=images)
+
+
+def _by_pair(flat: Tensor, weights: Tensor, index: Tensor, pairs: int) -> Tensor:
+    """Least squares of flat = weights * mean[index]; not a number where a pair is nowhere."""
+    zero = torch.zeros(pairs, dtype=torch.float64)
+    above = zero.index_add(0, index.flatten(), (flat * weights).flatten())
+    below = zero.index_add(0, index.flatten(), weights.square().flatten())
+    return above / below
+
+
+def _product(flat: Tensor, index: Tensor, pairs: int, start: Pool) -> Pool:
+    """Alternating least squares: what a pair gives, times what its image and position weigh."""
+    mean, images, positions = start.pairs, start.images, start.positions
+    for _ in range(30):
+        part = positions * mean[index].nan_to_num()
+        images = _ratio((flat * part).sum(1), part.square().sum(1))
+        images = images / (float(images.mean()) or 1.0)
+        part = images[:, None] * mean[index].nan_to_num()
+        positions = _ratio((flat * part).sum(0), part.square().sum(0)) * (start.positions != 0)
+        positions = positions / (float(positions[start.positions != 0].mean()) or 1.0)
+        mean = _by_pair(flat, images[:, None] * positions, index, pairs)
+    rest = _rest(flat, images[:, None] * positions * mean[index])
+    return Pool(mean, images, positions, rest)
+
+
+def _ratio(above: Tensor, below: Tensor) -> Tensor:
+    return torch.where(below > 0, above / below.clamp(min=1e-300), torch.zeros_like(above))
+
+
+def _rest(flat: Tensor, expected: Tensor) -> float:
+    seen = flat.isfinite() & expected.isfinite()
+    size = float(flat[seen].norm())
+    return float((flat - expected)[seen].norm()) / size if size else 0.0
 
 
 def turns(point: Point) -> Iterator[tuple[Point, int, int]]:
@@ -131,5 +195,11 @@ def average(readings: list[Reading]) -> Reading:
 
     value = sum(reading.value for reading in readings) / len(readings)
     return Reading(
-        value, over_all("x_hat"), over_all("mean"), over_all("scale"), over_all("images")
+        value,
+        over_all("x_hat"),
+        over_all("mean"),
+        over_all("scale"),
+        over_all("images"),
+        over_all("positions"),
+        sum(reading.coupled for reading in readings) / len(readings),
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import itertools
 import math
+import re
 import time
-from collections.abc import Callable, Iterator, Mapping
+import types
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -13,14 +14,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from pyro_vae.diagnosis.audit.calling import Binding, Role
+from pyro_vae.diagnosis.audit.binding import Binding
 from pyro_vae.diagnosis.audit.isolation import isolated, undisturbed
 from pyro_vae.diagnosis.audit.outputs import Choice, choose, numbers, total
 from pyro_vae.diagnosis.audit.points import (
-    BINARY,
-    GREY,
-    LATENTS,
-    POSITIVE,
     Pairs,
     Point,
     Reading,
@@ -30,6 +27,8 @@ from pyro_vae.diagnosis.audit.points import (
     pool,
     turns,
 )
+from pyro_vae.diagnosis.audit.ways import complaint, ways
+from pyro_vae.diagnosis.audit.wording import Role
 
 __all__: list[str] = []
 
@@ -40,6 +39,9 @@ _SEEDS = 16, 400
 _SLOW = 0.05
 #: Seconds after which no further way of calling is tried.
 _PATIENCE = 60.0
+_FORGIVEN = re.compile("are broadcast|is not finite")
+_DTYPE = re.compile("float|dtype|double|type", re.IGNORECASE)
+_NOTHING: Mapping[str, float] = types.MappingProxyType({})
 
 
 class Probe:
@@ -61,9 +63,13 @@ class Probe:
         self._function = function
         self._binding = binding
         self._cache: dict[Any, Reading] = {}
+        #: What was recognised of it, by term, for the next that asks.
+        self.known: dict[str, Any] = {}
         self._seconds = 0.0
-        self._strict = True
+        self._strict, self._broadcast = True, False
         self.x_flat = self.x_hat_flat = self.noisy = self.latent_noise = self.warned = False
+        #: The axis of the data that holds classes, where x is their index.
+        self.classes: int | None = None
         self.dtype = torch.float64
         self.differentiable = True
         self.plain = False
@@ -101,7 +107,7 @@ class Probe:
     def value(self, point: Point, **weights: float) -> float:
         """The value of the loss at a point."""
         values = [
-            float(total(self._parts(self._tensors(point), seed, weights), self._choice))
+            float(total(self._parts(self.tensors(point), seed, weights), self._choice).detach())
             for seed in range(self._seeds())
         ]
         return sum(values) / len(values)
@@ -118,30 +124,21 @@ class Probe:
         errors: list[str] = []
         started = time.perf_counter()
         for strict in (True, False):
-            if not strict and not any("are broadcast" in error for error in errors):
+            if not strict and not any(_FORGIVEN.search(error) for error in errors):
                 break
             self._strict = strict
-            for way in self._ways(point):
-                tried, self.x_flat, self.x_hat_flat, self.dtype = way
+            for way in ways(point, self._binding.scale in ("variance", "std")):
+                tried, self.x_flat, self.x_hat_flat, self.dtype, self.classes = way
+                if self.dtype is torch.float32 and not _DTYPE.search(errors[-1]):
+                    continue
                 problem = self._attempt(tried)
                 if problem is None:
-                    self.warned = not strict
+                    self.warned = not strict and self._broadcast
                     return tried
                 errors.append(problem)
                 if time.perf_counter() - started > _PATIENCE:
-                    raise ValueError(self._complaint(point, errors[0]))
-        raise ValueError(self._complaint(point, errors[0]))
-
-    def _ways(self, point: Point) -> Iterator[tuple[Point, bool, bool, torch.dtype]]:
-        positive = self._binding.scale in ("variance", "std")
-        flats = [(False, False), (False, True), (True, True), (True, False)]
-        for pixels, latents, flat, dtype in itertools.product(
-            (GREY, BINARY),
-            (POSITIVE,) if positive else (LATENTS, POSITIVE),
-            flats if len(point.sizes.data) > 1 else flats[:1],
-            (torch.float64, torch.float32),
-        ):
-            yield replace(point, pixels=pixels, latents=latents), *flat, dtype
+                    raise ValueError(complaint(self._binding, point.sizes, errors[0]))
+        raise ValueError(complaint(self._binding, point.sizes, errors[0]))
 
     def _attempt(self, point: Point) -> str | None:
         moved = replace(point.scaled(errors=0.5), latents=point.latents)
@@ -150,24 +147,20 @@ class Probe:
         for self.differentiable in (True, False):
             try:
                 started = time.perf_counter()
-                self._choice = choose(lambda *move: self._parts(self._tensors(moves[move]), 0, {}))
+                self._choice = choose(lambda *move: self._parts(self.tensors(moves[move]), 0, {}))
                 self._seconds = (time.perf_counter() - started) / 2
                 if self.differentiable:
-                    self._gradients(point, 0, {})
+                    value = float(self._gradients(point, 0, {})[-1])
+                else:
+                    value = float(
+                        total(self._parts(self.tensors(point), 0, {}), self._choice).detach()
+                    )
+                if self._strict and not math.isfinite(value):
+                    raise ValueError("its value is not finite")
                 return None
             except Exception as error:  # whatever other people's code raises
                 problem = f"{type(error).__name__}: {error}"
         return problem
-
-    def _complaint(self, point: Point, error: str) -> str:
-        sizes = point.sizes
-        image = (sizes.batch, *sizes.data)
-        flat = " and flat images" if len(sizes.data) > 1 else ""
-        return (
-            f"{self._binding.describe()} was tried with x and x_hat of shape {image}{flat}, mean "
-            f"and log_var of shape {(sizes.batch, sizes.latents)}, in float64 and float32, with "
-            f"grey and binary x; it raised {' '.join(error.split())[:300]}"
-        )
 
     def _look_for_noise(self) -> None:
         first, second = (self._read(self.point, seed, {}) for seed in (0, 1))
@@ -179,13 +172,25 @@ class Probe:
         self.latent_noise = differ(first.mean, second.mean) or differ(first.scale, second.scale)
         self.noisy = self.latent_noise or differ(first.x_hat, second.x_hat)
 
-    def _tensors(self, point: Point) -> dict[Role, Tensor]:
+    def tensors(self, point: Point) -> dict[Role, Tensor]:
+        """What the function gets at a point."""
         sizes = point.sizes
         x, x_hat = self._spread(point.pixels, sizes.batch, sizes.data)
-        mean, scale = self._spread(point.latents, sizes.batch, (sizes.latents,))
+        mean, scale = self._spread(point.latents, sizes.batch, sizes.codes)
+        return self.shaped({"x": x, "x_hat": x_hat, "mean": mean, "log_var": scale})
+
+    def shaped(self, tensors: dict[Role, Tensor]) -> dict[Role, Tensor]:
+        """Images as this function takes them: flat, or as indices of classes."""
+        x, x_hat = tensors["x"], tensors["x_hat"]
+        if self.classes is not None:
+            number = x.shape[self.classes + 1]
+            kept = x.select(self.classes + 1, 0)
+            place = torch.arange(kept[0].numel()).reshape(kept.shape[1:])
+            image = torch.arange(len(kept)).reshape(-1, *[1] * (kept.dim() - 1))
+            return {**tensors, "x": ((1000 * kept).long() + 7 * place + image) % number}
         x = x.flatten(1) if self.x_flat else x
         x_hat = x_hat.flatten(1) if self.x_hat_flat else x_hat
-        return {"x": x, "x_hat": x_hat, "mean": mean, "log_var": scale}
+        return {**tensors, "x": x, "x_hat": x_hat}
 
     def _spread(self, pairs: Pairs, batch: int, shape: tuple[int, ...]) -> tuple[Tensor, Tensor]:
         index = places(len(pairs), batch, math.prod(shape))
@@ -203,14 +208,26 @@ class Probe:
             result = self._binding.call(function, tensors, values)
             self.plain = isinstance(result, float | int | np.number | np.ndarray)
             parts = numbers(result)
-            if self._strict and any("target size" in str(w.message) for w in caught):
+            self._broadcast = any("target size" in str(w.message) for w in caught)
+            if self._strict and self._broadcast:
                 raise ValueError("x and x_hat of different shapes are broadcast")
         return parts
 
     def _gradients(self, point: Point, seed: int, weights: Mapping[str, float]) -> list[Tensor]:
-        leaves = {role: t.requires_grad_() for role, t in self._tensors(point).items()}
-        # x needs no gradient, and the loss may work in place on what it gets.
-        given = {r: t.detach().clone() if r == "x" else t.clone() for r, t in leaves.items()}
+        return self.gradients_at(self.tensors(point), seed, weights)
+
+    def gradients_at(
+        self, tensors: Mapping[Role, Tensor], seed: int = 0, weights: Mapping[str, float] = _NOTHING
+    ) -> list[Tensor]:
+        """Gradients in x_hat, mean and log_var, and the value."""
+        leaves = {
+            role: tensor.detach().clone().requires_grad_()
+            for role, tensor in tensors.items()
+            if role != "x"
+        }
+        # The loss may work in place on what it gets.
+        given: dict[Role, Tensor] = {"x": tensors["x"].detach().clone()}
+        given |= {role: tensor.clone() for role, tensor in leaves.items()}
         with torch.enable_grad():
             loss = total(self._parts(given, seed, weights), self._choice)
         inputs = [leaves["x_hat"], leaves["mean"], leaves["log_var"]]
@@ -222,24 +239,37 @@ class Probe:
             for leaf, grad in zip(inputs, found, strict=True)
         ] + [loss.detach()]
 
+    def value_at(self, tensors: Mapping[Role, Tensor], **weights: float) -> float:
+        """The value of the loss at inputs of one's own."""
+        values = []
+        for seed in range(self._seeds()):
+            given = {role: tensor.detach().clone() for role, tensor in tensors.items()}
+            values.append(float(total(self._parts(given, seed, weights), self._choice).detach()))
+        return sum(values) / len(values)
+
     def _read(self, point: Point, seed: int, weights: Mapping[str, float]) -> Reading:
         if not self.differentiable:
             return self._differences(point, seed, weights)
         x_hat, mean, scale, value = self._gradients(point, seed, weights)
-        pixels, images = pool(x_hat, len(point.pixels))
-        means, scales = (pool(gradient, len(point.latents))[0] for gradient in (mean, scale))
-        return Reading(float(value), pixels, means, scales, images)
+        pixels = pool(x_hat, len(point.pixels))
+        means, scales = (pool(gradient, len(point.latents)) for gradient in (mean, scale))
+        return Reading(
+            float(value), pixels.pairs, means.pairs, scales.pairs, pixels.images,
+            pixels.positions, max(means.rest, scales.rest),
+        )  # fmt: skip
 
     def _differences(self, point: Point, seed: int, weights: Mapping[str, float]) -> Reading:
         """Gradients by central differences, one pair at a time, for a loss without any."""
         step = 1e-4 if self.dtype is torch.float64 else 2e-2
 
         def value(shifted: Point) -> float:
-            return float(total(self._parts(self._tensors(shifted), seed, weights), self._choice))
+            return float(
+                total(self._parts(self.tensors(shifted), seed, weights), self._choice).detach()
+            )
 
         def slopes(kind: str, side: int) -> Tensor:
             pairs: Pairs = getattr(point, kind)
-            shape = point.sizes.data if kind == "pixels" else (point.sizes.latents,)
+            shape = point.sizes.data if kind == "pixels" else point.sizes.codes
             counts = (
                 places(len(pairs), point.sizes.batch, math.prod(shape))
                 .flatten()
@@ -261,6 +291,6 @@ class Probe:
             return torch.tensor(found, dtype=torch.float64) / counts
 
         even = torch.ones(point.sizes.batch, dtype=torch.float64)
-        return Reading(
-            value(point), slopes("pixels", 1), slopes("latents", 0), slopes("latents", 1), even
-        )
+        places_alike = torch.ones(math.prod(point.sizes.data), dtype=torch.float64)
+        slopes_at = slopes("pixels", 1), slopes("latents", 0), slopes("latents", 1)
+        return Reading(value(point), *slopes_at, even, places_alike)

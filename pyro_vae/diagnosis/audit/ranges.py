@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_vae.diagnosis.audit.reconstruction import CROSS_ENTROPY, LOGITS
+from pyro_vae.diagnosis.audit.kinds import CROSS_ENTROPY, LOGITS
 from pyro_vae.diagnosis.audit.report import Finding
 
 __all__: list[str] = []

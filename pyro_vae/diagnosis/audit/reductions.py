@@ -9,8 +9,10 @@ from dataclasses import dataclass, replace
 
 import torch
 
+from pyro_vae.diagnosis.audit.kinds import Kind
 from pyro_vae.diagnosis.audit.points import Sizes, fit
 from pyro_vae.diagnosis.audit.probes import Probe
+from pyro_vae.diagnosis.audit.reconstruction import coupled_weight
 
 __all__: list[str] = []
 
@@ -25,12 +27,10 @@ class Scaling:
         reconstruction: By axis ("batch", the data's axes, "latents"); None where the function
             does not accept another size.
         kl: The same for the KL.
-        other_batch: The batch size that the given one was compared with.
     """
 
     reconstruction: Mapping[str, float | None]
     kl: Mapping[str, float | None]
-    other_batch: int
 
 
 def axis_names(data_shape: tuple[int, ...]) -> tuple[str, ...]:
@@ -40,16 +40,31 @@ def axis_names(data_shape: tuple[int, ...]) -> tuple[str, ...]:
     return known.get(rank, tuple(f"axis {number + 1}" for number in range(rank)))
 
 
-def measure(probe: Probe) -> Scaling:
-    """Read the loss at other sizes, one axis at a time."""
+def code_names(codes: tuple[int, ...]) -> tuple[str, ...]:
+    """Names for the axes of a code."""
+    if len(codes) == 1:
+        return ("latents",)
+    inner = ("height", "width") if len(codes) == 3 else axis_names(codes)[1:]
+    return ("latents", *(f"latent {name}" for name in inner))
+
+
+def measure(probe: Probe, kind: Kind | None, capped: bool) -> Scaling:
+    """Read the loss at other sizes, one axis at a time.
+
+    Args:
+        probe: The loss.
+        kind: Its reconstruction term.
+        capped: A large KL has no gradient, so that it is read where it is small.
+    """
     sizes = probe.point.sizes
     batch = _batch(sizes, probe.noisy)
     small = replace(sizes, batch=batch)
     reconstruction: dict[str, float | None] = {}
     kl: dict[str, float | None] = {}
+    coupled = None if kind is None or kind.axis is None else kind
 
     def compare(axis: str, old: Sizes, new: Sizes, ratio: float) -> bool:
-        powers = _powers(probe, old, new, ratio)
+        powers = _powers(probe, coupled, capped, old, new, ratio)
         reconstruction[axis], kl[axis] = powers or (None, None)
         return powers is not None
 
@@ -58,9 +73,10 @@ def measure(probe: Probe) -> Scaling:
         # 2n + 1 leaves a remainder where `view(-1, n)` would regroup 2n without a word.
         shape = (*sizes.data[:number], 2 * size + 1, *sizes.data[number + 1 :])
         compare(axis, base, replace(base, data=shape), (2 * size + 1) / size)
-    more = 2 * sizes.latents + 1
-    compare("latents", base, replace(base, latents=more), more / sizes.latents)
-    return Scaling(reconstruction, kl, batch)
+    for number, (axis, size) in enumerate(zip(code_names(sizes.codes), sizes.codes, strict=True)):
+        shape = (*sizes.codes[:number], 2 * size + 1, *sizes.codes[number + 1 :])
+        compare(axis, base, replace(base, codes=shape), (2 * size + 1) / size)
+    return Scaling(reconstruction, kl)
 
 
 def word(power: float) -> str:
@@ -104,14 +120,20 @@ def _batch(sizes: Sizes, noisy: bool) -> int:
     )
 
 
-def _powers(probe: Probe, old: Sizes, new: Sizes, ratio: float) -> tuple[float, float] | None:
+def _powers(
+    probe: Probe, coupled: Kind | None, capped: bool, old: Sizes, new: Sizes, ratio: float
+) -> tuple[float, float] | None:
     try:
-        before = probe.read_large(old)
-        after = probe.read_large(new)
+        if capped:
+            small = probe.point.scaled(means=0.1, scales=0.1)
+            before, after = (probe.read(replace(small, sizes=sizes)) for sizes in (old, new))
+        else:
+            before, after = probe.read_large(old), probe.read_large(new)
+        weights = [coupled_weight(probe, coupled, s) for s in (old, new)] if coupled else []
     except Exception:  # sizes are written into the function
         return None
     factors = (
-        fit(after.x_hat, before.x_hat)[0],
+        weights[1] / weights[0] if weights and weights[0] else fit(after.x_hat, before.x_hat)[0],
         fit(torch.cat([after.mean, after.scale]), torch.cat([before.mean, before.scale]))[0],
     )
     powers = [-math.log(f) / math.log(ratio) if f > 0 else 0.0 for f in factors]

@@ -35,8 +35,10 @@ class AuditReport:
         findings: Mistakes, each a code and a sentence.
         notes: Things to know that are no mistakes.
         forecast: The forecast for the data given, or None.
-        corrected: Source of the corrected function.
+        corrected: Source of a function to paste: the loss per image, spelt out, with its mistakes
+            mended. Its values were compared with the loss's; empty where they are not the same.
         subject: What was audited, with its sizes.
+        unclear: What of the loss was not understood, so that nothing is printed.
     """
 
     effective_beta: float | None
@@ -49,6 +51,7 @@ class AuditReport:
     forecast: Any
     corrected: str
     subject: str = ""
+    unclear: tuple[str, ...] = ()
 
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
@@ -66,6 +69,7 @@ class AuditReport:
             "notes": list(self.notes),
             "forecast": dict(forecast) if isinstance(forecast, Mapping) else forecast,
             "corrected": self.corrected,
+            "unclear": list(self.unclear),
         }
 
     def __str__(self) -> str:
@@ -74,8 +78,10 @@ class AuditReport:
         lines += _row("KL", self._term(self.kl, "kl"))
         lines += _row("effective beta", self._beta())
         if self.implied_sigma is not None:
-            lines += _row("implied sigma", f"{self.implied_sigma:,.4g}")
-        lines += ["", "Wrong:" if self.findings else "No mistake found."]
+            sampled = "sampled" in self.kl
+            sigma = f"about {self.implied_sigma:,.2g}" if sampled else f"{self.implied_sigma:,.4g}"
+            lines += _row("implied sigma", sigma)
+        lines += ["", self._verdict()]
         for code, sentence in self.findings:
             lines += _wrap(f"{code}: {sentence}", "  - ")
         if self.notes:
@@ -84,21 +90,34 @@ class AuditReport:
                 lines += _wrap(note, "  - ")
         if self.forecast is not None:
             lines += ["", "Forecast for the data given:", str(self.forecast)]
+        if not self.corrected:
+            what = "; ".join(self.unclear) or "the loss"
+            lines += ["", *_wrap(f"No function is printed. Not understood: {what}.", "")]
+            return "\n".join(lines)
         title = "Paste this instead:" if self.findings else "The same per image, spelt out:"
         return "\n".join([*lines, "", title, "", self.corrected])
+
+    def _verdict(self) -> str:
+        if self.findings:
+            return "Wrong:"
+        return "No mistake found" + (" in what was understood." if self.unclear else ".")
 
     def _term(self, kind: str, term: str) -> str:
         axes = self.reductions.get(term, {})
         words: dict[str, list[str]] = {}
         for axis, how in axes.items():
             words.setdefault(how, []).append(axis)
-        spelt = [f"{how} over {', '.join(names)}" for how, names in words.items()]
+        said = {"other": "neither sum nor mean"}
+        spelt = [f"{said.get(how, how)} over {', '.join(a)}" for how, a in words.items()]
         return "; ".join([kind, *spelt])
 
     def _beta(self) -> str:
         if self.effective_beta is None:
             return "none (see the notes)"
-        return f"{self.effective_beta:,.6g} x KL per image, against {self.reconstruction} per image"
+        what = f"x KL per image, against {self.reconstruction} per image"
+        if "sampled" in self.kl:
+            return f"about {self.effective_beta:,.2g} {what} (the KL is sampled)"
+        return f"{self.effective_beta:,.6g} {what}"
 
 
 def _row(title: str, text: str) -> list[str]:

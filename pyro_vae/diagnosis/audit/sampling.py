@@ -11,9 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from pyro_vae.diagnosis.audit.calling import Parametrisation, role_of
 from pyro_vae.diagnosis.audit.isolation import isolated, undisturbed
 from pyro_vae.diagnosis.audit.report import Finding
+from pyro_vae.diagnosis.audit.wording import Parametrisation, role_of
 
 __all__: list[str] = []
 
@@ -109,7 +109,9 @@ class _Sampler:
         try:
             names = list(inspect.signature(sample_fn).parameters)
         except (TypeError, ValueError):
-            names = []
+            names = ["mean", "log_var"]
+        #: Keras' Lambda layers take one list of both.
+        self._together = len(names) == 1
         self._scale_first = [role_of(name) for name in names[:2]] == ["log_var", "mean"]
         try:
             self.draw(0)
@@ -128,7 +130,9 @@ class _Sampler:
         )
         try:
             with undisturbed(seed), torch.enable_grad():
-                result = isolated(self._function, training=True)(*self._order(mean, scale))
+                given = self._order(mean, scale)
+                function = isolated(self._function, training=True)
+                result = function(list(given)) if self._together else function(*given)
         except Exception as error:  # whatever other people's code raises
             message = " ".join(f"{type(error).__name__}: {error}".split())[:300]
             raise ValueError(

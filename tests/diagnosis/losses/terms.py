@@ -1,0 +1,352 @@
+"""Losses by their reconstruction terms."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tests.diagnosis.losses.table import (
+    IMAGES,
+    ROWS,
+    VECTORS,
+    absolute,
+    case,
+    entropy,
+    logits,
+    of_log_var,
+    per_image,
+    right,
+    squared,
+)
+
+B, D = 32, 768
+
+
+def multinomial(x_hat: Tensor, x: Tensor) -> Any:
+    return -x * x_hat.log_softmax(1)
+
+
+@case(
+    "world models, Keras text VAEs: cross-entropy on one-hot rows",
+    sizes=ROWS,
+    term=lambda x_hat, x: -x * x_hat.log(),
+)
+def categorical(x_hat, x, mu, logvar):
+    r = -(x * x_hat.clamp_min(1e-7).log()).sum(-1)
+    return r.sum(1).mean() + per_image(of_log_var(mu, logvar))
+
+
+@case(
+    "matsengrp/vampire#29",
+    B / 4 / 15,
+    "balance-depends-on-batch",
+    sizes=ROWS,
+    term=lambda x_hat, x: -x * x_hat.log(),
+    call="x x_hat mean last",
+    says=["averaged"],
+)
+def vampire(x, x_decoded, z_mean, z_log_var):
+    each = -(x * torch.log(x_decoded)).sum(-1)
+    k = -0.5 * torch.sum(1 + z_log_var - z_mean**2 - z_log_var.exp(), dim=-1)
+    return (x_decoded[0].numel() * each.mean() + len(x) / 4 * k).mean()
+
+
+@case("movie recommendation, Multi-VAE", sizes=VECTORS, term=multinomial)
+def multi_vae(recon_x, x, mu, logvar, anneal=1.0):
+    r = -torch.mean(torch.sum(F.log_softmax(recon_x, 1) * x, -1))
+    return r + anneal * -0.5 * torch.mean(torch.sum(1 + logvar - mu**2 - logvar.exp(), dim=1))
+
+
+@case(
+    "RecVAE: multinomial with an anneal of 0.2",
+    0.2,
+    sizes=VECTORS,
+    term=multinomial,
+    call="x x_hat mean last",
+)
+def recommender(user_ratings, x_pred, mu, logvar, beta=0.2):
+    mll = (F.log_softmax(x_pred, dim=-1) * user_ratings).sum(dim=-1).mean()
+    return -(mll - beta * of_log_var(mu, logvar).sum(-1).mean())
+
+
+@case(
+    "molecules: characters by classes, logits first axis after the batch",
+    sizes=ROWS,
+    term=lambda x_hat, x: -x * x_hat.log_softmax(2),
+)
+def molecules(recon, x, mu, logvar):
+    each = F.cross_entropy(recon.transpose(1, 2), x.transpose(1, 2), reduction="sum")
+    return (each + of_log_var(mu, logvar).sum()) / len(x)
+
+
+@case(
+    "Keras: categorical_crossentropy divides by the sum first",
+    sizes=ROWS,
+    term=lambda x_hat, x: -x * (x_hat / x_hat.sum(2, keepdim=True)).log(),
+)
+def keras_categorical(y_pred, y_true, mu, logvar):
+    shares = y_pred / y_pred.sum(-1, keepdim=True)
+    return per_image(-y_true * shares.clamp(1e-7, 1).log()) + per_image(of_log_var(mu, logvar))
+
+
+def tokens_term(x_hat: Tensor, x: Tensor) -> Any:
+    return F.cross_entropy(x_hat.flatten(0, 1), x.flatten(), reduction="none").reshape(len(x), -1)
+
+
+@case(
+    "sentence VAEs: tokens with a vocabulary",
+    sizes=ROWS,
+    term=tokens_term,
+    says=["the index of one of 15 classes"],
+)
+def tokens(logp, target, mean, logv):
+    logp = logp.view(-1, logp.size(2))
+    nll = F.cross_entropy(logp, target.view(-1).long(), reduction="sum")
+    return (nll + of_log_var(mean, logv).sum()) / len(target)
+
+
+@case("graph autoencoders: pos_weight", None, term=None, prints="nothing")
+def pos_weight(preds, labels, mu, logvar):
+    weight = torch.tensor(10.0, dtype=preds.dtype)
+    r = F.binary_cross_entropy_with_logits(preds, labels, pos_weight=weight, reduction="sum")
+    return r / len(labels) + per_image(of_log_var(mu, logvar))
+
+
+@case(
+    "CTGAN's TVAE: tanh of the output",
+    0.01,
+    sizes=VECTORS,
+    term=lambda x_hat, x: (x_hat.tanh() - x).square(),
+)
+def tvae_columns(recon_x, x, mu, logvar, factor=2):
+    std = torch.full((x.shape[1],), 0.1, dtype=x.dtype)
+    r = ((x - torch.tanh(recon_x)) ** 2 / 2 / std**2).sum() + (torch.log(std) * len(x)).sum()
+    return r * factor / len(x), of_log_var(mu, logvar).sum() / len(x)
+
+
+@case(
+    "course work: 2 x - 1 inside",
+    term=lambda x_hat, x: (x_hat - 2 * x + 1).square(),
+    call="x x_hat mean last",
+)
+def rescaled_inside(x, x_recon, mu, logvar):
+    return right(x_recon, 2 * x - 1, mu, logvar)
+
+
+@case(
+    "scRNA: log1p of counts inside",
+    sizes=VECTORS,
+    term=lambda x_hat, x: (x_hat - x.log1p()).square(),
+    call="x x_hat mean last",
+)
+def log_counts(x, x_recon, mu, logvar):
+    return right(x_recon, torch.log(x + 1), mu, logvar)
+
+
+@case("cells: Poisson rate", sizes=VECTORS, term=lambda x_hat, x: x_hat - x * x_hat.log())
+def poisson(rate, counts, mu, logvar):
+    nll = F.poisson_nll_loss(rate, counts, log_input=False, reduction="none")
+    return per_image(nll) + per_image(of_log_var(mu, logvar))
+
+
+@case(
+    "padding: the last values of every row are masked",
+    sizes=ROWS,
+    prints="nothing",
+    term=lambda x_hat, x: squared(x_hat, x)[..., :-5],
+    says=["100 of the 300 values"],
+)
+def last_masked(x_hat, x, mu, logvar):
+    keep = torch.ones_like(x)
+    keep[..., -5:] = 0
+    return per_image(keep * squared(x_hat, x)) + per_image(of_log_var(mu, logvar))
+
+
+@case(
+    "imputation: only the missing half of the features counts",
+    20 * B / 1000,
+    "balance-depends-on-batch",
+    sizes=VECTORS,
+    term=lambda x_hat, x: squared(x_hat, x)[:, :20],
+    call="x x_hat mean last",
+    prints="nothing",
+)
+def half_of_the_features(src_data, imputed_data, mu, log_var):
+    missing = torch.zeros_like(src_data)
+    missing[:, : src_data.shape[1] // 2] = 1
+    r = torch.sum((missing * src_data - missing * imputed_data) ** 2) / torch.sum(missing)
+    return r * 1000 + of_log_var(mu, log_var).sum()
+
+
+@case(
+    "a padding mask of ones",
+    sizes=ROWS,
+    prints="same",
+    call=lambda x, x_hat, m, s: padded(x_hat, x, m, s, torch.ones_like(x)),
+)
+def padded(recon, x, mu, logvar, mask):
+    return per_image(mask * squared(recon, x)) + per_image(of_log_var(mu, logvar))
+
+
+@case(
+    "weather: weights by latitude, alike in every image",
+    None,
+    term=None,
+    prints="nothing",
+    says=["Positions weigh unequally"],
+    kl=None,
+)
+def by_latitude(x_hat, x, mu, logvar):
+    rows = torch.linspace(0.2, 1.8, x.shape[-2], dtype=x.dtype).cos()[:, None]
+    return per_image(rows * squared(x_hat, x)) + per_image(of_log_var(mu, logvar))
+
+
+@case("own variant: foreground weighs ten times", None, term=None, prints="nothing")
+def foreground(x_hat, x, mu, logvar):
+    weight = torch.where(x > 0.5, 10.0, 1.0).to(x.dtype)
+    return per_image(weight * squared(x_hat, x)) + per_image(of_log_var(mu, logvar))
+
+
+@case("focal loss", None, term=None, prints="nothing", call="x x_hat mean last")
+def focal(x, x_hat, mu, logvar, alpha=0.25, gamma=2.0):
+    bce = F.binary_cross_entropy(x_hat, x, reduction="none")
+    r = alpha * (1 - torch.exp(-bce)) ** gamma * bce
+    return per_image(r) + per_image(of_log_var(mu, logvar))
+
+
+@case(
+    "edge_weight = 0.1 beside an absolute error",
+    None,
+    term=None,
+    prints="nothing",
+    call="x x_hat mean last",
+)
+def edge_l1(x, x_hat, mu, logvar):
+    step = (x_hat[..., 1:] - x_hat[..., :-1]) - (x[..., 1:] - x[..., :-1])
+    r = per_image(absolute(x_hat, x)) + 0.1 * per_image(step.abs())
+    return r + per_image(of_log_var(mu, logvar))
+
+
+def _ssim(a: Tensor, b: Tensor) -> Any:
+    def box(images: Tensor) -> Tensor:
+        return F.avg_pool2d(images, 3, 1, 1)
+
+    top = (2 * box(a) * box(b) + 1e-4) * (2 * (box(a * b) - box(a) * box(b)) + 9e-4)
+    spread = box(a * a) - box(a) ** 2 + box(b * b) - box(b) ** 2
+    return (top / ((box(a) ** 2 + box(b) ** 2 + 1e-4) * (spread + 9e-4))).mean((1, 2, 3))
+
+
+@case("own variant: absolute error and structural similarity", None, term=None, prints="nothing")
+def l1_and_ssim(x_hat, x, mu, logvar):
+    r = per_image(absolute(x_hat, x)) + 100 * (1 - _ssim(x_hat, x)).mean()
+    return r + per_image(of_log_var(mu, logvar))
+
+
+@case("latent diffusion with a little squared error", None, term=None, prints="nothing")
+def l1_and_squares(x_hat, x, mu, logvar):
+    r = per_image(absolute(x_hat, x)) + 0.3 * per_image(squared(x_hat, x))
+    return r + per_image(of_log_var(mu, logvar))
+
+
+@case(
+    "forum: torch.sum(x - y) ** 2",
+    None,
+    "errors-cancel",
+    "balance-depends-on-batch",
+    term=None,
+    prints="nothing",
+)
+def square_of_the_sum(y, x, mu, logvar):
+    return torch.sum(x - y) ** 2 / len(x) + per_image(of_log_var(mu, logvar))
+
+
+@case(
+    "forum: the same, its KL summed over the batch",
+    None,
+    "errors-cancel",
+    "balance-depends-on-batch",
+    term=None,
+    prints="nothing",
+)
+def square_of_the_mean(y, x, mu, logvar):
+    return torch.sum(x - y, dim=(1, 2, 3)).square().mean() + of_log_var(mu, logvar).sum()
+
+
+@case(
+    "a mean over the batch against a sum where the term is unknown",
+    None,
+    "balance-depends-on-batch",
+    term=None,
+    prints="nothing",
+)
+def unknown_and_sum(x_hat, x, mu, logvar):
+    return per_image(squared(x_hat, x) ** 1.5) + of_log_var(mu, logvar).sum()
+
+
+@case("Laplace without log 2", 1.5, term=absolute, says=["D log 2", f"{D * math.log(2):.1f}"])
+def laplace_but_log_two(x_hat, x, mu, logvar):
+    b = 1.5
+    return per_image(absolute(x_hat, x) / b + math.log(b)) + per_image(of_log_var(mu, logvar))
+
+
+@case(
+    "latent diffusion: logvar at -3",
+    1e-6 * math.exp(-3),
+    term=absolute,
+    says=["D log 2", "autoencoder in all but name"],
+)
+def latent_diffusion(
+    reconstructions, inputs, mu, logvar, kl_weight=1e-6, perceptual_weight=1.0, adv_weight=0.5
+):
+    scale = torch.tensor(-3.0, dtype=inputs.dtype)
+    nll = (absolute(reconstructions, inputs) / scale.exp() + scale).sum() / len(inputs)
+    return nll + kl_weight * of_log_var(mu, logvar).sum() / len(inputs)
+
+
+@case(
+    "binary_cross_entropy(x, x_hat), really swapped",
+    None,
+    "x-and-x-hat-swapped",
+    term=None,
+    kl=None,
+    call="x x_hat mean last",
+    prints="mended",
+    mended=lambda x, x_hat, m, s: per_image(entropy(x_hat, x)) + per_image(of_log_var(m, s)),
+)
+def really_swapped(x, x_hat, mean, log_var):
+    r = F.binary_cross_entropy(x, x_hat, reduction="sum") / len(x)
+    return r + per_image(of_log_var(mean, log_var))
+
+
+@case(
+    "root of the error per image",
+    None,
+    "rmse",
+    term=None,
+    kl=None,
+    prints="mended",
+    mended=lambda x, x_hat, m, s: right(x_hat, x, m, s),
+)
+def root(x_hat, x, mu, logvar):
+    return squared(x_hat, x).flatten(1).sum(1).sqrt().mean() + per_image(of_log_var(mu, logvar))
+
+
+@case("speech: Huber", 2.0, term=lambda x_hat, x: 2 * F.huber_loss(x_hat, x, reduction="none"))
+def smooth(x_hat, x, mu, logvar):
+    r = F.smooth_l1_loss(x_hat, x, reduction="none")
+    return per_image(r) + per_image(of_log_var(mu, logvar))
+
+
+@case("sigmoid inside", term=lambda x_hat, x: (x_hat.sigmoid() - x).square())
+def sigmoid_inside(out, x, mu, logvar):
+    return right(out.sigmoid(), x, mu, logvar)
+
+
+@case("TensorFlow: sigmoid_cross_entropy_with_logits summed by hand", term=logits, sizes=IMAGES)
+def tensorflow_logits(x_logit, x, mean, logvar):
+    each = x_logit.clamp(min=0) - x_logit * x + torch.log1p(torch.exp(-x_logit.abs()))
+    return each.sum(dim=(1, 2, 3)).mean() + per_image(of_log_var(mean, logvar))
