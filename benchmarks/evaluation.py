@@ -18,7 +18,7 @@ from torch import nn
 
 import pyro_vae as pv
 from benchmarks import common, loops
-from pyro_vae.evaluation.bounds import importance_bound
+from pyro_vae.metrics.importance import importance_bound
 
 
 class Doubled(nn.Module):

@@ -20,8 +20,8 @@ import pyro_vae as pv
 from pyro_vae import networks
 from pyro_vae.config import FitConfig
 from pyro_vae.training import History
-from pyro_vae.training.course import Course
-from pyro_vae.training.state import State
+from pyro_vae.training.train_state import State
+from pyro_vae.training.trainer import Course
 
 __all__ = ["LATENT", "Pass", "Setting", "bare", "ours", "pyro_svi", "pythae", "tutorial"]
 

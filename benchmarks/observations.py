@@ -22,8 +22,8 @@ from torch import Tensor
 
 import pyro_vae as pv
 from pyro_vae.config import FitConfig
-from pyro_vae.measures import local_params
-from pyro_vae.training.state import State
+from pyro_vae.elbo import local_params
+from pyro_vae.training.train_state import State
 
 COSTS = Path(pv.observations.__file__).with_name("costs.json")
 KEY = "times bernoulli"

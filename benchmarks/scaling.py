@@ -22,9 +22,9 @@ import torch
 
 import pyro_vae as pv
 from benchmarks import common
-from pyro_vae import measures
+from pyro_vae import elbo
 from pyro_vae.config import FitConfig
-from pyro_vae.training.state import State
+from pyro_vae.training.train_state import State
 
 AXES: dict[str, tuple[int, ...]] = {
     "side": (14, 28, 56, 112),
@@ -46,7 +46,7 @@ def steps(compile: str, side: int, latent_dim: int, batch: int) -> Callable[[], 
     state = State(vae, FitConfig.of(compile=compile), batch)
 
     def run() -> None:
-        with pyro.validation_enabled(False), measures.local_params():
+        with pyro.validation_enabled(False), elbo.local_params():
             for _ in range(STEPS):
                 state.advance(images)
 

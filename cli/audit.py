@@ -80,7 +80,7 @@ def audit(
         module = _load(path)
         loss = _attribute(module, name, "FILE.py:FUNCTION")
         sampler = None if sample_fn is None else _attribute(module, sample_fn, "--sample-fn")
-        from pyro_vae.diagnosis import audit as run
+        from pyro_vae.loss_audit import audit as run
 
         try:
             report = run(

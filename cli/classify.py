@@ -39,7 +39,7 @@ def classifier(
     DATA is a name from `pyro-vae data`, an .npz file with labels, or a folder of classes. The same
     data give the same weights.
     """
-    from pyro_vae.evaluation import classifier_for
+    from pyro_vae.metrics import classifier_for
 
     loaded, described = load_data(data, data_root, download, resize=resize, crop=crop)
     found = classifier_for(loaded, cache, lambda line: click.echo(line, err=True))

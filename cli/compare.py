@@ -13,8 +13,8 @@ import click
 from .options import COUNT, PROCESSES, as_json, echo_json
 
 if TYPE_CHECKING:
-    from pyro_vae.comparison import Comparison, Search, Spec
-    from pyro_vae.comparison.verdicts import Verdict
+    from pyro_vae.sweeps import Comparison, Search, Spec
+    from pyro_vae.sweeps.verdicts import Verdict
 
 __all__ = ["compare"]
 
@@ -124,7 +124,7 @@ def _best(found: Search) -> list[str]:
 
 
 def _dry_run(spec: Spec, as_json: bool) -> None:
-    from pyro_vae.comparison import forecast_cells
+    from pyro_vae.sweeps import forecast_cells
 
     forecasts = forecast_cells(spec)
     if as_json:
@@ -159,7 +159,7 @@ def _forecast(found: Any) -> str:
 
 
 def _json(found: Comparison) -> dict[str, Any]:
-    from pyro_vae.comparison.results import summary
+    from pyro_vae.sweeps.results import summary
 
     return {
         "title": found.spec.title,
@@ -171,8 +171,8 @@ def _json(found: Comparison) -> dict[str, Any]:
 
 
 def _table(found: Comparison) -> list[str]:
-    from pyro_vae.comparison.results import by_cell
-    from pyro_vae.comparison.statistics import estimate
+    from pyro_vae.sweeps.results import by_cell
+    from pyro_vae.sweeps.statistics import estimate
 
     rows = [["cell", *found.spec.scores]]
     for cell, own in by_cell(found.rows).items():

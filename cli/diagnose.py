@@ -21,8 +21,7 @@ from .options import (
 )
 
 if TYPE_CHECKING:
-    from pyro_vae.diagnosis import Diagnosis, ProgramDiagnosis, Verification
-    from pyro_vae.diagnosis.diagnose import Evidence
+    from pyro_vae.diagnostics import Diagnosis, Evidence, ProgramDiagnosis, Verification
     from pyro_vae.training import History
 
 __all__ = ["diagnose"]
@@ -57,8 +56,8 @@ def diagnose(
     Looks at the model, at held-out images, at the records of its training and at its options.
     """
     import pyro_vae as pv
-    from pyro_vae.diagnosis import verify
-    from pyro_vae.measures import few_words
+    from pyro_vae.diagnostics import verify
+    from pyro_vae.warning_signs import few_words
 
     parts = own_of(own)
     vae = pv.load(run, **parts)

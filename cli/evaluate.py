@@ -91,13 +91,13 @@ def evaluate(
     """
     import pyro_vae as pv
     from pyro_vae import ours
-    from pyro_vae.evaluation import (
+    from pyro_vae.metrics import (
         check_samples,
         classifier_for,
         sample_scores,
         write_evaluation,
     )
-    from pyro_vae.evaluation.report import WRITTEN
+    from pyro_vae.metrics.report import WRITTEN
 
     vae = load_run(run, own)
     if samples is not None and vae.joint:
@@ -301,7 +301,7 @@ def _calibration(scores: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
 def _samples(scores: dict[str, Any] | None) -> Iterator[tuple[str, str]]:
     if scores is None:
         return
-    from pyro_vae.evaluation.sample_scores import rows
+    from pyro_vae.metrics.sample_scores import rows
 
     yield "samples", f"{scores['kind']} of p(x|z) at {scores['n']} latents of the prior"
     yield from rows(scores)

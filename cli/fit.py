@@ -49,18 +49,18 @@ def fit(context: click.Context, /, **options: Any) -> None:
     Figures are per image and in nats: elbo = reconstruction − kl at β = 1; higher is better.
     """
     from pyro_vae.data.told import told
-    from pyro_vae.measures import few_words
-    from pyro_vae.training import ranks
+    from pyro_vae.training import distributed
+    from pyro_vae.warning_signs import few_words
 
     asked_json, resume = options.pop("as_json"), options.pop("resume")
     if options["config"] is not None and resume is None:
         options = _from_file(context, options)
-    with ranks.group():
+    with distributed.group():
         if resume is not None:
             out, history, data = resume, *_resumed(context, resume, options)
         else:
             out, history, data = _fitted(options)
-        if ranks.present() > 0:
+        if distributed.present() > 0:
             return
     few = few_words(len(data.held_out), _unit(data))
     if few is None:

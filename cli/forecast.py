@@ -44,7 +44,7 @@ def forecast(**options: Any) -> None:
     networks and a Gaussian, approximate for other observations, an upper bound for other networks.
     """
     import pyro_vae as pv
-    from pyro_vae.diagnosis import draw_forecast
+    from pyro_vae.forecasting import draw_forecast
 
     observation = {name: options[name] for name in HEAD_OPTIONS}
     head_of(**observation)

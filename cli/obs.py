@@ -188,8 +188,8 @@ def _head(name: str, options: dict[str, Any]) -> Head:
 
 def _plot(head: Head, path: Path, overwrite: bool) -> None:
     from pyro_vae import ours
-    from pyro_vae.measures import curves_of
-    from pyro_vae.training.portraits import draw_observation
+    from pyro_vae.plots import curves_of
+    from pyro_vae.plots.observations import draw_observation
 
     ours.check_picture(path, overwrite)
     draw_observation(curves_of(head), path)

@@ -68,7 +68,7 @@ def reconstruct(
 
     import pyro_vae as pv
     from pyro_vae.data import as_images
-    from pyro_vae.training.pictures import draw_reconstructions
+    from pyro_vae.plots.runs import draw_reconstructions
 
     vae = load_run(run, own)
     place = _place(run, out, "reconstructions.png", overwrite) if not vae.joint else None
@@ -128,7 +128,7 @@ def sample(
     import torch
 
     import pyro_vae as pv
-    from pyro_vae.training.pictures import draw_samples
+    from pyro_vae.plots.runs import draw_samples
 
     vae = load_run(run, own)
     if vae.joint:

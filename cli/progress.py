@@ -19,7 +19,7 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
-    from pyro_vae.comparison.sweep import Tally
+    from pyro_vae.sweeps.sweep import Tally
     from pyro_vae.training import History
 
 __all__ = ["Sweeping", "Watcher"]
@@ -36,10 +36,10 @@ class Watcher:
 
     def __init__(self, out: Path, lines: Sequence[str] = (), unit: str = "image") -> None:
         self.out, self.lines, self.unit = out, lines, unit
-        from pyro_vae.training import ranks
+        from pyro_vae.training import distributed
 
         # Of several processes the first one speaks.
-        quiet = ranks.present() > 0
+        quiet = distributed.present() > 0
         self.console = Console(stderr=True, highlight=False, soft_wrap=True, quiet=quiet)
         self.bar = Progress(
             TextColumn("epoch {task.fields[epoch]}"),

@@ -33,7 +33,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
     digits = pv.data.load("mnist-5k")
-    judge = pv.evaluation.classifier_for(digits)
+    judge = pv.metrics.classifier_for(digits)
     torch.manual_seed(options.seed)
     name, _, scope = options.obs.partition(":")
     obs = pv.observations.get(name, **({"scale": scope} if scope else {}))
@@ -58,7 +58,7 @@ def main() -> None:
         torch.manual_seed(options.seed)
         with torch.no_grad():
             pictures = vae.picture(vae.decode(latents()), "mean")
-        s = pv.evaluation.score_pictures(pictures, real, judge)
+        s = pv.metrics.score_pictures(pictures, real, judge)
         fid, kid, se = (s[f"classifier_{key}"] for key in ("fid", "kid", "kid_se"))
         print(f"{way:26} {fid:8.3f} {kid:9.5f} {se:8.5f}", flush=True)
     print(f"real halves: FID {s['classifier_fid_floor']:.3f}, KID {s['classifier_kid_floor']:.5f}")

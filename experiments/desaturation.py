@@ -26,8 +26,8 @@ import torch
 from torch import Tensor
 
 import pyro_vae as pv
-from pyro_vae.evaluation.classifier import Classifier, classifier_for
-from pyro_vae.evaluation.sample_scores import draw, score_pictures
+from pyro_vae.metrics.classifier import Classifier, classifier_for
+from pyro_vae.metrics.sample_scores import draw, score_pictures
 
 LOW, HIGH = 0.06, 0.94
 CHANGES: dict[str, Callable[[Tensor], Tensor]] = {

@@ -23,7 +23,7 @@ import torch
 from torch import Tensor, nn
 
 import pyro_vae as pv
-from pyro_vae.diagnosis import verify
+from pyro_vae.diagnostics import verify
 from pyro_vae.training.progress import Silent
 
 SEED = 7

@@ -19,9 +19,9 @@ from scipy.special import logsumexp
 from scipy.stats import norm
 
 import pyro_vae as pv
-from pyro_vae.evaluation import importance_bound
-from pyro_vae.evaluation.blocks import encoded, evaluating
-from pyro_vae.evaluation.bounds import _particles
+from pyro_vae.metrics import importance_bound
+from pyro_vae.metrics.encodings import encoded, evaluating
+from pyro_vae.metrics.importance import _particles
 
 PARTICLES = (1, 2, 5, 10, 50, 100, 500, 1000, 5000)
 

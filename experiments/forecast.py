@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 import pyro_vae as pv
-from pyro_vae import measures
+from pyro_vae import elbo
 
 LATENTS = 40
 THRESHOLDS = {"mnist-5k": (0.3, 0.5, 1, 2, 4, 5), "fashion-mnist": (0.5, 1, 3, 8)}
@@ -47,10 +47,10 @@ def digits() -> Tensor:
 
 def counted(vae: pv.VAE, images: Tensor) -> tuple[int, dict[str, Any]]:
     """Eigenvalues of the covariance of posterior means above 0.01, and scores."""
-    terms = measures.held_out_terms(vae, images)
+    terms = elbo.held_out_terms(vae, images)
     eigenvalues = torch.linalg.eigvalsh(terms.mean.double().T.cov(correction=0))
-    scores = measures.scores_of(terms, vae.obs.kind_on(images))
-    return int((eigenvalues > measures.ACTIVE).sum()), scores
+    scores = elbo.scores_of(terms, vae.obs.kind_on(images))
+    return int((eigenvalues > elbo.ACTIVE).sum()), scores
 
 
 def linear(root: Path | None, steps: int, **fit: Any) -> Iterator[dict[str, Any]]:

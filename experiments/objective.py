@@ -18,7 +18,7 @@ from typing import Any
 import torch
 
 import pyro_vae as pv
-from pyro_vae.comparison.statistics import estimate
+from pyro_vae.sweeps.statistics import estimate
 
 STEPS, BATCH, LATENTS = 3000, 150, 20
 LEARNED = pv.observations.get("normal-learned-sigma", scale="dataset")

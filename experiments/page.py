@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from pyro_vae.comparison import Spec, estimate, read_spec
-from pyro_vae.comparison.results import Row, by_cell, row_of
-from pyro_vae.comparison.runs import FAILED, RESULT, Run, find_results, plan, read_json
-from pyro_vae.comparison.verdicts import Judged, Verdict, judge
+from pyro_vae.sweeps import Spec, estimate, read_spec
+from pyro_vae.sweeps.results import Row, by_cell, row_of
+from pyro_vae.sweeps.runs import FAILED, RESULT, Run, find_results, plan, read_json
+from pyro_vae.sweeps.verdicts import Judged, Verdict, judge
 
 __all__ = ["MACHINE", "SPECS", "Experiment", "write_page"]
 

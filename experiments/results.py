@@ -31,9 +31,9 @@ import torch
 
 import pyro_vae as pv
 from experiments.page import MACHINE, SPECS, write_page
-from pyro_vae.comparison import Comparison, read_spec
-from pyro_vae.comparison.runs import FAILED, read_json, write_json
-from pyro_vae.comparison.sweep import Tally
+from pyro_vae.sweeps import Comparison, read_spec
+from pyro_vae.sweeps.runs import FAILED, read_json, write_json
+from pyro_vae.sweeps.sweep import Tally
 
 __all__ = ["main"]
 

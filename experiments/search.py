@@ -16,8 +16,8 @@ from typing import Any
 import click
 
 import pyro_vae as pv
-from pyro_vae.comparison import search
-from pyro_vae.comparison.search import Trial
+from pyro_vae.sweeps import search
+from pyro_vae.sweeps.search import Trial
 
 SIGMAS = [0.03, 0.05, 0.085, 0.12, 0.17, 0.25, 0.5, 1.0]
 BETAS = [0.25, 1, 4]

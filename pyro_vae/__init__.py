@@ -5,14 +5,15 @@ q in the guide, an observed site one. Swapping a likelihood, a prior or a poster
 """
 
 import importlib
+import warnings
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pyro_vae import (
         config,
         data,
-        evaluation,
         inference,
+        metrics,
         networks,
         objectives,
         observations,
@@ -22,16 +23,17 @@ if TYPE_CHECKING:
         testing,
         training,
     )
-    from pyro_vae.comparison import Comparison, compare
-    from pyro_vae.diagnosis import AuditReport, Diagnosis, forecast
-    from pyro_vae.diagnosis.audit.auditing import audit
-    from pyro_vae.diagnosis.diagnose.diagnosing import diagnose
+    from pyro_vae.diagnostics import Diagnosis
+    from pyro_vae.diagnostics.diagnosing import diagnose
     from pyro_vae.errors import InputError, TrainingError
-    from pyro_vae.evaluation import evaluate
+    from pyro_vae.forecasting import Forecast, forecast
     from pyro_vae.heads import Head, Param
-    from pyro_vae.measures import Forecast
-    from pyro_vae.reporting import report
+    from pyro_vae.loss_audit import AuditReport
+    from pyro_vae.loss_audit.auditing import audit
+    from pyro_vae.metrics import evaluate
+    from pyro_vae.reports import report
     from pyro_vae.several import Part
+    from pyro_vae.sweeps import Comparison, compare
     from pyro_vae.training import History, RunConfig, fit, load, resume, save
     from pyro_vae.vae import VAE, JointVAE
 
@@ -57,11 +59,11 @@ __all__ = [
     "data",
     "diagnose",
     "evaluate",
-    "evaluation",
     "fit",
     "forecast",
     "inference",
     "load",
+    "metrics",
     "networks",
     "objectives",
     "observations",
@@ -76,20 +78,30 @@ __all__ = [
 ]
 
 _HOMES = {
-    "comparison": ("Comparison", "compare"),
-    "diagnosis": ("AuditReport", "Diagnosis", "audit", "diagnose", "forecast"),
+    "diagnostics": ("Diagnosis", "diagnose"),
     "errors": ("InputError", "TrainingError"),
-    "evaluation": ("evaluate",),
+    "forecasting": ("Forecast", "forecast"),
     "heads": ("Head", "Param"),
-    "measures": ("Forecast",),
-    "reporting": ("report",),
+    "history": ("History",),
+    "loss_audit": ("AuditReport", "audit"),
+    "metrics": ("evaluate",),
+    "reports": ("report",),
     "several": ("Part",),
-    "training": ("History", "RunConfig", "fit", "load", "resume", "save"),
+    "sweeps": ("Comparison", "compare"),
+    "training": ("RunConfig", "fit", "load", "resume", "save"),
     "vae": ("VAE", "JointVAE"),
 }
 """Where names are from. They are imported when they are asked for: the command line answers
 ``--help`` without torch, and nobody waits for rooms that are not entered."""
 _HOME = {name: home for home, names in _HOMES.items() for name in names}
+_MOVED = {
+    "comparison": "sweeps",
+    "diagnosis": "diagnostics",
+    "evaluation": "metrics",
+    "measures": "elbo",
+    "reporting": "reports",
+}
+"""Rooms under their former names, for one release."""
 
 
 def __getattr__(name: str) -> Any:
@@ -97,6 +109,13 @@ def __getattr__(name: str) -> Any:
         from importlib.metadata import version
 
         return version("pyro_vae")
+    if name in _MOVED:
+        now = _MOVED[name]
+        said = (
+            f"{__name__}.{name} is {__name__}.{now} now: the former name goes in the next release"
+        )
+        warnings.warn(said, DeprecationWarning, stacklevel=2)
+        return importlib.import_module(f"{__name__}.{now}")
     home = _HOME.get(name)
     if home is not None:
         found = getattr(importlib.import_module(f"{__name__}.{home}"), name)

@@ -75,7 +75,7 @@ def pictures(drawing: Callable[[], AbstractContextManager[None]]) -> Iterator[No
 @pytest.fixture
 def no_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     """Runs have none: their figures are not even made."""
-    monkeypatch.setattr("pyro_vae.training.pictures.draw_run", lambda *args: None)
+    monkeypatch.setattr("pyro_vae.plots.runs.draw_run", lambda *args: None)
 
 
 @pytest.fixture

@@ -13,7 +13,7 @@ from pyro.infer import SVI
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from pyro_vae import VAE, measures, networks, objectives, observations, schedules
+from pyro_vae import VAE, networks, objectives, observations, schedules
 from pyro_vae.objectives import CapturedELBO
 from pyro_vae.objectives.capture import Graph, NotCapturedError, leaves_of
 
@@ -50,7 +50,7 @@ def both(
     def loss(x: Tensor, beta: Tensor) -> tuple[Tensor]:
         return (elbo.differentiable_loss(vae.model, vae.guide, x, beta=beta),)
 
-    with pyro.validation_enabled(False), measures.local_params():
+    with pyro.validation_enabled(False), elbo.local_params():
         torch.manual_seed(3)
         eager = loss(x, beta)[0]
         wanted = torch.autograd.grad(eager, parameters, allow_unused=True)

@@ -69,7 +69,7 @@ def test_an_option_is_declared_in_one_place(tmp_path: Path) -> None:
 import json, pathlib
 import pyro_vae, pyro_vae_cli.main
 from click.testing import CliRunner
-from pyro_vae.comparison.spec import read_spec
+from pyro_vae.sweeps.spec import read_spec
 assert pathlib.Path(pyro_vae.__file__).parent == pathlib.Path({str(tmp_path)!r}) / "pyro_vae"
 run = CliRunner().invoke
 main = pyro_vae_cli.main.main

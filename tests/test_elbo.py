@@ -14,7 +14,7 @@ from pyro.infer import Trace_ELBO
 from torch import Tensor, nn
 from torch.distributions import MultivariateNormal, kl_divergence
 
-from pyro_vae import VAE, Head, Param, measures, objectives
+from pyro_vae import VAE, Head, Param, elbo, objectives
 
 DIM, LATENT, SIGMA = 7, 3, 0.4
 
@@ -75,7 +75,7 @@ def test_terms_of_the_exact_posterior_sum_to_the_log_evidence_on_average(linear:
     # The KL of the terms is analytic, so only its mean agrees: 4 standard errors, seed 0.
     torch.manual_seed(0)
     x = linear.x.repeat(20, 1)
-    parts = [measures.held_out_terms(linear.vae, x, seed) for seed in range(40)]
+    parts = [elbo.held_out_terms(linear.vae, x, seed) for seed in range(40)]
     elbos = torch.stack([(part.reconstruction - part.kl).mean() for part in parts])
     error = elbos.std() / len(elbos) ** 0.5
     assert error < 0.05
@@ -139,18 +139,18 @@ def test_duplicating_the_batch_and_its_noise_changes_no_figure_per_image(linear:
     for name in ("reconstruction", "kl", "kl_per_latent", "mean"):
         value = getattr(terms, name)
         close(getattr(twice, name), torch.cat([value, value]))
-    scores, doubled = (measures.scores_of(part, "density") for part in (terms, twice))
+    scores, doubled = (elbo.scores_of(part, "density") for part in (terms, twice))
     assert scores["elbo"] == pytest.approx(doubled["elbo"], rel=1e-12)
     assert scores["active_units"] == doubled["active_units"]
 
 
-def _replayed(vae: VAE, x: Tensor, z: Tensor) -> tuple[measures.Terms, Tensor]:
+def _replayed(vae: VAE, x: Tensor, z: Tensor) -> tuple[elbo.Terms, Tensor]:
     known = poutine.Trace()
     known.add_node("latent", name="latent", type="sample", value=z, is_observed=False, infer={})
     guide = poutine.trace(poutine.replay(vae.guide, trace=known)).get_trace(x)
     model = poutine.trace(poutine.replay(vae.model, trace=guide)).get_trace(x)
     loss = guide.log_prob_sum() - model.log_prob_sum()
-    return measures.terms_of(model, guide), loss
+    return elbo.terms_of(model, guide), loss
 
 
 def test_duplicating_the_latents_doubles_the_kl(float64: None) -> None:
@@ -164,5 +164,5 @@ def test_duplicating_the_latents_doubles_the_kl(float64: None) -> None:
     head = Head.of(dist.Normal, loc=Param(link="identity"), scale=1.0)
     one = VAE((DIM,), 2, head, (encoder, nn.Linear(2, DIM)))
     two = VAE((DIM,), 4, head, (doubled, nn.Linear(4, DIM)))
-    kl, twice = (measures.held_out_terms(vae, x).kl for vae in (one, two))
+    kl, twice = (elbo.held_out_terms(vae, x).kl for vae in (one, two))
     torch.testing.assert_close(twice, 2 * kl, rtol=1e-12, atol=1e-12)

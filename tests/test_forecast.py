@@ -17,11 +17,10 @@ from scipy.optimize import brentq
 from torch import Tensor, nn
 
 import pyro_vae as pv
-from pyro_vae import measures, observations
-from pyro_vae.diagnosis import draw_forecast
+from pyro_vae import elbo, forecasting, observations
 from pyro_vae.errors import InputError
-from pyro_vae.measures import spectra
-from pyro_vae.measures.spectra import Covariance, blocks_of
+from pyro_vae.forecasting import draw_forecast, spectra
+from pyro_vae.forecasting.spectra import Covariance, blocks_of
 
 pytestmark = pytest.mark.usefixtures("pictures")
 
@@ -58,7 +57,7 @@ def of_spectrum(eigenvalues: tuple[float, ...], rows: int = 400, seed: int = 0) 
 def test_directions_above_beta_times_variance_survive(
     variance: float, beta: float, latents: int, active: int
 ) -> None:
-    forecast = measures.forecast_gaussian(of_spectrum(SPECTRUM), variance, beta, latents)
+    forecast = forecasting.forecast_gaussian(of_spectrum(SPECTRUM), variance, beta, latents)
     assert forecast.active_units == active
     assert forecast.collapses == (active == 0)
     assert forecast.eigenvalues == pytest.approx(SPECTRUM[:latents])
@@ -71,17 +70,17 @@ def test_directions_above_beta_times_variance_survive(
 @pytest.mark.parametrize(("factor", "collapses"), [(0.999, False), (1.001, True)])
 def test_collapse_sets_in_just_there(factor: float, collapses: bool) -> None:
     images = of_spectrum(SPECTRUM)
-    edge = measures.forecast_gaussian(images, 0.7, 3.0)
+    edge = forecasting.forecast_gaussian(images, 0.7, 3.0)
     assert edge.sigma_collapse is not None
-    by_beta = measures.forecast_gaussian(images, 0.7, edge.beta_collapse * factor)
-    by_sigma = measures.forecast_gaussian(images, (edge.sigma_collapse * factor) ** 2, 3.0)
+    by_beta = forecasting.forecast_gaussian(images, 0.7, edge.beta_collapse * factor)
+    by_sigma = forecasting.forecast_gaussian(images, (edge.sigma_collapse * factor) ** 2, 3.0)
     assert by_beta.collapses == by_sigma.collapses == collapses
 
 
 def test_levels_are_taken_at_their_midpoints(few: Tensor) -> None:
     x = (few.flatten(1).double().numpy() + 0.5) / 256
     expected = np.linalg.eigvalsh(np.cov(x.T, bias=True))[::-1]
-    forecast = measures.forecast_gaussian(few, 0.5, latent_dim=10)
+    forecast = forecasting.forecast_gaussian(few, 0.5, latent_dim=10)
     np.testing.assert_allclose(forecast.eigenvalues, expected[:10], rtol=1e-6)
 
 
@@ -90,7 +89,7 @@ def test_the_digits_have_the_counts_that_others_measured(digits: pv.data.Data) -
     images = torch.cat([digits.train, digits.test])
     known = {0.3: 34, 0.5: 23, 1.0: 12, 2.0: 6, 4.0: 1, 5.0: 1, 5.3: 0}
     for threshold, count in known.items():
-        assert measures.forecast_gaussian(images, threshold, 1.0, 40).active_units == count
+        assert forecasting.forecast_gaussian(images, threshold, 1.0, 40).active_units == count
 
 
 # A variance that is learned
@@ -111,14 +110,14 @@ def test_a_learned_variance_is_the_best_one(latents: int, beta: float) -> None:
     grid = np.geomspace(0.02, 10, 6_001)
     spectrum = np.array(SPECTRUM)
     best = grid[np.argmin([objective(spectrum, latents, beta, v) for v in grid])]
-    forecast = measures.forecast_gaussian(of_spectrum(SPECTRUM), None, beta, latents)
+    forecast = forecasting.forecast_gaussian(of_spectrum(SPECTRUM), None, beta, latents)
     assert forecast.sigma == pytest.approx(best**0.5, rel=2e-3)
     assert forecast.active_units == (spectrum[:latents] > beta * best).sum()
     assert forecast.collapses == (beta > forecast.beta_collapse)
 
 
 def test_at_beta_1_it_is_the_mean_of_the_discarded_eigenvalues() -> None:
-    forecast = measures.forecast_gaussian(of_spectrum(SPECTRUM), None, 1.0, 2)
+    forecast = forecasting.forecast_gaussian(of_spectrum(SPECTRUM), None, 1.0, 2)
     assert forecast.sigma == pytest.approx(((2 + 1 + 0.5 + 0.1) / 4) ** 0.5)
     assert forecast.beta_collapse == pytest.approx(5.0 * 6 / sum(SPECTRUM))
 
@@ -127,7 +126,7 @@ def test_at_beta_1_it_is_the_mean_of_the_discarded_eigenvalues() -> None:
 
 
 def test_the_curve_is_reverse_water_filling() -> None:
-    forecast = measures.forecast_gaussian(of_spectrum(SPECTRUM), 0.7, 1.0, 4)
+    forecast = forecasting.forecast_gaussian(of_spectrum(SPECTRUM), 0.7, 1.0, 4)
     rates, distortions = map(np.array, zip(*forecast.curve, strict=True))
     assert len(rates) > 10
     assert rates[0] == pytest.approx(0, abs=1e-9)
@@ -146,7 +145,7 @@ def test_the_curve_is_reverse_water_filling() -> None:
 
 
 def test_the_operating_point_by_hand() -> None:
-    forecast = measures.forecast_gaussian(of_spectrum(SPECTRUM), 1.5, 1.0, 20)
+    forecast = forecasting.forecast_gaussian(of_spectrum(SPECTRUM), 1.5, 1.0, 20)
     rate = 0.5 * (np.log(5 / 1.5) + np.log(3 / 1.5) + np.log(2 / 1.5))
     distortion = (3 * 1.5 + 1 + 0.5 + 0.1) / 6
     assert forecast.operating_point == pytest.approx((rate, distortion))
@@ -170,7 +169,7 @@ def test_the_curve_is_on_the_unit_range_whatever_the_observations(few: Tensor) -
 @pytest.mark.parametrize("scale", [0.3, 1.5])
 def test_a_fixed_sigma_needs_no_approximation(few: Tensor, scale: float) -> None:
     forecast = pv.forecast(few, "normal", beta=2.0, scale=scale)
-    gaussian = measures.forecast_gaussian(few, scale**2, 2.0)
+    gaussian = forecasting.forecast_gaussian(few, scale**2, 2.0)
     assert not forecast.approximate
     assert forecast.active_units == gaussian.active_units
     assert forecast.threshold == pytest.approx(gaussian.threshold)
@@ -252,7 +251,7 @@ def test_a_sigma_per_pixel_from_the_data_divides_each_pixel_by_it(few: Tensor) -
 def test_a_learned_spread_is_taken_for_one_sigma(
     few: Tensor, name: str, scale: str | None, approximate: bool
 ) -> None:
-    own = measures.forecast_gaussian(few, None, 3.0)
+    own = forecasting.forecast_gaussian(few, None, 3.0)
     parameters: dict[str, Any] = {} if scale is None else {"scale": scale}
     forecast = pv.forecast(few, name, beta=3.0, **parameters)
     assert forecast.sigma == pytest.approx(own.sigma)
@@ -279,7 +278,7 @@ def test_a_discretised_normal_is_a_normal_where_sigma_is_wider_than_a_level(few:
     assert discretised.beta_collapse == pytest.approx(normal.beta_collapse, rel=0.01)
     assert discretised.active_units == normal.active_units
     learned = pv.forecast(few, "discretized-normal", scale="dataset")
-    assert learned.sigma == pytest.approx(measures.forecast_gaussian(few).sigma, rel=0.01)
+    assert learned.sigma == pytest.approx(forecasting.forecast_gaussian(few).sigma, rel=0.01)
 
 
 @pytest.mark.parametrize("name", observations.TABLE)
@@ -343,7 +342,7 @@ def test_wide_images() -> None:
     white = np.linalg.qr(raw - raw.mean(0))[0] * 50**0.5
     axes = np.linalg.qr(rng.standard_normal((4800, 3)))[0]
     images = torch.from_numpy(white * [2.0, 1.0, 0.5] @ axes.T).reshape(50, 3, 40, 40)
-    forecast = measures.forecast_gaussian(images, 0.5, latent_dim=6)
+    forecast = forecasting.forecast_gaussian(images, 0.5, latent_dim=6)
     assert forecast.eigenvalues == pytest.approx([4, 1, 0.25, 0, 0, 0], abs=1e-6)
     assert forecast.active_units == 2
 
@@ -351,7 +350,7 @@ def test_wide_images() -> None:
 def test_a_limit_takes_images_from_everywhere() -> None:
     images = torch.cat([torch.zeros(300, 4), torch.ones(300, 4)])
     vae = pv.VAE((4,), 2, "normal", pv.networks.MLP(hidden=2))
-    assert measures.forecast_of(vae, images, limit=10).eigenvalues[0] == pytest.approx(1.0)
+    assert forecasting.forecast_of(vae, images, limit=10).eigenvalues[0] == pytest.approx(1.0)
 
 
 @pytest.mark.parametrize("dims", [5, 800])
@@ -368,7 +367,7 @@ def test_what_rounding_leaves_is_no_variance(dims: int) -> None:
 
 def test_images_that_do_not_vary() -> None:
     for variance in (0.5, None):
-        forecast = measures.forecast_gaussian(torch.full((5, 4), 0.3), variance)
+        forecast = forecasting.forecast_gaussian(torch.full((5, 4), 0.3), variance)
         assert forecast.collapses
         assert forecast.warning() == "this will collapse: all images are the same"
         assert json.loads(json.dumps(forecast.to_dict()))["active_units"] == 0
@@ -384,9 +383,9 @@ def test_a_linear_vae_keeps_what_is_forecast(threshold: float, count: int) -> No
     forecast = pv.forecast(images, obs, latent_dim=4)
     vae = pv.VAE((6,), 4, obs, (nn.Linear(6, 8), nn.Linear(4, 6)))
     history = pv.fit(vae, images, epochs=300, batch_size=500, lr=3e-2, lr_schedule="cosine")
-    terms = measures.held_out_terms(vae, images)
+    terms = elbo.held_out_terms(vae, images)
     eigenvalues = torch.linalg.eigvalsh(terms.mean.T.cov(correction=0))
-    assert forecast.active_units == (eigenvalues > measures.ACTIVE).sum() == count
+    assert forecast.active_units == (eigenvalues > elbo.ACTIVE).sum() == count
     assert forecast.operating_point is not None
     assert float(terms.kl.mean()) == pytest.approx(forecast.operating_point[0], abs=0.2)
     assert [w.startswith("this will collapse") for w in history.warnings] == [True] * (count == 0)
@@ -394,7 +393,7 @@ def test_a_linear_vae_keeps_what_is_forecast(threshold: float, count: int) -> No
 
 def test_fit_says_it_in_its_first_lines(few: Tensor) -> None:
     vae = pv.VAE((1, 28, 28), 5, "normal", pv.networks.MLP(hidden=4))
-    expected = measures.forecast_of(vae, few, beta=40.0)
+    expected = forecasting.forecast_of(vae, few, beta=40.0)
     history = pv.fit(vae, few, epochs=1, beta="linear:1,40,steps=2")
     assert expected.note() in history.notes
     assert history.warnings[0] == expected.warning()
@@ -435,9 +434,9 @@ def test_the_report_fits_its_page(few: Tensor) -> None:
 
 
 def test_it_names_how_many_directions_are_near_the_threshold() -> None:
-    forecast = measures.forecast_gaussian(of_spectrum((1.0, 0.9, 0.3)), 0.95)
+    forecast = forecasting.forecast_gaussian(of_spectrum((1.0, 0.9, 0.3)), 0.95)
     assert "2 directions are within 15%" in forecast.explanation
-    assert "within" not in measures.forecast_gaussian(of_spectrum((1.0, 0.3)), 0.5).explanation
+    assert "within" not in forecasting.forecast_gaussian(of_spectrum((1.0, 0.3)), 0.5).explanation
 
 
 def test_the_audit_forecasts_for_the_implied_sigma(few: Tensor) -> None:
@@ -479,7 +478,7 @@ def test_mistakes_are_told_in_a_line(options: dict[str, Any], words: str) -> Non
 @pytest.mark.parametrize("variance", [0.0, -1.0, float("inf"), float("nan")])
 def test_a_variance_is_positive(variance: float) -> None:
     with pytest.raises(InputError, match="variance must be positive"):
-        measures.forecast_gaussian(torch.rand(20, 4), variance)
+        forecasting.forecast_gaussian(torch.rand(20, 4), variance)
 
 
 # The command
@@ -489,7 +488,7 @@ def test_the_command_prints_and_draws(cli: Run, tmp_path: Path) -> None:
     words = ("--obs", "normal", "--sigma", 0.5, "--beta", 4, "--latent-dim", 9)
     said = json.loads(cli("forecast", *words, "--json").stdout)
     train = pv.data.load("mnist-5k").train
-    known = measures.forecast_gaussian(train, 0.25, 4.0, 9)
+    known = forecasting.forecast_gaussian(train, 0.25, 4.0, 9)
     assert said["active_units"] == known.active_units
     assert said["eigenvalues"] == pytest.approx(known.eigenvalues)
     assert said["beta_collapse"] == pytest.approx(known.beta_collapse)

@@ -18,8 +18,8 @@ from click.testing import CliRunner, Result
 from PIL import Image
 
 import pyro_vae as pv
-from pyro_vae.evaluation import classifier_for, write_evaluation
-from pyro_vae.evaluation.classifier import _key, labelled
+from pyro_vae.metrics import classifier_for, write_evaluation
+from pyro_vae.metrics.classifier import _key, labelled
 
 Run = Callable[..., Result]
 SMALL = ("--epochs", 1, "--hidden", 8, "--latent-dim", 2, "--images", 64)

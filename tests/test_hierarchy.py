@@ -20,7 +20,7 @@ from torch import Tensor, nn
 import pyro_vae as pv
 from pyro_vae import VAE, Head, InputError, Param, networks
 from pyro_vae.distributions.chain import Chain
-from pyro_vae.evaluation import importance_bound
+from pyro_vae.metrics import importance_bound
 from pyro_vae.objectives import FreeBitsELBO
 
 HEAD = Head.of(dist.Normal, loc=Param(link="identity"), scale=0.5, levels="real")
@@ -173,7 +173,7 @@ def test_free_bits_and_beta_are_by_site(few: Tensor) -> None:
     for objective in (FreeBitsELBO(50.0), FreeBitsELBO(0.0)):
         torch.manual_seed(1)
         parts.append(objective.loss(vae.model, vae.guide, x) / 50)
-    terms = pv.measures.held_out_terms(vae, few[:50])
+    terms = pv.elbo.held_out_terms(vae, few[:50])
     kl = float(terms.kl.mean())
     # The KL of the lower latent depends on the draw of the upper one: another draw, another tenth.
     assert parts[0] - parts[1] == pytest.approx(9 * 50 - kl, abs=0.1 * kl + 0.1)

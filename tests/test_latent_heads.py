@@ -20,7 +20,7 @@ from torch import Tensor, nn
 import pyro_vae as pv
 from pyro_vae import VAE, Head, InputError, Param
 from pyro_vae.training.compiling import Compiled
-from pyro_vae.training.program import Program
+from pyro_vae.training.train_step import Program
 
 D, L, C, SIGMA, FLOOR = 5, 2, 3, 0.5, 1e-4
 HEAD = Head.of(dist.Normal, loc=Param(link="identity"), scale=SIGMA, levels="real")

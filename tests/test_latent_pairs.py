@@ -25,17 +25,17 @@ from pyro_vae import (
     diagnose,
     evaluate,
     fit,
+    forecasting,
     load,
-    measures,
     networks,
     posteriors,
     priors,
 )
-from pyro_vae.comparison import forecast_cells, read_spec
 from pyro_vae.distributions.flow import Flow
 from pyro_vae.distributions.full_normal import FullNormal
-from pyro_vae.evaluation.bounds import importance_bound
+from pyro_vae.metrics.importance import importance_bound
 from pyro_vae.objectives import parse
+from pyro_vae.sweeps import forecast_cells, read_spec
 from pyro_vae.training import Stopped
 
 from .test_captured import agree, both
@@ -322,7 +322,7 @@ def test_there_is_no_forecast_for_another_prior(few: Tensor) -> None:
     """One that knows nothing of the prior would stand beside runs as if it were theirs."""
     vae = VAE((1, 28, 28), 2, "bernoulli", networks.MLP(hidden=4), prior="mixture:2")
     with pytest.raises(InputError, match="of a standard normal prior, not of mixture:2"):
-        measures.forecast_of(vae, few)
+        forecasting.forecast_of(vae, few)
     history = fit(vae, few, epochs=1)
     assert diagnose(vae, few, history).evidence.predicted is None
     assert not any("forecast" in note for note in history.notes)
@@ -340,13 +340,13 @@ def own_standard(latent_dim: int, data_shape: tuple[int, ...]) -> nn.Module:
 def test_a_prior_of_ones_own_may_say_that_it_is_the_standard_normal(few: Tensor) -> None:
     torch.manual_seed(0)
     net = networks.MLP(hidden=4)
-    known = measures.forecast_of(VAE((1, 28, 28), 2, "bernoulli", net), few)
+    known = forecasting.forecast_of(VAE((1, 28, 28), 2, "bernoulli", net), few)
     with pytest.raises(InputError, match="not of one of your own"):
-        measures.forecast_of(VAE((1, 28, 28), 2, "bernoulli", net, prior=own_standard), few)
+        forecasting.forecast_of(VAE((1, 28, 28), 2, "bernoulli", net, prior=own_standard), few)
     saying = functools.partial(own_standard)
     saying.is_standard = True  # type: ignore[attr-defined]
     vae = VAE((1, 28, 28), 2, "bernoulli", net, prior=saying)
-    assert measures.forecast_of(vae, few) == known
+    assert forecasting.forecast_of(vae, few) == known
     assert any("forecast" in note for note in fit(vae, few, epochs=1).notes)
 
 

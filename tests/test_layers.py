@@ -251,7 +251,7 @@ def test_a_permission_that_nobody_uses_is_found(tree: Path) -> None:
 
 def test_a_permission_to_import_upwards_is_found(tree: Path) -> None:
     table = rooms_of(PAGE)
-    path = tree / "pyro_vae/measures/terms.py"
+    path = tree / "pyro_vae/elbo/terms.py"
     path.write_text("from ..training import fit\n", encoding="utf-8")
     table["measures"].add("training")
     lines = faults(tree, table)

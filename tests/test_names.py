@@ -31,17 +31,17 @@ TABLES = {
 
 WEIGHT = "beta"
 WEIGHTS = {
-    "pyro_vae/comparison/pictures.py": 2,
-    "pyro_vae/comparison/runs.py": 1,
-    "pyro_vae/diagnosis/audit/auditing.py": 1,
-    "pyro_vae/diagnosis/audit/calling.py": 1,
-    "pyro_vae/diagnosis/audit/corrected.py": 1,
-    "pyro_vae/diagnosis/audit/findings.py": 1,
-    "pyro_vae/diagnosis/diagnose/causes.py": 4,
-    "pyro_vae/diagnosis/diagnose/verifying.py": 1,
+    "pyro_vae/sweeps/pictures.py": 2,
+    "pyro_vae/sweeps/runs.py": 1,
+    "pyro_vae/loss_audit/auditing.py": 1,
+    "pyro_vae/loss_audit/calling.py": 1,
+    "pyro_vae/loss_audit/corrected.py": 1,
+    "pyro_vae/loss_audit/findings.py": 1,
+    "pyro_vae/diagnostics/causes.py": 4,
+    "pyro_vae/diagnostics/verifying.py": 1,
     "pyro_vae/training/loop.py": 1,
-    "pyro_vae/training/pictures.py": 3,
-    "pyro_vae/training/rows.py": 2,
+    "pyro_vae/plots/runs.py": 3,
+    "pyro_vae/training/step_metrics.py": 2,
     "pyro_vae/config/fit.py": 4,
     "pyro_vae/training/resuming.py": 1,
 }
@@ -278,7 +278,7 @@ def test_a_table_is_free_in_its_own_file_only() -> None:
     ("file", "lines", "fault"),
     [
         ("cli/fit.py", 'X = obs == "normal"', ": normal"),
-        ("pyro_vae/training/rows.py", 'X = {"beta": 1}', ": beta 3 times, not 2"),
+        ("pyro_vae/training/step_metrics.py", 'X = {"beta": 1}', ": beta 3 times, not 2"),
         ("pyro_vae/vae.py", 'X = obs in ["beta"]', ": beta 1 times, not 0"),
     ],
 )

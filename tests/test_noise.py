@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 
-from pyro_vae.measures.scores import block_noise
+from pyro_vae.elbo.scores import block_noise
 from pyro_vae.noise import fixed_noise, noise, seed_noise
 
 ROOT = Path(__file__).parent.parent

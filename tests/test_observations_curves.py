@@ -17,8 +17,8 @@ from scipy import integrate
 from pyro_vae import Head, InputError, Param, observations
 from pyro_vae.distributions import ContinuousBernoulli, Kumaraswamy, TruncatedNormal
 from pyro_vae.distributions.normalizers import log_normalizer
-from pyro_vae.measures import curves_of
-from pyro_vae.training.portraits import draw_observation
+from pyro_vae.plots import curves_of
+from pyro_vae.plots.observations import draw_observation
 
 from .zoo import CASES, NAMES
 

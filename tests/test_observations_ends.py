@@ -14,8 +14,8 @@ import scipy.stats
 import torch
 
 from pyro_vae import VAE, InputError, fit, networks
+from pyro_vae.checks import check_images
 from pyro_vae.distributions import BernoulliCrossEntropy
-from pyro_vae.training.checks import check_images
 
 from .test_observations import at
 from .zoo import CASES, NAMES

@@ -11,7 +11,7 @@ import torch
 from pyro.infer import Trace_ELBO
 from torch import Tensor
 
-from pyro_vae import VAE, Head, Param, evaluate, fit, measures, networks, observations
+from pyro_vae import VAE, Head, Param, elbo, evaluate, fit, networks, observations
 from pyro_vae.data import Data
 
 pytestmark = pytest.mark.slow
@@ -90,7 +90,7 @@ def test_bits_per_dimension_of_a_learned_sigma_know_no_range(
         head = observations.get("normal-learned-sigma", interval=interval, **parameters)
         vae, _ = trained(head, digits.train[:1000], epochs=6, init_from_data=True)
         bits.append(evaluate(vae, digits.test)["bits_per_dim"])
-        terms = measures.held_out_terms(vae, digits.test)
+        terms = elbo.held_out_terms(vae, digits.test)
         per_image = (terms.reconstruction - terms.kl) / (784 * math.log(2))
         errors.append(float(per_image.std()) / math.sqrt(len(per_image)))
     assert bits[0] < 7.9  # it has learned: the best constant prediction needs 8.1

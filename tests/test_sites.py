@@ -19,7 +19,7 @@ from scipy.stats import multivariate_normal, norm
 from torch import Tensor, nn
 
 from pyro_vae import VAE, Head, InputError, Param, Part, evaluate, fit
-from pyro_vae.evaluation import importance_bound
+from pyro_vae.metrics import importance_bound
 from pyro_vae.objectives import MeanFieldELBO, parse
 
 HEAD = Head.of(dist.Normal, loc=Param(link="identity"), scale=1.0, levels="real")

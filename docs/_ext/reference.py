@@ -34,10 +34,10 @@ ORDER = (
     "pyro_vae.controllers",
     "pyro_vae.training",
     "pyro_vae.measures",
-    "pyro_vae.evaluation",
-    "pyro_vae.diagnosis",
-    "pyro_vae.comparison",
-    "pyro_vae.reporting",
+    "pyro_vae.metrics",
+    "pyro_vae.diagnostics",
+    "pyro_vae.sweeps",
+    "pyro_vae.reports",
 )
 """In which order rooms are told of; others follow."""
 

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 import pyro_vae as pv
-from pyro_vae.measures import ACTIVE
+from pyro_vae.elbo import ACTIVE
 
 __all__ = ["Loss", "Trained", "rounded", "train"]
 

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 import pyro_vae as pv
-from pyro_vae.training.pictures import draw_grid
+from pyro_vae.plots.runs import draw_grid
 
 __all__ = ["Row", "Setting"]
 

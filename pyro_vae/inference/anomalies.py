@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 from torch import Tensor
 
+from pyro_vae.checks import check_images
 from pyro_vae.data import as_images
-from pyro_vae.evaluation import importance_bound
-from pyro_vae.measures import held_out_terms
-from pyro_vae.training.checks import check_images
+from pyro_vae.elbo import held_out_terms
+from pyro_vae.metrics import importance_bound
 from pyro_vae.vae import VAE
 
 __all__ = ["Anomaly", "anomaly"]

@@ -12,7 +12,7 @@ from pyro_vae.errors import positive
 from pyro_vae.inference.refining import refine
 from pyro_vae.inference.targets import checked_images, seeded, standing
 from pyro_vae.observed import Observed
-from pyro_vae.training.pictures import unit
+from pyro_vae.plots.runs import unit
 from pyro_vae.vae import VAE
 
 __all__ = ["impute", "impute_parts"]

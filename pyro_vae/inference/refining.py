@@ -10,9 +10,9 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
+from pyro_vae.elbo import BLOCK
 from pyro_vae.errors import InputError, positive
 from pyro_vae.inference.targets import Target, seeded, standing, targets
-from pyro_vae.measures import BLOCK
 from pyro_vae.objectives import MeanFieldELBO
 from pyro_vae.vae import VAE
 

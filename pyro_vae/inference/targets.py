@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pyro_vae.checks import check_images
+from pyro_vae.elbo import BLOCK, local_params
+from pyro_vae.elbo.scores import block_noise, observed_block
 from pyro_vae.errors import InputError
-from pyro_vae.evaluation.blocks import evaluating
-from pyro_vae.measures import BLOCK, local_params
-from pyro_vae.measures.scores import block_noise, observed_block
+from pyro_vae.metrics.encodings import evaluating
 from pyro_vae.noise import fixed_noise, noise
-from pyro_vae.training.checks import check_images
 from pyro_vae.vae import VAE
 
 __all__: list[str] = []

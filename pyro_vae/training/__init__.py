@@ -3,8 +3,8 @@
 import warnings
 from typing import Any
 
+from pyro_vae.history import History
 from pyro_vae.training.faults import FaultError
-from pyro_vae.training.history import History
 from pyro_vae.training.loop import fit
 from pyro_vae.training.progress import Progress, Stopped
 from pyro_vae.training.resuming import resume

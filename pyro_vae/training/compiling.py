@@ -12,8 +12,8 @@ from pyro_vae.config import FitConfig
 from pyro_vae.data import Batch
 from pyro_vae.errors import InputError
 from pyro_vae.objectives import capture
-from pyro_vae.training import ranks
-from pyro_vae.training.program import Program
+from pyro_vae.training import distributed
+from pyro_vae.training.train_step import Program
 
 __all__: list[str] = []
 
@@ -33,7 +33,7 @@ def compiled(program: Program, settings: FitConfig, steps: int) -> Compiled | No
     Raises:
         InputError: If the settings ask for what cannot be.
     """
-    several, half = ranks.count() > 1, settings.precision == "float16"
+    several, half = distributed.count() > 1, settings.precision == "float16"
     if settings.compile == "on" and several:
         raise InputError("compile on does not go with several processes: leave it out")
     parameters = [p for p in program.parameters() if p.requires_grad]

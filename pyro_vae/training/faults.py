@@ -17,7 +17,7 @@ from pyro_vae.links import Interval
 from pyro_vae.objectives.terms import latent_sites, other_sites
 
 if TYPE_CHECKING:
-    from pyro_vae.training.state import State
+    from pyro_vae.training.train_state import State
 
 __all__ = ["Explanation", "FaultError"]
 

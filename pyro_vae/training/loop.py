@@ -8,24 +8,25 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from pyro_vae import measures
+from pyro_vae import elbo, forecasting, warning_signs
+from pyro_vae.checks import check_images
 from pyro_vae.config import FitConfig
 from pyro_vae.data import Images, as_source, looked_at, of_covariates, split
 from pyro_vae.data.kept import kept_of
 from pyro_vae.errors import InputError, TrainingError
-from pyro_vae.measures import few_words, signs
+from pyro_vae.history import History
 from pyro_vae.noise import fixed_noise, noise
+from pyro_vae.plots import runs as pictures
 from pyro_vae.schedules import Schedule
-from pyro_vae.training import locks, pictures, ranks, runs
-from pyro_vae.training.checks import check_images
-from pyro_vae.training.course import Course
+from pyro_vae.training import distributed, locks, runs
 from pyro_vae.training.events import Events
 from pyro_vae.training.faults import FaultError
-from pyro_vae.training.history import History
-from pyro_vae.training.keeper import Keeper
 from pyro_vae.training.progress import Progress, Silent, Stopped
-from pyro_vae.training.state import State
+from pyro_vae.training.run_writer import Keeper
+from pyro_vae.training.train_state import State
+from pyro_vae.training.trainer import Course
 from pyro_vae.vae import VAE, checked_vae
+from pyro_vae.warning_signs import few_words
 
 __all__ = ["fit"]
 
@@ -152,20 +153,20 @@ def train(
     remember = settings.on_nan == "rollback"
     keep = settings.keep_checkpoints
     keeper = Keeper(folder, config, len(train), settings.interval(), keep, remember)
-    ranks.wait()  # until all have looked at the folder
+    distributed.wait()  # until all have looked at the folder
     with ExitStack() as stack:
         if keeper.folder is not None:
             stack.enter_context(locks.locked(keeper.folder))
             # Another process may have been there since.
             runs.check_free(keeper.folder, overwrite or resume, mine=True)
         saved = keeper.saved() if resume else None
-        ranks.wait()  # until all have read its checkpoint
+        distributed.wait()  # until all have read its checkpoint
         warning = None
         if saved is None:
             warning = _prepare(vae, some, settings, history)
         else:
             keeper.weights_of(saved, vae)
-        measures.held_out_terms(vae, some[:2])  # names a site of a program that cannot be scored
+        elbo.held_out_terms(vae, some[:2])  # names a site of a program that cannot be scored
         # Averages are copies of the model: it must have all its parts by now.
         course = Course(State(vae, settings, len(train)), history)
         if saved is None:
@@ -177,7 +178,7 @@ def train(
             for message in [warning, *course.state.warnings()]:
                 _warn(message, history, progress)
         keeper.begin(course, saved)
-        ranks.wait()
+        distributed.wait()
         for damaged in keeper.damaged:
             progress.warn(f"passed over a damaged checkpoint, {damaged}")
         with _ended(course, train, held_out, keeper):
@@ -208,7 +209,7 @@ def _ended(
         finally:
             course.state.finish()
             if "residual" in vae.likelihood.origins() and not lost:
-                measures.freeze_residuals(vae, looked_at(train))
+                elbo.freeze_residuals(vae, looked_at(train))
             if folder is not None:
                 runs.write(vae, folder, keeper.config)
     except OSError as error:
@@ -226,7 +227,7 @@ def _ended(
             shown = train if held_out is None else held_out
             # Of a full disk the user has been told; weights out of all bounds give no picture.
             with suppress(OSError, ValueError):
-                pictures.draw_run(vae, shown[: measures.BLOCK], course.history, folder)
+                pictures.draw_run(vae, shown[: elbo.BLOCK], course.history, folder)
     keeper.finish()
 
 
@@ -234,17 +235,17 @@ def _prepare(vae: VAE, train: Any, settings: FitConfig, history: History) -> str
     """Everything that is read off the training images before the first step, and a warning."""
     with fixed_noise(noise("estimate", settings.seed), train.device):
         vae.estimate(train)
-    constants = measures.best_constants(vae, train)
+    constants = elbo.best_constants(vae, train)
     reached = sum(constant.reconstruction for constant in constants.values())
     history.baselines = {"best constant prediction": reached}
-    notes = [measures.kl_note(vae, train)]
+    notes = [warning_signs.kl_note(vae, train)]
     if not vae.joint:
-        half = measures.predict_half(vae, train).reconstruction
+        half = elbo.predict_half(vae, train).reconstruction
         history.baselines["predicting ½"] = half
-        notes.insert(0, measures.scale_note(vae, history.kind))
+        notes.insert(0, warning_signs.scale_note(vae, history.kind))
     # Of columns in units of their own a start at 0 can be far off all of them.
     if settings.init_from_data or vae.joint:
-        measures.start_at(vae, constants, train)
+        elbo.start_at(vae, constants, train)
     history.notes = [note for note in notes if note]
     return _forecast(vae, train, settings, history)
 
@@ -256,7 +257,7 @@ def _forecast(vae: VAE, train: Any, settings: FitConfig, history: History) -> st
     known = vae.joint or vae.covariates
     if known or not (settings.forecastable and vae.prior_is_standard):
         return None
-    forecast = measures.forecast_of(vae, train, settings.schedule().end, limit=5000)
+    forecast = forecasting.forecast_of(vae, train, settings.schedule().end, limit=5000)
     history.notes.append(forecast.note())
     return forecast.warning()
 
@@ -294,7 +295,7 @@ def _train(
             events.write(history.records[start:])
             progress.epoch(record, scored)
             judged = held_out is not None and few_words(len(held_out)) is None
-            for message in _signs(state, train[: measures.BLOCK], judged, history):
+            for message in _signs(state, train[: elbo.BLOCK], judged, history):
                 _warn(message, history, progress)
             stop = state.end_epoch(scored, history)
             keeper.log(course)
@@ -309,13 +310,13 @@ def _signs(state: State, train: Any, judged: bool, history: History) -> Iterator
     training, key = history.epochs(), history.objective
     if len(training) == 1:
         active, lr = training[-1]["active_units"], state.settings.lr
-        yield signs.exploded(state.vae, train, history.steps, active, lr)
+        yield warning_signs.exploded(state.vae, train, history.steps, active, lr)
     if state.settled() and not _told_of_collapse(history):
-        yield signs.collapsed(training, state.vae.latent_dim)
+        yield warning_signs.collapsed(training, state.vae.latent_dim)
     if judged:
-        yield signs.overfitting(state.vae, training, history.epochs("held-out"), key)
+        yield warning_signs.overfitting(state.vae, training, history.epochs("held-out"), key)
     if not state.vae.joint:
-        yield signs.worse_than_mean_image(state.vae, train, training, key)
+        yield warning_signs.worse_than_mean_image(state.vae, train, training, key)
 
 
 def _told_of_collapse(history: History) -> bool:
@@ -336,7 +337,7 @@ def _held_out(
     state: State, images: Images, training: dict[str, Any], history: History
 ) -> dict[str, Any]:
     began = time.perf_counter()
-    scores = measures.scores_of(measures.held_out_terms(state.averaged, images), history.kind)
+    scores = elbo.scores_of(elbo.held_out_terms(state.averaged, images), history.kind)
     loss = state.held_out_loss(images, training["beta"], scores)
     record = {
         "record": "epoch",

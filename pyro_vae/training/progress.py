@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
-from pyro_vae.training.history import History
+from pyro_vae.history import History
 
 __all__ = ["Progress", "Silent", "Stopped"]
 

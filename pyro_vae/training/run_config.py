@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from pyro_vae import lookup, networks, posteriors, priors, specs, testing
+from pyro_vae.checks import check_parts
 from pyro_vae.config import (
     OPTIONS,
     DataConfig,
@@ -40,12 +41,11 @@ from pyro_vae.data.kept import digests_of
 from pyro_vae.data.stock import is_path
 from pyro_vae.data.table import SUFFIX
 from pyro_vae.errors import InputError
+from pyro_vae.history import History
 from pyro_vae.latent_model import checked_dims
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.observations import head_of
-from pyro_vae.training.checks import check_parts
 from pyro_vae.training.devices import device_of
-from pyro_vae.training.history import History
 from pyro_vae.training.loop import train
 from pyro_vae.training.memory import check_memory
 from pyro_vae.training.progress import Progress

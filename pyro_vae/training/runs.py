@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from importlib.metadata import version
@@ -18,6 +16,7 @@ from torch import Tensor, nn
 
 from pyro_vae import networks, ours, posteriors, priors, specs
 from pyro_vae.errors import InputError
+from pyro_vae.files import check_writable, replace, write_text
 from pyro_vae.heads import Head
 from pyro_vae.training import formats, weights
 from pyro_vae.training.checkpoints import FOLDER, Checkpoints, write_tensors
@@ -65,27 +64,6 @@ def check_apart(out: Path, data: str | Path) -> None:
     """
     if Path(data).is_dir() and ours.within(out, data):
         raise InputError(f"--out {out} lies inside --data {data}: give a folder outside of it")
-
-
-def check_writable(out: str | Path) -> Path:
-    """Make sure that a folder is there and takes files, or can be made; nothing is left in it.
-
-    Raises:
-        InputError: If it cannot be written; it says why.
-    """
-    folder = Path(out)
-    if ".." in folder.parts and not folder.exists():
-        folder = folder.resolve()  # its parents are made, but no others on the way
-    try:
-        if folder.exists() and not folder.is_dir():
-            raise InputError(f"{folder} is a file, not a folder")
-        there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-        # Permissions do not tell: some file systems take nothing even of who may write.
-        with tempfile.TemporaryDirectory(dir=there, prefix=".pyro-vae-"):
-            pass
-    except OSError as error:
-        raise InputError(f"{folder} cannot be written: {error.strerror}") from None
-    return folder
 
 
 def save(vae: VAE, out: str | Path, **settings: Any) -> Path:
@@ -140,21 +118,6 @@ def write(vae: VAE, folder: Path, config: Mapping[str, Any]) -> Path:
     replace(folder / WEIGHTS, lambda path: write_tensors(vae.state_dict(), path))
     write_text(folder / CONFIG, json.dumps(config, indent=2) + "\n")
     return folder
-
-
-def replace(path: Path, write: Callable[[Path], object]) -> None:
-    """Write a file beside its place and move it there, so that it is never half there."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        write(temporary)
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-
-
-def write_text(path: Path, text: str) -> None:
-    """Write a file so that it is never half there, with the same line ends everywhere."""
-    replace(path, lambda there: there.write_text(text, encoding="utf-8", newline="\n"))
 
 
 def read_config(run: str | Path) -> dict[str, Any]:

@@ -16,7 +16,7 @@ import pytest
 import torch
 
 import pyro_vae as pv
-from pyro_vae.comparison import forecast_cells, read_spec
+from pyro_vae.sweeps import forecast_cells, read_spec
 
 SPEC: dict[str, Any] = {
     "title": "a test",

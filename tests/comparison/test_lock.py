@@ -16,7 +16,7 @@ import pytest
 from click.testing import Result
 
 import pyro_vae as pv
-from pyro_vae.comparison.runs import claim
+from pyro_vae.sweeps.runs import claim
 
 BASE = {"hidden": 8, "images": 64, "batch-size": 32, "latent-dim": 2}
 LONG: dict[str, Any] = {"base": {**BASE, "epochs": 1_000_000}, "grid": {"beta": [1, 2, 3]}}

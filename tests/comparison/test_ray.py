@@ -19,10 +19,10 @@ from typing import Any
 import pytest
 
 import pyro_vae as pv
-from pyro_vae.comparison.cluster import carry_out_there
-from pyro_vae.comparison.engines import Job
-from pyro_vae.comparison.runs import plan
-from pyro_vae.comparison.spec import read_spec
+from pyro_vae.sweeps.cluster import carry_out_there
+from pyro_vae.sweeps.engines import Job
+from pyro_vae.sweeps.runs import plan
+from pyro_vae.sweeps.spec import read_spec
 
 # Ray itself is imported by the first sweep: what it says is settled by then.
 pytestmark = [

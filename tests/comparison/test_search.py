@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 import pyro_vae as pv
-from pyro_vae.comparison import comparing, engines, read_spec, search, work
-from pyro_vae.comparison.cells import Range
-from pyro_vae.comparison.objectives import read_objective
-from pyro_vae.comparison.runs import FAILED, RESULT, Run, write_json
-from pyro_vae.training import pictures
+from pyro_vae.plots import runs as pictures
+from pyro_vae.sweeps import comparing, engines, read_spec, search, work
+from pyro_vae.sweeps.cells import Range
+from pyro_vae.sweeps.objectives import read_objective
+from pyro_vae.sweeps.runs import FAILED, RESULT, Run, write_json
 
 pytest.importorskip("optuna", reason="Optuna, of the extra `search`, is not installed")
 

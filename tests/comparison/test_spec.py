@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from pyro_vae import InputError
-from pyro_vae.comparison import read_spec
+from pyro_vae.sweeps import read_spec
 
 GRID: dict[str, Any] = {"grid": {"beta": [1, 4]}}
 

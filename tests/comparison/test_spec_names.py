@@ -12,7 +12,7 @@ from click.testing import Result
 from torch import Tensor
 
 import pyro_vae as pv
-from pyro_vae.comparison import check_scores, read_spec, search
+from pyro_vae.sweeps import check_scores, read_spec, search
 
 BASE = {"epochs": 1, "hidden": 8, "latent-dim": 2, "images": 32}
 TEXT = "epochs = 1\nhidden = 8\nlatent-dim = 2\n"

@@ -13,9 +13,9 @@ import pytest
 
 import pyro_vae as pv
 from experiments import page, results
-from pyro_vae.comparison import read_spec
-from pyro_vae.comparison.claims import Crossing
-from pyro_vae.evaluation import classifier
+from pyro_vae.metrics import classifier
+from pyro_vae.sweeps import read_spec
+from pyro_vae.sweeps.claims import Crossing
 
 SPECS = sorted(page.SPECS.glob("*.toml"))
 each = pytest.mark.parametrize("path", SPECS, ids=[path.stem for path in SPECS])
@@ -164,7 +164,7 @@ def test_the_page_tells_verdicts_figures_and_machine(
     lines = (out / "question-small" / "results.jsonl").read_text().splitlines()
     rows = [json.loads(line) for line in lines]
     own = [row["scores.kl"] for row in rows if row["cell"] == "obs=normal"]
-    assert f"| `obs=normal` | {pv.comparison.estimate(own)} |" in text
+    assert f"| `obs=normal` | {pv.sweeps.estimate(own)} |" in text
     assert "9 runs, " in text
     assert " minutes in all with 1 at a time, on " in text
     pictures = sorted((written.parent / "pictures" / "results").iterdir())

@@ -12,11 +12,11 @@ import pytest
 from mpmath import mpf
 from scipy import stats
 
-from pyro_vae.comparison.claims import read_claims
-from pyro_vae.comparison.results import Row, differences, summary
-from pyro_vae.comparison.spec import Spec, read_spec
-from pyro_vae.comparison.statistics import estimate
-from pyro_vae.comparison.verdicts import Verdict, decide, judge
+from pyro_vae.sweeps.claims import read_claims
+from pyro_vae.sweeps.results import Row, differences, summary
+from pyro_vae.sweeps.spec import Spec, read_spec
+from pyro_vae.sweeps.statistics import estimate
+from pyro_vae.sweeps.verdicts import Verdict, decide, judge
 
 LEFT = (3.1, 2.7, 3.6, 2.9, 3.3)
 RIGHT = (2.2, 2.0, 2.5, 2.1, 2.3)

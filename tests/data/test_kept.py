@@ -14,7 +14,7 @@ import torch
 from click.testing import Result
 
 import pyro_vae as pv
-from pyro_vae import InputError, data, measures
+from pyro_vae import InputError, data, elbo, warning_signs
 from pyro_vae.data import stored
 from pyro_vae.data.kept import as_kept, digests_of, kept_of
 
@@ -269,7 +269,7 @@ def test_the_constant_is_that_of_training_images() -> None:
     found = pv.evaluate(vae, images, train=train, parts=())
     assert found["collapsed"] == pytest.approx(by_hand, abs=0.02)
     evidence = pv.diagnose(vae, images, train=train).evidence
-    terms = measures.held_out_terms(vae, torch.from_numpy(images))
+    terms = elbo.held_out_terms(vae, torch.from_numpy(images))
     gain = float(terms.reconstruction.mean()) - by_hand
     assert evidence.constant_gain == pytest.approx(gain, abs=0.02)
 
@@ -333,7 +333,10 @@ def test_rows_of_a_run_that_did_not_tell_gaps_are_known() -> None:
 
 
 def test_of_a_table_rows_are_too_few() -> None:
-    assert measures.few_words(1, "row") == "1 held-out row is too few to judge by: give 10 or more"
+    assert (
+        warning_signs.few_words(1, "row")
+        == "1 held-out row is too few to judge by: give 10 or more"
+    )
     vae = pv.VAE({"a": (1,), "b": (1,)}, 2, {"a": "real-normal", "b": "real-normal"})
     rows = with_gaps(torch.arange(30.0).reshape(15, 2), told=True)
     said = "3 held-out rows are too few to judge by: give 10 or more"

@@ -34,7 +34,7 @@ pytestmark = pytest.mark.filterwarnings(
 @pytest.fixture
 def on_disk(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(stored, "IN_MEMORY", 0)
-    monkeypatch.setattr("pyro_vae.training.pictures.draw_run", lambda *args: None)
+    monkeypatch.setattr("pyro_vae.plots.runs.draw_run", lambda *args: None)
 
 
 @pytest.mark.usefixtures("on_disk")
@@ -251,7 +251,7 @@ class StopAt(Silent):
 def test_training_on_a_stream_is_resumed_bit_identical(
     source: str, step: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pyro_vae.training.pictures.draw_run", lambda *args: None)
+    monkeypatch.setattr("pyro_vae.plots.runs.draw_run", lambda *args: None)
 
     def images() -> Any:
         made = Counted(60, source)

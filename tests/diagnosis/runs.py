@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 import pyro_vae as pv
-from pyro_vae.diagnosis import Diagnosis
+from pyro_vae.diagnostics import Diagnosis
 from pyro_vae.networks import Sizes
 
 SHAPE = (1, 28, 28)

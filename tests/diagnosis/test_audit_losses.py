@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pyro_vae.diagnosis.audit import audit, checking, formulas, kinds, kl, reconstruction
+from pyro_vae.loss_audit import audit, checking, formulas, kinds, kl, reconstruction
 from tests.diagnosis.losses import TABLE, Case
 from tests.diagnosis.losses.table import rand
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.distributions import Independent, Normal, kl_divergence
 from torch.nn import functional as F
 
-from pyro_vae.diagnosis.audit import audit
+from pyro_vae.loss_audit import audit
 
 SIZES: dict[str, Any] = {"data_shape": (3, 8, 7), "latent_dim": 6, "batch_size": 16}
 

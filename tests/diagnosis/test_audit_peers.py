@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pyro_vae.diagnosis.audit import audit
+from pyro_vae.loss_audit import audit
 
 MNIST: dict[str, Any] = {"data_shape": (1, 28, 28), "latent_dim": 20, "batch_size": 128}
 VECTORS: dict[str, Any] = {"data_shape": (784,), "latent_dim": 20, "batch_size": 128}

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from pyro_vae.diagnosis.audit import audit
+from pyro_vae.loss_audit import audit
 
 SIZES: dict[str, Any] = {"data_shape": (1, 6, 5), "latent_dim": 4, "batch_size": 8}
 
@@ -387,7 +387,7 @@ def test_the_report_is_frozen_and_becomes_plain_data() -> None:
 def test_the_forecast_is_asked_for_the_implied_variance(monkeypatch: pytest.MonkeyPatch) -> None:
     import importlib
 
-    auditing = importlib.import_module("pyro_vae.diagnosis.audit.auditing")
+    auditing = importlib.import_module("pyro_vae.loss_audit.auditing")
     asked = []
 
     def forecast(data: Any, sigma: float, sizes: Any) -> str:

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from pyro_vae.diagnosis.audit import audit
+from pyro_vae.loss_audit import audit
 
 SIZES: dict[str, Any] = {"data_shape": (12,), "latent_dim": 6, "batch_size": 32}
 

@@ -17,8 +17,7 @@ import torch
 from torch import nn
 
 import pyro_vae as pv
-from pyro_vae.diagnosis import verify
-from pyro_vae.diagnosis.diagnose import causes
+from pyro_vae.diagnostics import causes, verify
 
 from .runs import SHAPE, Run, copying, ignoring, run
 
@@ -130,7 +129,7 @@ def test_a_healthy_verdict_beside_bad_calibration_has_a_remark(
     digits: pv.data.Data, monkeypatch: pytest.MonkeyPatch, distance: float, verdict: str
 ) -> None:
     # The function diagnose hides the package of its name from a path with dots.
-    where = sys.modules["pyro_vae.diagnosis.diagnose.diagnosing"]
+    where = sys.modules["pyro_vae.diagnostics.diagnosing"]
     monkeypatch.setattr(where, "calibration_scores", lambda *_: {"pit_distance": distance})
     vae = pv.VAE((1, 28, 28), 3, net=pv.networks.MLP(hidden=8))
     monkeypatch.setattr(where, "causes_of", lambda _: ())

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import pyro_vae as pv
-from pyro_vae.diagnosis.diagnose.evidence import Evidence, evidence_of
+from pyro_vae.diagnostics.evidence import Evidence, evidence_of
 
 from .runs import SHAPE
 

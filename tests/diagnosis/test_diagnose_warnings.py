@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 import pyro_vae as pv
-from pyro_vae.measures import signs
+from pyro_vae import warning_signs
 from pyro_vae.training.progress import Silent
 
 from .runs import SHAPE, ignoring
@@ -45,7 +45,7 @@ def test_a_learning_rate_that_is_too_high_is_told_after_the_first_epoch(few: Ten
     assert message.endswith(": start anew with --lr 0.001")
     first = pv.diagnose(vae, few, history, {"lr": 1.0}).causes[0]
     assert first.code == "learning-rate-too-high"
-    peak = max(record["kl"] for record in history.steps[: signs.FIRST])
+    peak = max(record["kl"] for record in history.steps[: warning_signs.FIRST])
     assert f"the KL reached {peak:.3g} nats in its first steps" in message
     assert f"the KL reached {peak:.3g} nats in its first steps" in first.sentence
 
@@ -55,7 +55,7 @@ def test_collapse_that_was_not_forecast_is_told_once(few: Tensor) -> None:
     ((epoch, message),) = listener.said
     assert epoch == 10  # 300 steps
     assert message.startswith("collapsed: 0 of 5 units are active, the largest KL of one is ")
-    assert message.endswith(signs.IGNORED_MEND)
+    assert message.endswith(warning_signs.IGNORED_MEND)
     assert [record["active_units"] for record in history.epochs()[-3:]] == [0, 0, 0]
 
 
@@ -121,7 +121,7 @@ TOLD: dict[str, tuple[str, str, Any, dict[str, Any]]] = {
     ),
     "a decoder that ignores z": (
         "collapsed: 0 of 5 units are active, the largest KL of one is ",
-        signs.IGNORED_MEND,
+        warning_signs.IGNORED_MEND,
         "normal",
         {"net": ignoring, "lr": 1e-2, "epochs": 14},
     ),
@@ -175,31 +175,31 @@ def test_overfitting_is_a_fall_by_15_percent_of_the_gain(fallen: float, told: bo
     rising = [100.0 * i for i in range(11)]
     held_out = _held_out([*rising, *[1000.0 - 1000 * fallen] * 5])
     training = _held_out([100.0 * i for i in range(16)])
-    message = signs.overfitting(vae, training, held_out, "elbo")
+    message = warning_signs.overfitting(vae, training, held_out, "elbo")
     assert (message is not None) == told
     if message is not None:
         assert "was best at epoch 11 (1000.0) and has lost 15% of what it had gained" in message
-    assert signs.FALLEN == 0.15
+    assert warning_signs.FALLEN == 0.15
 
 
 def test_words() -> None:
-    assert signs.fallen_words(0.2) == "has lost 20% of what it had gained"
-    assert signs.fallen_words(7.0) == "has lost more than it had gained"
-    assert signs.collapsed_words(0, 5, None) == "0 of 5 units are active"
-    assert signs.exploded_words(None, None, False) == "weights or losses are not finite"
-    assert [signs.lower_rate(lr) for lr in (1.0, 0.05, 1e-3)] == [1e-3, 1e-3, 1e-4]
+    assert warning_signs.fallen_words(0.2) == "has lost 20% of what it had gained"
+    assert warning_signs.fallen_words(7.0) == "has lost more than it had gained"
+    assert warning_signs.collapsed_words(0, 5, None) == "0 of 5 units are active"
+    assert warning_signs.exploded_words(None, None, False) == "weights or losses are not finite"
+    assert [warning_signs.lower_rate(lr) for lr in (1.0, 0.05, 1e-3)] == [1e-3, 1e-3, 1e-4]
 
 
 def test_a_kl_peak_that_heals_is_not_told(few: Tensor) -> None:
     vae = pv.VAE(SHAPE, 5, "normal", pv.networks.MLP(hidden=32))
     steps = [{"kl": 5e4}, {"kl": 50.0}]
-    assert signs.dead_units(vae, few) is not None
-    assert signs.exploded(vae, few, steps, active_units=5, lr=0.01) is None
-    assert signs.exploded(vae, few, steps, active_units=0, lr=0.01) is not None
-    assert signs.exploded(vae, few, [{"kl": 999.0}], active_units=0, lr=0.01) is None
+    assert warning_signs.dead_units(vae, few) is not None
+    assert warning_signs.exploded(vae, few, steps, active_units=5, lr=0.01) is None
+    assert warning_signs.exploded(vae, few, steps, active_units=0, lr=0.01) is not None
+    assert warning_signs.exploded(vae, few, [{"kl": 999.0}], active_units=0, lr=0.01) is None
     with torch.no_grad():
         for parameter in vae.encoder.parameters():
             parameter.fill_(-1.0)
-    message = signs.exploded(vae, few, steps, active_units=5, lr=0.01)
+    message = warning_signs.exploded(vae, few, steps, active_units=5, lr=0.01)
     assert message is not None
     assert "100% of the encoder's units are 0" in message

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data import Data
-from pyro_vae.evaluation import Classifier, classifier_for
+from pyro_vae.metrics import Classifier, classifier_for
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,9 @@ import torch
 from scipy.stats import multivariate_normal
 
 from pyro_vae import observations
-from pyro_vae.evaluation import baselines
-from pyro_vae.evaluation.baselines import PPCA, fit_ppca, ppca_rows, uniform_bits
-from pyro_vae.measures import best_constants
+from pyro_vae.elbo import best_constants
+from pyro_vae.metrics import baselines
+from pyro_vae.metrics.baselines import PPCA, fit_ppca, ppca_rows, uniform_bits
 
 from .models import Linear, constant_vae
 

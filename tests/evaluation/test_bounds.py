@@ -12,11 +12,11 @@ from scipy.special import logsumexp
 from scipy.stats import cauchy, norm
 from torch import Tensor
 
-from pyro_vae import VAE, Head, InputError, Param, evaluate, measures, networks, observations
-from pyro_vae.evaluation import importance_bound
-from pyro_vae.evaluation.blocks import encoded
-from pyro_vae.evaluation.bounds import log_level_mass
-from pyro_vae.evaluation.memory import bytes_made, bytes_of
+from pyro_vae import VAE, Head, InputError, Param, elbo, evaluate, networks, observations
+from pyro_vae.metrics import importance_bound
+from pyro_vae.metrics.chunking import bytes_made, bytes_of
+from pyro_vae.metrics.encodings import encoded
+from pyro_vae.metrics.importance import log_level_mass
 
 from ..zoo import CASES
 from .models import Linear, constant_vae
@@ -111,7 +111,7 @@ def test_blocks_hold_the_latents_of_the_elbo(few: Tensor) -> None:
     with torch.no_grad():
         blocks = encoded(vae, few)
         scored = torch.cat([vae.decode(b.latent, b.x).log_prob(b.x) for b in blocks])
-    torch.testing.assert_close(scored, measures.held_out_terms(vae, few).reconstruction)
+    torch.testing.assert_close(scored, elbo.held_out_terms(vae, few).reconstruction)
 
 
 @pytest.mark.parametrize("k", [0, -3, 1.5, True, "5"], ids=str)
@@ -178,8 +178,8 @@ def test_dequantised_levels_score_above_the_exact_mass_on_average(name: str) -> 
     x = vae.levels.observe(levels.expand(64, -1), noise[:, None].expand(64, 8), (low, high))
     density = float(vae.decode(torch.zeros(64, 1)).log_prob(x).mean().detach())
     dims = 8
-    dequantised = measures.bits_per_dim(density, "density", "dequantised", dims, (low, high))
-    exact = measures.bits_per_dim(float(mass), "mass", "dequantised", dims, (low, high))
+    dequantised = elbo.bits_per_dim(density, "density", "dequantised", dims, (low, high))
+    exact = elbo.bits_per_dim(float(mass), "mass", "dequantised", dims, (low, high))
     assert dequantised > exact - 1e-5
 
 

@@ -10,9 +10,9 @@ from scipy.stats import kstest, norm
 from torch import Tensor
 
 from pyro_vae import Head, Param
-from pyro_vae.evaluation.blocks import encoded, univariate
-from pyro_vae.evaluation.calibration import calibration_scores
-from pyro_vae.evaluation.integrals import Predicted, predicted
+from pyro_vae.metrics.calibration import calibration_scores
+from pyro_vae.metrics.encodings import encoded, univariate
+from pyro_vae.metrics.pit import Predicted, predicted
 
 from ..zoo import CASES
 from .models import Linear, constant_vae

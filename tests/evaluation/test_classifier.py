@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from pyro_vae import InputError
 from pyro_vae.data import Data
-from pyro_vae.evaluation.classifier import Classifier, classifier_for
+from pyro_vae.metrics.classifier import Classifier, classifier_for
 
 
 @pytest.fixture(scope="module")

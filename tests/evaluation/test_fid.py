@@ -12,7 +12,7 @@ import scipy.stats
 import torch
 from torch import Tensor
 
-from pyro_vae.evaluation.fid import (
+from pyro_vae.metrics.fid import (
     BLOCKS,
     frechet_distance,
     frechet_distance_infinite,

@@ -14,7 +14,7 @@ from click.testing import Result
 from torch import Tensor
 
 import pyro_vae as pv
-from pyro_vae.evaluation import write_evaluation
+from pyro_vae.metrics import write_evaluation
 
 Run = Callable[..., Result]
 

@@ -10,9 +10,9 @@ from scipy.stats import norm
 from torch import nn
 
 from pyro_vae import VAE
-from pyro_vae.evaluation import latents
-from pyro_vae.evaluation.blocks import encoded
-from pyro_vae.evaluation.latents import latent_scores
+from pyro_vae.metrics import latents
+from pyro_vae.metrics.encodings import encoded
+from pyro_vae.metrics.mutual_information import latent_scores
 
 from .models import FLOOR, Constant, Linear, at_the_prior, unsoftplus
 

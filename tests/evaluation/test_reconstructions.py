@@ -9,14 +9,14 @@ from scipy.ndimage import gaussian_filter, laplace
 from torch import Tensor
 
 from pyro_vae import VAE, networks
-from pyro_vae.evaluation.reconstructions import (
+from pyro_vae.metrics.reconstructions import (
     compare,
     describe,
     reconstructed,
     reconstruction_scores,
 )
 from pyro_vae.observed import KINDS
-from pyro_vae.training.pictures import unit
+from pyro_vae.plots.runs import unit
 
 from ..zoo import CASES
 

@@ -13,9 +13,9 @@ from click.testing import Result
 import pyro_vae as pv
 from pyro_vae import InputError, networks
 from pyro_vae.data import Data, load
-from pyro_vae.evaluation import check_samples, classifier_for
-from pyro_vae.evaluation.fid import frechet_distance
-from pyro_vae.evaluation.sample_scores import draw
+from pyro_vae.metrics import check_samples, classifier_for
+from pyro_vae.metrics.fid import frechet_distance
+from pyro_vae.metrics.sample_scores import draw
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ from torch import Tensor, nn
 
 from pyro_vae import VAE, InputError
 from pyro_vae.data import Batch, Data
-from pyro_vae.evaluation.classifier import Classifier, classifier_for
-from pyro_vae.evaluation.fid import (
+from pyro_vae.metrics.classifier import Classifier, classifier_for
+from pyro_vae.metrics.fid import (
     frechet_distance,
     kernel_distance,
     least,
 )
-from pyro_vae.evaluation.sample_scores import draw, rows, sample_scores, score_pictures
+from pyro_vae.metrics.sample_scores import draw, rows, sample_scores, score_pictures
 
 FAILURE_RATE = 1e-3
 """Of each statistical test here, had its seed been another."""

@@ -12,7 +12,7 @@ from click.testing import Result
 from torch import Tensor, nn
 
 from pyro_vae import VAE, InputError, evaluate, fit, networks, observations, save
-from pyro_vae.evaluation import write_evaluation
+from pyro_vae.metrics import write_evaluation
 
 from ..zoo import CASES
 from .models import Linear

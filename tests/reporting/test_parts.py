@@ -15,10 +15,10 @@ import torch
 from PIL import Image
 
 import pyro_vae as pv
-from pyro_vae.reporting.looks import Shelf, look
-from pyro_vae.reporting.runs import Found, find_runs, number, printable, read_run
-from pyro_vae.reporting.settings import settings_of, short
-from pyro_vae.reporting.strips import strip, write_sheet
+from pyro_vae.reports.differences import settings_of, short
+from pyro_vae.reports.run_views import Shelf, look
+from pyro_vae.reports.runs import Found, find_runs, number, printable, read_run
+from pyro_vae.reports.strips import strip, write_sheet
 from tests.reporting.conftest import HEALTHY, Reported, add_run
 
 pytestmark = pytest.mark.usefixtures("pictures")

@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 import pyro_vae as pv
-from pyro_vae.reporting import reporting
+from pyro_vae.reports import reporting
 from tests.reporting.conftest import HEALTHY, LOSS, SCRIPT, Reported, add_run
 
 

@@ -13,7 +13,7 @@ from pyro_vae import VAE, InputError, fit
 from pyro_vae.config import FitConfig
 from pyro_vae.objectives import capture
 from pyro_vae.training import Stopped, compiling
-from pyro_vae.training.program import Program
+from pyro_vae.training.train_step import Program
 
 from .models import small
 from .test_resume import StopAt, told

@@ -19,10 +19,10 @@ from pyro_vae import VAE, Head, TrainingError, fit, load, networks
 from pyro_vae.config import FitConfig
 from pyro_vae.training import FaultError, History
 from pyro_vae.training.checkpoints import FOLDER, Checkpoints
-from pyro_vae.training.course import Course
-from pyro_vae.training.keeper import Keeper
 from pyro_vae.training.progress import Silent
-from pyro_vae.training.state import State
+from pyro_vae.training.run_writer import Keeper
+from pyro_vae.training.train_state import State
+from pyro_vae.training.trainer import Course
 
 from .models import small
 

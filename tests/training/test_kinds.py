@@ -18,7 +18,7 @@ from pyro_vae import VAE, data, load, networks, objectives
 from pyro_vae.data import Batch
 from pyro_vae.training import RunConfig, Stopped
 from pyro_vae.training.compiling import Compiled
-from pyro_vae.training.program import Program
+from pyro_vae.training.train_step import Program
 
 from .test_resume import StopAt, told
 

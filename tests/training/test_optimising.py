@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, optim
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from pyro_vae import VAE, evaluate, fit, measures
+from pyro_vae import VAE, elbo, evaluate, fit
 from pyro_vae.config import FitConfig
-from pyro_vae.training.state import State
+from pyro_vae.training.train_state import State
 
 from .models import small
 
@@ -163,7 +163,7 @@ def test_a_step_waits_for_one_figure_whether_it_is_finite(
     few: Tensor, options: dict[str, Any]
 ) -> None:
     state = State(small("normal-learned-sigma"), FitConfig.of(**options), len(few))
-    with pyro.validation_enabled(False), measures.local_params():
+    with pyro.validation_enabled(False), elbo.local_params():
         state.advance(few)
         with Waits() as waits:
             row = state.advance(few)
@@ -184,7 +184,7 @@ def test_a_batch_worked_through_in_parts_gives_the_same_step(few: Tensor, parts:
             vae.encoder[-1].bias[3:] = -100.0
         options = {"optimizer": "sgd", "lr": 1e-3, "accumulate": accumulate}
         state = State(vae, FitConfig.of(**options), len(images))
-        with pyro.validation_enabled(False), measures.local_params():
+        with pyro.validation_enabled(False), elbo.local_params():
             rows.append(state.advance(images))
         weights.append(torch.cat([p.detach().flatten() for p in vae.parameters()]))
     torch.testing.assert_close(rows[1], rows[0], rtol=1e-3, atol=1e-3)

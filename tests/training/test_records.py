@@ -15,8 +15,9 @@ from safetensors.numpy import load_file
 from scipy import special, stats
 from torch import Tensor
 
-from pyro_vae import evaluate, fit, load, measures
-from pyro_vae.training import History, pictures
+from pyro_vae import elbo, evaluate, fit, load
+from pyro_vae.plots import runs as pictures
+from pyro_vae.training import History
 
 from .models import small
 
@@ -125,7 +126,7 @@ def test_training_figures_agree_with_the_saved_model_within_sampling_error(
 ) -> None:
     """Full batches, weights that hardly move: each step scores the same model on fresh noise."""
     history = fit(small(), few, epochs=40, batch_size=300, lr=1e-9, out=tmp_path / "run")
-    terms = measures.held_out_terms(load(tmp_path / "run"), few)
+    terms = elbo.held_out_terms(load(tmp_path / "run"), few)
     elbos = [record["elbo"] for record in history.steps]
     assert len(elbos) == 40
     # The held-out figure is one draw of the same: 4 standard deviations.

@@ -12,7 +12,7 @@ from torch import Tensor
 from pyro_vae import InputError, evaluate, fit
 from pyro_vae.config import FitConfig
 from pyro_vae.training import History
-from pyro_vae.training.state import State
+from pyro_vae.training.train_state import State
 
 from .models import small
 

@@ -1,6 +1,0 @@
-"""Audit of a loss function that people wrote themselves: probing, recognising, reporting."""
-
-from pyro_vae.diagnosis.audit.auditing import audit
-from pyro_vae.diagnosis.audit.report import AuditReport
-
-__all__ = ["AuditReport", "audit"]

@@ -1,0 +1,85 @@
+"""What a run's records say of how training went."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+from pyro_vae import schedules, warning_signs
+from pyro_vae.training import History
+
+__all__: list[str] = []
+
+_TARGETS = ("target_kl", "target_reconstruction")
+"""Options under which β is adapted instead of given."""
+
+
+def betas_of(history: History, settings: Mapping[str, Any]) -> tuple[float, float]:
+    """β at the end, and the β that its schedule ends at."""
+    adapted = any(settings.get(name) is not None for name in _TARGETS)
+    try:
+        final = schedules.parse(str(settings.get("beta", "1"))).final
+    except ValueError:
+        final = None
+    wanted = math.nan if final is None or adapted else float(final)
+    last = [record["beta"] for record in history.epochs()]
+    beta = float(last[-1]) if last else (1.0 if math.isnan(wanted) else wanted)
+    return beta, beta if math.isnan(wanted) else wanted
+
+
+def course_of(history: History, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The fields of :class:`~pyro_vae.diagnostics.evidence.Evidence` that records decide."""
+    return {**_of_steps(history), **_of_epochs(history, bool(settings.get("keep_best")))}
+
+
+def finite(history: History) -> bool:
+    """Whether all losses are."""
+    return all(math.isfinite(record["loss"]) for record in history.steps)
+
+
+def _of_steps(history: History) -> dict[str, Any]:
+    steps = history.steps
+    if not steps:
+        names = ("kl_peak", "rising", "steps", "steps_per_epoch", "gradient_norm")
+        return dict.fromkeys(names)
+    tenth = max(1, len(steps) // 10)
+    norms = sorted(record["gradient_norm"] for record in steps[-tenth:])
+    return {
+        "kl_peak": max(record["kl"] for record in steps[: warning_signs.FIRST]),
+        "steps": len(steps),
+        "steps_per_epoch": sum(record["epoch"] == steps[0]["epoch"] for record in steps),
+        "rising": _rising(steps, tenth),
+        "gradient_norm": norms[len(norms) // 2],
+    }
+
+
+def _rising(steps: list[dict[str, Any]], tenth: int) -> float | None:
+    """Gain of the last tenth as a share of all gain, each step scored at the last one's β."""
+    beta = steps[-1]["beta"]
+    scores = [(record["beta"] - beta) * record["kl"] - record["loss"] for record in steps]
+    first, before, last = (
+        sum(part) / len(part)
+        for part in (scores[:tenth], scores[-2 * tenth : -tenth] or scores, scores[-tenth:])
+    )
+    return (last - before) / (last - first) if last > first else None
+
+
+def _of_epochs(history: History, keep_best: bool) -> dict[str, Any]:
+    """How the held-out score stands at the weights that training ended with."""
+    key = history.objective
+    held_out, training = history.epochs("held-out"), history.epochs()
+    known = min(len(held_out), len(training))
+    if not known:
+        return {"fallen": None, "gap": None}
+    scores = [record[key] for record in held_out[:known]]
+    end = known - 1
+    if keep_best:
+        # The best of those scored at the final β, as training has it.
+        settled = [i for i in range(known) if training[i]["beta"] == training[end]["beta"]]
+        end = max(settled, key=scores.__getitem__)
+    best = max(scores[: end + 1])
+    return {
+        "fallen": (best - scores[end]) / max(best - scores[0], 1e-9),
+        "gap": training[end][key] - scores[end],
+    }

@@ -1,0 +1,281 @@
+"""Scores of a model on images it was not trained on."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae import elbo, warning_signs
+from pyro_vae.data import as_images, of_covariates
+from pyro_vae.elbo.scores import bits_per_dim, objective_key
+from pyro_vae.errors import unknown
+from pyro_vae.metrics.baselines import FITTED, fit_ppca, ppca_rows, uniform_bits
+from pyro_vae.metrics.calibration import calibration_scores
+from pyro_vae.metrics.chunking import bytes_of
+from pyro_vae.metrics.encodings import Block, codes_of, encoded, evaluating
+from pyro_vae.metrics.importance import (
+    checked_particles,
+    importance_bound,
+    log_level_mass,
+    standard_error,
+)
+from pyro_vae.metrics.mutual_information import LATENT_SCORES, latent_scores
+from pyro_vae.metrics.parts import evaluate_parts
+from pyro_vae.metrics.programs import evaluate_programs
+from pyro_vae.metrics.reconstructions import reconstructed, reconstruction_scores
+from pyro_vae.observed import KINDS
+from pyro_vae.plots.runs import unit
+from pyro_vae.vae import VAE, checked_vae
+
+__all__ = ["PARTS", "evaluate"]
+
+PARTS = ("ppca", "latents", "reconstructions", "calibration")
+"""What :func:`evaluate` adds to the scores, each under this name but the latents'."""
+
+
+def evaluate(
+    vae: VAE | tuple[Callable[..., Any], Callable[..., Any]],
+    images: Any,
+    *,
+    train: Any = None,
+    covariates: Any = None,
+    iwae: int | None = None,
+    memory_budget: str | int = "512MB",
+    parts: Collection[str] = PARTS,
+) -> dict[str, Any]:
+    """Scores of a VAE beside their baselines, the same from call to call.
+
+    Args:
+        vae: The model; or a pair (model, guide) of any Pyro programs, whose scores are those of
+            :func:`~pyro_vae.metrics.programs.evaluate_programs`.
+        images: uint8 levels or floats, (N, *data_shape); of a pair, what both are called with, a
+            tensor or a tuple of arguments that begins with one.
+        train: The training images, which the baselines are then taken from: the best constant
+            prediction, the mean image and probabilistic PCA. Without them they are taken from
+            ``images``, which few of those describe too well.
+        covariates: (N, C), where the VAE has any.
+        iwae: K, to add the importance-weighted bound with K particles.
+        memory_budget: What decoding these may take: bytes, or such as ``"512MB"``.
+        parts: Which of :data:`PARTS` to add.
+
+    Returns:
+        ``kind`` (what the observation is on these images); ``few``, a line where they are too
+        few to judge by, else None; ``baselines_from``, in words; ``elbo``, its
+        ``elbo_standard_error`` over images, ``reconstruction``, ``kl`` and ``collapsed`` (the best
+        constant prediction's ELBO) in nats per image; ``beats_collapsed``; ``kl_per_latent`` in
+        nats; ``active_units``; ``sites``, by name the same of each latent site, and
+        ``reconstruction`` of each observed one; ``bits_per_dim`` and ``collapsed_bits_per_dim``,
+        ``mass_bits_per_dim`` (of a density by the exact mass of each level) and
+        ``uniform_bits_per_dim``, each None where there is none, and then ``no_bits`` says why;
+        ``mse`` of the mean reconstruction per pixel on [0, 1] and ``mse_mean_image``, that of the
+        mean image; ``frozen``, for a scale that is a residual:
+        ``elbo`` and ``bits_per_dim`` with the scale of the training data, else None; ``spread``,
+        the standard deviation of the mean reconstruction over images, averaged over pixels that
+        vary by more than 0.05; ``images``, their number; ``iwae``: None, or ``k``, ``bound``, its
+        ``standard_error`` over images, ``bits_per_dim`` with ``bits_per_dim_standard_error``, and
+        ``mass_bits_per_dim``. Then the parts: ``ppca``; ``mutual_information`` and the others of
+        :func:`~pyro_vae.metrics.mutual_information.latent_scores`; ``reconstructions`` by kind;
+        ``calibration``. For a loss ``elbo`` and the bits are None and ``objective`` stands in
+        their place. Of programs with several observed or latent sites, what would need them to be
+        one is None; of a VAE of several things the scores are those of
+        :func:`~pyro_vae.metrics.parts.evaluate_parts`.
+
+    Raises:
+        InputError: If the images are empty, not finite, or of another shape than the model's, K is
+            no positive integer, the budget is no size, or a part is unknown.
+
+    Example:
+        >>> vae = VAE((4,), latent_dim=2, obs="categorical")
+        >>> scores = evaluate(vae, torch.zeros(3, 4, dtype=torch.uint8), parts=())
+        >>> scores["kind"], scores["uniform_bits_per_dim"], scores["iwae"]
+        ('mass', 8.0, None)
+    """
+    if isinstance(vae, tuple):
+        return evaluate_programs(*vae, images, iwae=iwae, memory_budget=memory_budget)
+    checked_vae(vae, "evaluate")
+    if iwae is not None:
+        checked_particles(iwae)
+    bytes_of(memory_budget)
+    for part in set(parts) - set(PARTS):
+        raise unknown("part", part, PARTS)
+    tensor = of_covariates(as_images(images, vae.data_shape), covariates)
+    fitted = tensor if train is None else as_images(train, vae.data_shape)
+    vae.check_given(tensor)
+    if vae.joint:
+        trained = None if train is None else fitted
+        return evaluate_parts(vae, tensor, trained, iwae=iwae, memory_budget=memory_budget)
+    kind = vae.kind_on(tensor)
+    with evaluating(vae):
+        wanted = kind == "density" and _no_bits(vae, tensor, kind) is None
+        blocks = encoded(vae, tensor, partial(log_level_mass, vae) if wanted else None)
+        terms = elbo.Terms.cat(block.terms for block in blocks)
+        target = unit(vae, tensor).float()
+        codes = codes_of(vae, blocks)
+        kinds = KINDS if "reconstructions" in parts else ("mean",)
+        pictures = reconstructed(vae, codes, kinds, tensor)
+        scores = elbo.scores_of(terms, kind)
+        objective = scores[objective_key(kind)]
+        # What is made of the head alone says nothing of a program with further observations, and
+        # what is made of q(z|x) nothing of one whose latents are drawn at several sites.
+        one = len(terms.observed) == 1 and blocks[0].posterior is not None
+        collapsed = None
+        if len(terms.observed) == 1:
+            collapsed = _collapsed(vae, tensor, None if train is None else fitted)
+        scores = {
+            "kind": kind,
+            "few": warning_signs.few_words(len(tensor)),
+            "baselines_from": "these images" if train is None else "the training images",
+            **scores,
+            "elbo_standard_error": standard_error(terms.reconstruction - terms.kl),
+            "frozen": _frozen(vae, tensor),
+            "collapsed": collapsed,
+            "beats_collapsed": None if collapsed is None else objective > collapsed,
+            **_bits_scores(vae, blocks if one else [], tensor, kind, scores, collapsed),
+            **_picture_scores(pictures["mean"], target, _mean_image(vae, fitted)),
+            "images": len(tensor),
+            "iwae": None,
+        }
+        if iwae is not None and kind != "loss":
+            scores["iwae"] = _iwae(vae, tensor, kind, scores, iwae, memory_budget)
+        if "ppca" in parts:
+            units = terms.mean.shape[1]
+            scores["ppca"] = None
+            if collapsed is not None:
+                scores["ppca"] = _ppca(vae, tensor, kind, fitted, train is not None, units)
+        if "latents" in parts:
+            scores.update(latent_scores(blocks, terms.kl) if one else dict.fromkeys(LATENT_SCORES))
+        if "reconstructions" in parts:
+            scores["reconstructions"] = reconstruction_scores(vae, pictures, target)
+        if "calibration" in parts:
+            describes = one and (kind != "loss" or _residual(vae))
+            scores["calibration"] = calibration_scores(vae, blocks) if describes else None
+    return scores
+
+
+def _collapsed(vae: VAE, images: Any, train: Any) -> float:
+    """What a collapsed model reaches: the best constant prediction, of training images if known."""
+    constants = elbo.best_constants(vae, images if train is None else train)
+    if train is None:
+        return sum(constant.reconstruction for constant in constants.values())
+    return elbo.constant_score(vae, constants, images)
+
+
+def _mean_image(vae: VAE, images: Any) -> Tensor:
+    sums = [unit(vae, part).double().sum(0) for part in images.split(elbo.BLOCK)]
+    return (torch.stack(sums).sum(0) / len(images)).float()
+
+
+def _bits(vae: VAE, value: float, kind: str) -> float:
+    dims = math.prod(vae.data_shape)
+    return bits_per_dim(value, kind, vae.obs.levels, dims, vae.obs.interval)
+
+
+def _no_bits(vae: VAE, images: Any, kind: str) -> str | None:
+    """Why bits per dimension would mean nothing, or None where they do."""
+    if kind == "loss" and _residual(vae):
+        return "not a likelihood: σ is computed from the very x that it scores"
+    if kind == "loss" and vae.obs.levels == "grey":
+        return "not a likelihood: on grey pixels its exponential does not integrate to 1"
+    if kind == "loss":
+        return "not a likelihood: its head declares it a loss"
+    if kind == "density" and vae.obs.levels != "dequantised":
+        return "a density of real numbers: bits depend on their unit"
+    if kind == "density" and images.dtype != torch.uint8:
+        return "needs 8-bit data: floats have no levels"
+    return None
+
+
+def _residual(vae: VAE) -> bool:
+    return "residual" in vae.likelihood.origins()
+
+
+def _bits_scores(
+    vae: VAE,
+    blocks: list[Block],
+    images: Any,
+    kind: str,
+    scores: dict[str, Any],
+    collapsed: float | None,
+) -> dict[str, Any]:
+    why = _no_bits(vae, images, kind)
+    if collapsed is None:
+        why = "several observations, whose nats have no one unit"
+    bits: dict[str, Any] = {
+        "bits_per_dim": None,
+        "collapsed_bits_per_dim": None,
+        "mass_bits_per_dim": None,
+        "uniform_bits_per_dim": None,
+        "no_bits": why,
+    }
+    if why is not None:
+        return bits
+    bits["bits_per_dim"] = _bits(vae, scores["elbo"], kind)
+    assert collapsed is not None
+    bits["collapsed_bits_per_dim"] = _bits(vae, collapsed, kind)
+    bits["uniform_bits_per_dim"] = uniform_bits(vae.obs.levels, kind)
+    masses = [block.mass.double() for block in blocks if block.mass is not None]
+    if masses and len(masses) == len(blocks):
+        mean = float(torch.cat(masses).mean())
+        bits["mass_bits_per_dim"] = _bits(vae, mean - scores["kl"], "mass")
+    return bits
+
+
+def _iwae(
+    vae: VAE, images: Any, kind: str, scores: dict[str, Any], k: int, budget: str | int
+) -> dict[str, Any]:
+    wanted = scores["mass_bits_per_dim"] is not None
+    bounds = importance_bound(vae, images, k, budget, mass=wanted)
+    bound, error = float(bounds.observed.mean()), standard_error(bounds.observed)
+    valid = scores["bits_per_dim"] is not None
+    dims = math.prod(vae.data_shape)
+    mass = None if bounds.mass is None else _bits(vae, float(bounds.mass.mean()), "mass")
+    return {
+        "k": k,
+        "bound": bound,
+        "standard_error": error,
+        "bits_per_dim": _bits(vae, bound, kind) if valid else None,
+        "bits_per_dim_standard_error": error / (dims * math.log(2)) if valid and error else None,
+        "mass_bits_per_dim": mass,
+        "beats_collapsed": None if scores["collapsed"] is None else bound > scores["collapsed"],
+    }
+
+
+def _ppca(vae: VAE, images: Any, kind: str, fitted: Any, held_out: bool, latents: int) -> Any:
+    """Probabilistic PCA with as many latents, in the ELBO's unit and in bits."""
+    if kind == "loss":
+        return None
+    fit = fit_ppca(ppca_rows(vae, fitted[:FITTED], kind), latents)
+    if fit is None:
+        return None
+    value = float(fit.log_prob(ppca_rows(vae, images, kind)).mean())
+    bits = None if _no_bits(vae, images, kind) else _bits(vae, value, kind)
+    on = "the training images" if held_out else "these images"
+    return {"log_likelihood": value, "bits_per_dim": bits, "fitted_to": on}
+
+
+def _frozen(vae: VAE, images: Any) -> dict[str, Any] | None:
+    """Scores of a scale that is a residual, at its value on the training data: a real density."""
+    if not _residual(vae):
+        return None
+    vae.likelihood.frozen = True
+    try:
+        scores = elbo.scores_of(elbo.held_out_terms(vae, images), "density")
+    finally:
+        vae.likelihood.frozen = False
+    bits = _bits(vae, scores["elbo"], "density") if images.dtype == torch.uint8 else None
+    return {"name": "normal, frozen σ", "elbo": scores["elbo"], "bits_per_dim": bits}
+
+
+def _picture_scores(shown: Tensor, target: Tensor, mean_image: Tensor) -> dict[str, float]:
+    varies = target.std(0, correction=0) > 0.05
+    spread = shown.std(0, correction=0)[varies]
+    return {
+        "mse": float((shown - target).square().mean()),
+        "mse_mean_image": float((target - mean_image).square().mean()),
+        "spread": float(spread.mean()) if spread.numel() else 0.0,
+    }

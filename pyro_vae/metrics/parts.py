@@ -1,0 +1,91 @@
+"""Scores of a VAE of several things: by its sites, and part by part."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from pyro_vae import elbo, warning_signs
+from pyro_vae.data import Batch, context
+from pyro_vae.elbo.scores import objective_key
+from pyro_vae.metrics.encodings import evaluating
+from pyro_vae.metrics.programs import evaluate_programs
+from pyro_vae.observed import Observed
+from pyro_vae.vae import VAE
+
+__all__ = ["error_of_part", "evaluate_parts"]
+
+
+def evaluate_parts(vae: VAE, batch: Batch, train: Batch | None, **options: Any) -> dict[str, Any]:
+    """Scores of several things together, and of each.
+
+    Args:
+        vae: The model.
+        batch: Its data.
+        train: Training data, which the best constant predictions are found on; None: on ``batch``.
+        **options: Of :func:`~pyro_vae.metrics.programs.evaluate_programs`.
+
+    Returns:
+        What :func:`~pyro_vae.metrics.programs.evaluate_programs` does, in nats per row;
+        ``kind``, ``few``, ``baselines_from``, ``collapsed`` (the best constant predictions'
+        log-probability) and ``beats_collapsed``; of each observed one of ``sites`` its own
+        ``collapsed``; and ``parts``, by name what :func:`error_of_part` says of the reconstruction
+        and, under ``constant``, of the best constant prediction.
+    """
+    kind = vae.kind_on(batch)
+    fitted = batch if train is None else train
+    with evaluating(vae):
+        scores = evaluate_programs(vae.model, vae.guide, batch, **options)
+        constants = elbo.best_constants(vae, fitted)
+        parts, collapsed = {}, {}
+        decoded = vae.decode(vae.code(batch), **context(batch))
+        for name, observed, _, x, mask in vae.parts_of(vae.observe(batch)):
+            part, constant = name.removeprefix("obs."), constants[name]
+            guess = constant.head(constant.raw.expand(len(x), -1), observed.filled(x, mask))
+            own = error_of_part(observed, decoded[part], x, mask)
+            parts[part] = {**own, "constant": error_of_part(observed, guess, x, mask)}
+            alone = Batch({part: x}, batch.covariates, None if mask is None else {part: mask})
+            collapsed[name] = elbo.constant_score(vae, constants, alone)
+    for name, value in collapsed.items():
+        scores["sites"][name]["collapsed"] = value
+    total = scores.pop("elbo")
+    both = {"elbo": None, "objective": None, objective_key(kind): total}
+    return {
+        "kind": kind,
+        "few": warning_signs.few_words(len(batch), "row"),
+        "baselines_from": "these images" if train is None else "the training images",
+        **scores,
+        **both,
+        "collapsed": sum(collapsed.values()),
+        "beats_collapsed": total > sum(collapsed.values()),
+        "parts": parts,
+    }
+
+
+def error_of_part(
+    observed: Observed, p: Any, x: Tensor, mask: Tensor | None
+) -> dict[str, float | int]:
+    """How far a prediction is from what was observed.
+
+    Args:
+        observed: What the part is.
+        p: p(x|z) of it, batch_shape (N,).
+        x: As the observation takes it, (N, *shape).
+        mask: True where it was observed, or None.
+
+    Returns:
+        ``observed``, how many values count; ``rmse`` of the mean in the data's unit, or, of
+        classes, ``wrong``, the share of values that the mode misses.
+    """
+    there = torch.ones_like(x, dtype=torch.bool) if mask is None else mask
+    counted = int(there.sum())
+    # Of classes without an order, which are seen as a 1 among 0s, a mean says nothing.
+    name = "wrong" if observed.levels.width(observed.head.interval) > 1 else "rmse"
+    if not counted:
+        return {"observed": 0, name: math.nan}
+    if name == "wrong":
+        return {"observed": counted, name: float((p.mode != x)[there].double().mean())}
+    return {"observed": counted, name: float((p.mean - x)[there].double().square().mean().sqrt())}

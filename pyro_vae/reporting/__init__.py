@@ -1,5 +1,0 @@
-"""Reporting: one page of HTML on any number of runs."""
-
-from pyro_vae.reporting.reporting import report
-
-__all__ = ["report"]

@@ -1,0 +1,5 @@
+"""Reporting: one page of HTML on any number of runs."""
+
+from pyro_vae.reports.reporting import report
+
+__all__ = ["report"]

@@ -1,0 +1,186 @@
+"""What a run leaves on disk while it trains, and how it is taken up again."""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pyro_vae import ours
+from pyro_vae.errors import InputError
+from pyro_vae.files import write_text
+from pyro_vae.history import History
+from pyro_vae.training import distributed, formats, locks, runs
+from pyro_vae.training.checkpoints import Checkpoints
+from pyro_vae.training.trainer import Course
+from pyro_vae.vae import VAE
+
+__all__: list[str] = []
+
+_FREE = ("checkpoint", "keep_checkpoints", "on_nan", "workers")
+"""Settings on which nothing that is trained depends."""
+_ROLLBACKS = 5
+
+
+class Keeper:
+    """Writes metrics and checkpoints of a run, and reads them to go on.
+
+    Args:
+        folder: The run folder, or None to write nothing.
+        config: What config.json will hold.
+        images: Number of training images.
+        interval: Steps, or seconds, between checkpoints; neither for none.
+        keep: How many checkpoints to keep.
+        remember: Whether to hold the last checkpoint in memory, to go back to it.
+
+    Attributes:
+        folder: Where to write, None for nowhere.
+        damaged: Checkpoints that were passed over because they are not whole.
+    """
+
+    def __init__(
+        self,
+        folder: Path | None,
+        config: Mapping[str, Any],
+        images: int,
+        interval: tuple[int | None, float | None],
+        keep: int = 2,
+        remember: bool = False,
+    ) -> None:
+        self.source, self.config, self.images = folder, config, images
+        # Of several processes all read and the first one writes.
+        self.folder = folder if distributed.present() == 0 else None
+        self.checkpoints = None if folder is None else Checkpoints(folder, keep)
+        self._steps, self._seconds = interval
+        self._on = self.folder is not None and interval != (None, None)
+        self._remember = remember
+        self._memory: dict[str, Any] | None = None
+        self._written, self._step, self._time = 0, 0, time.monotonic()
+        # In all, and since the checkpoint, whose own rate has those before it.
+        self._rollbacks, self._since = 0, 0
+        self.damaged: list[str] = []
+
+    def saved(self) -> dict[str, Any] | None:
+        """The last whole checkpoint; None if there is none.
+
+        Raises:
+            InputError: If it is of other settings or data, or of a newer format.
+        """
+        if self.checkpoints is None:
+            raise InputError("resume needs out=, the run folder")
+        found = self.checkpoints.latest()
+        self.damaged = self.checkpoints.damaged
+        if found is None:
+            return None
+        formats.upgraded(found[1].get("config"), str(self.source))
+        self._check(found[1])
+        return found[1]
+
+    def weights_of(self, saved: Mapping[str, Any], vae: VAE) -> None:
+        """Give the model a checkpoint's weights, before anything is made of the model.
+
+        Raises:
+            InputError: If they are another model's.
+        """
+        try:
+            runs.put_weights(vae, saved["course"]["state"]["vae"])
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise InputError(f"{self.source} is a run of another model: {reason}") from None
+
+    def begin(self, course: Course, saved: Mapping[str, Any] | None) -> None:
+        """Take the run up where a checkpoint left it; or without one, remove a former run."""
+        if self.folder is not None:
+            if saved is None:
+                ours.remove(self.folder)
+            ours.claim(self.folder, ours.RUN, runs.WRITTEN)
+            locks.sign(self.folder)
+        if saved is not None:
+            self._resume(course, saved)
+
+    def _resume(self, course: Course, saved: Mapping[str, Any]) -> None:
+        metrics = None if self.source is None else self.source / runs.METRICS
+        if metrics is not None and metrics.is_file():
+            course.history.records = History.read(metrics).records
+        course.load_state_dict(saved["course"])
+        self._rewrite(course)
+        self._memory = copy.deepcopy(dict(saved)) if self._remember else None
+        self._step = course.state.step
+
+    def _check(self, saved: Mapping[str, Any]) -> None:
+        before, now = saved["config"]["fit"], self.config["fit"]
+        for name, value in now.items():
+            if name not in _FREE and before.get(name) != value:
+                option = name.replace("_", "-")
+                raise InputError(
+                    f"{self.source} was trained with {option} {before.get(name)}, not {value}: "
+                    "a run goes on with the options that it began with"
+                )
+        if saved["images"] != self.images:
+            raise InputError(
+                f"{self.source} was trained on {saved['images']} images, these are {self.images}"
+            )
+        kept = saved["config"].get("images")
+        if kept is not None and kept != self.config.get("images"):
+            raise InputError(
+                f"{self.source} was trained on other images than these, or held out others: the "
+                "data have changed since; start anew"
+            )
+
+    def after_step(self, course: Course) -> None:
+        """Save the run if that is due."""
+        step = course.state.step
+        due = self._steps is not None and step >= self._step + self._steps
+        late = self._seconds is not None and time.monotonic() >= self._time + self._seconds
+        if due or late:
+            self.save(course)
+
+    def save(self, course: Course) -> None:
+        """Save the run as it is.
+
+        Raises:
+            OSError: If the disk is full or the folder cannot be written.
+        """
+        self.log(course)
+        if not (self._on or self._remember):
+            return
+        tree = {"config": self.config, "images": self.images, "course": course.state_dict()}
+        self._step = course.state.step
+        if self._on and self.checkpoints is not None:
+            self.checkpoints.write(self._step, tree)
+        if self._remember:
+            self._memory = copy.deepcopy(tree)
+            self._since = 0
+        self._time = time.monotonic()
+
+    def roll_back(self, course: Course) -> bool:
+        """Go back to the last checkpoint with half the learning rate; False if that was enough."""
+        if self._memory is None or self._rollbacks == _ROLLBACKS:
+            return False
+        self._rollbacks, self._since = self._rollbacks + 1, self._since + 1
+        # A copy: an optimiser goes on with the very tensors that it was given.
+        course.load_state_dict(copy.deepcopy(self._memory["course"]))
+        course.state.lower_rate(0.5**self._since)
+        self._rewrite(course)
+        return True
+
+    def log(self, course: Course) -> None:
+        """Append the records that are not in metrics.jsonl yet."""
+        if self.folder is None:
+            return
+        with (self.folder / runs.METRICS).open("a", encoding="utf-8") as stream:
+            stream.writelines(course.history.lines(self._written))
+        self._written = len(course.history.records)
+
+    def _rewrite(self, course: Course) -> None:
+        """Make metrics.jsonl what the history is: later steps were taken back."""
+        self._written = len(course.history.records)
+        if self.folder is not None:
+            write_text(self.folder / runs.METRICS, "".join(course.history.lines()))
+
+    def finish(self) -> None:
+        """Drop the checkpoints of a run that is done."""
+        if self.checkpoints is not None and self.folder is not None:
+            self.checkpoints.clear()

@@ -1,0 +1,354 @@
+"""Warning signs in a run's records, in the words that training and diagnosis share."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from pyro_vae import specs
+from pyro_vae.data import context, plain
+from pyro_vae.distributions.chain import Chain
+from pyro_vae.elbo.scores import BLOCK, evaluation_mode
+from pyro_vae.objectives.terms import closed_kl
+from pyro_vae.vae import VAE
+
+__all__ = [
+    "DEAD",
+    "FALLEN",
+    "IGNORED_MEND",
+    "KL_PEAK",
+    "SILENT",
+    "STEPS",
+    "collapsed_words",
+    "exploded_words",
+    "fallen_words",
+    "few_words",
+    "kl_note",
+    "lower_rate",
+    "overfitting",
+    "scale_note",
+    "worse_than_mean_image",
+]
+
+FIRST = 50
+"""Steps in which a learning rate that is too high shows in the KL."""
+
+KL_PEAK = 1e3
+"""Nats per image within those steps; healthy runs peak at 15 to 107."""
+
+DEAD = 0.9
+"""Share of the encoder's ReLUs that are 0 for every image; healthy .37 to .47."""
+
+SILENT = 0.01
+"""Nats: the KL of a latent that says nothing."""
+
+FALLEN = 0.15
+"""Share of what the held-out score had gained; a healthy default run comes to a tenth."""
+
+FEW = 10
+"""Held-out images below which they are too few to judge a model by."""
+
+IGNORED_MEND = "a decoder that uses z, another --seed, or --beta linear:0,1,epochs=10"
+
+STEPS = 300
+"""Steps within which nothing is made of latents that say nothing."""
+
+_WAIT = 5
+_EPOCHS = 3
+
+
+def exploded_words(peak: float | None, dead: float | None, finite: bool = True) -> str:
+    """What speaks for a learning rate that is too high.
+
+    Args:
+        peak: Largest KL of the first steps, nats per image.
+        dead: Share of the encoder's activations that are 0 for every image.
+        finite: Whether weights and losses are finite.
+    """
+    said = [] if peak is None else [f"the KL reached {peak:.3g} nats in its first steps"]
+    if dead is not None:
+        said.append(f"{dead:.0%} of the encoder's units are 0 for every image")
+    if not finite:
+        said.append("weights or losses are not finite")
+    return "; ".join(said)
+
+
+def few_words(count: int, each: str = "image") -> str | None:
+    """That so many held-out images are too few to judge by; None if they are enough, or none.
+
+    Args:
+        count: How many.
+        each: What one is called.
+    """
+    if not 0 < count < FEW:
+        return None
+    number = f"1 held-out {each} is" if count == 1 else f"{count} held-out {each}s are"
+    return f"{number} too few to judge by: give {FEW} or more"
+
+
+def lower_rate(lr: float) -> float:
+    """A learning rate to try where this one was too high."""
+    return min(1e-3, lr / 10)
+
+
+def collapsed_words(active: int, latent_dim: int, largest: float | None) -> str:
+    """What collapse is, in numbers.
+
+    Args:
+        active: Number of active units.
+        latent_dim: Length of z.
+        largest: Largest KL of a latent, nats; None where it is not known by latent.
+    """
+    said = f"{active} of {latent_dim} units are active"
+    return said if largest is None else f"{said}, the largest KL of one is {largest:.2g} nats"
+
+
+def fallen_words(share: float) -> str:
+    """How far a held-out score has come down."""
+    if share > 1:
+        return "has lost more than it had gained"
+    return f"has lost {share:.0%} of what it had gained"
+
+
+def exploded(
+    vae: VAE, images: Any, steps: Sequence[dict[str, Any]], active_units: int, lr: float
+) -> str | None:
+    """Whether the first steps have thrown the encoder out of its range for good.
+
+    Args:
+        vae: The model.
+        images: Training images, levels (uint8) or floats; the first ones are looked at.
+        steps: The steps' records.
+        active_units: Active units of the last epoch.
+        lr: Learning rate.
+
+    Returns:
+        One line, or None: the KL must have exceeded 1,000 nats within the first 50 steps, and the
+        encoder's activations be dead or no unit active.
+    """
+    peak = max(record["kl"] for record in steps[:FIRST])
+    if not peak >= KL_PEAK:
+        return None
+    dead = dead_units(vae, images[:BLOCK])
+    if active_units and (dead is None or dead < DEAD):
+        return None
+    said = exploded_words(peak, dead)
+    return f"learning-rate-too-high: {said}: start anew with --lr {lower_rate(lr):g}"
+
+
+def collapsed(training: Sequence[dict[str, Any]], latent_dim: int) -> str | None:
+    """Whether no latent has come to say anything.
+
+    Args:
+        training: The epochs' records of training images.
+        latent_dim: Length of z.
+
+    Returns:
+        One line, or None: no unit must have been active for 3 epochs at one β, after at least 300
+        steps.
+    """
+    last = training[-_EPOCHS:]
+    if len(last) < _EPOCHS or last[-1]["step"] < STEPS:
+        return None
+    if any(record["active_units"] or record["beta"] != last[-1]["beta"] for record in last):
+        return None
+    each = last[-1]["kl_per_latent"]
+    said = collapsed_words(0, latent_dim, max(each) if each else None)
+    return f"collapsed: {said}, although the forecast is not collapse: {IGNORED_MEND}"
+
+
+@torch.no_grad()
+def dead_units(vae: VAE, images: Any) -> float | None:
+    """Share of the encoder's activations that are 0 for every image; None where none ever is 0.
+
+    Args:
+        vae: The model.
+        images: Levels (uint8) or floats, (N, *data_shape).
+    """
+    alive: dict[tuple[nn.Module, torch.Size], Tensor] = {}
+    zeros = False
+
+    def look(module: nn.Module, inputs: Any, output: Any) -> None:
+        nonlocal zeros
+        if not isinstance(output, Tensor):  # of attention, which torch has among activations
+            return
+        some = (output != 0).any(0)
+        zeros = zeros or bool((output == 0).any())
+        # One module may serve several layers.
+        key = (module, some.shape)
+        alive[key] = some | alive.get(key, torch.zeros_like(some))
+
+    layers = [module for module in vae.encoder.modules() if _is_activation(module)]
+    hooks = [layer.register_forward_hook(look) for layer in layers]
+    try:
+        with evaluation_mode(vae):
+            for part in images.split(BLOCK):
+                vae.encode(part)
+    finally:
+        for hook in hooks:
+            hook.remove()
+    if not zeros:
+        return None
+    total = sum(some.numel() for some in alive.values())
+    return 1 - float(sum(some.sum() for some in alive.values())) / total
+
+
+def _is_activation(module: nn.Module) -> bool:
+    """Whether it is one of torch's, or a subclass of one."""
+    return any(kind.__module__ == nn.ReLU.__module__ for kind in type(module).__mro__)
+
+
+def overfitting(
+    vae: VAE, training: Sequence[dict[str, Any]], held_out: Sequence[dict[str, Any]], key: str
+) -> str | None:
+    """Whether the held-out score has been falling while the training score rises.
+
+    Args:
+        vae: The model.
+        training: The epochs' records of training images.
+        held_out: Those of held-out images.
+        key: ``"elbo"`` or ``"objective"``.
+
+    Returns:
+        One line, or None: the held-out score must have been better by 15% of what it had gained,
+        at least 5 epochs ago.
+    """
+    if len(held_out) <= _WAIT or len(training) != len(held_out):
+        return None
+    scores = [record[key] for record in held_out]
+    best = max(range(len(scores)), key=scores.__getitem__)
+    share = (scores[best] - scores[-1]) / max(scores[best] - scores[0], 1e-9)
+    if len(scores) - 1 - best < _WAIT or training[-1][key] <= training[best][key]:
+        return None
+    if share <= FALLEN:
+        return None
+    scale = None if vae.joint else dict(vae.obs.parameters).get("scale")
+    shared = scale is None or scale.origin != "learned" or scale.scope not in ("image", "pixel")
+    wider = "" if shared else "share σ more widely (--sigma-per dataset), "
+    return (
+        f"overfitting: the held-out {key} was best at epoch {held_out[best]['epoch']} "
+        f"({scores[best]:.1f}) and {fallen_words(share)}, while training's has risen: "
+        f"{wider}add --dropout, or stop earlier (--patience)"
+    )
+
+
+def worse_than_mean_image(
+    vae: VAE, images: Any, training: Sequence[dict[str, Any]], key: str
+) -> str | None:
+    """Whether a loss whose σ is the error's own falls while its pictures are no pictures.
+
+    Per pixel that loss is log|x − mean| above the floor: an exact hit on a pixel's commonest value
+    pays more than coming close to all the others, so black everywhere beats any digit.
+
+    Args:
+        vae: The model.
+        images: Training images, levels (uint8) or floats; the first ones are looked at.
+        training: The epochs' records of training images.
+        key: ``"elbo"`` or ``"objective"``.
+
+    Returns:
+        One line, or None: the score must have risen over at least 3 epochs, while the squared
+        error of the mean reconstruction is above that of the mean image.
+    """
+    own = [param.scope for _, param in vae.obs.parameters if param.origin == "residual"]
+    if not {"image", "pixel"} & set(own):
+        return None
+    if len(training) < _EPOCHS or training[-1][key] <= training[0][key]:
+        return None
+    error, of_mean_image = _squared_errors(vae, images[:BLOCK])
+    if error <= of_mean_image:
+        return None
+    wider = "batch" if own[0] == "image" else "image or batch"
+    return (
+        f"diverging: the loss falls while the squared error of its mean, {error:.3g} per pixel, is "
+        f"above the mean image's {of_mean_image:.3g}: with σ per {own[0]} the error's own, hitting "
+        "the commonest value exactly pays more than any picture: share σ more widely "
+        f"(--sigma-per {wider})"
+    )
+
+
+@torch.no_grad()
+def _squared_errors(vae: VAE, images: Any) -> tuple[float, float]:
+    """Of the mean reconstruction and of the mean image, in the observation's unit."""
+    with evaluation_mode(vae):
+        mean = vae.decode(vae.code(images), **context(images)).mean
+    x = plain(images)
+    if x.dtype == torch.uint8:
+        x = vae.levels.observe(x, None, vae.obs.interval)
+    return float((x - mean).square().mean()), float((x - x.mean(0)).square().mean())
+
+
+def scale_note(vae: VAE, kind: str) -> str | None:
+    """What a scale that is not learned implies, in one line; None where there is none.
+
+    A Normal's fixed σ is the weight of the KL in disguise: squared error + 2σ² β KL.
+    """
+    origins = {name: param.origin for name, param in vae.obs.parameters}
+    origin = origins.get("scale", "learned")
+    if origin == "learned":
+        return None
+    if origin == "residual":
+        return _residual_note(dict(vae.obs.parameters)["scale"].scope)
+    scale: Tensor = getattr(vae.likelihood, "fixed_scale")  # noqa: B009
+    value = float(scale.square().mean().sqrt())
+    said = f"σ = {value:.4g} {'from the data' if origin == 'data' else 'fixed'}"
+    if scale.numel() > 1:
+        said += (
+            f" (root mean square over sites, {float(scale.min()):.2g} to {float(scale.max()):.2g})"
+        )
+    if vae.obs.family is not dist.Normal:
+        return said
+    return f"{said}: minimises summed squared error + 2σ² β KL, where 2σ² = {2 * value**2:.4g}"
+
+
+def _parts(distribution: Any) -> list[Any]:
+    """The distributions of a hierarchy's latents at one draw; of one latent its own."""
+    if not isinstance(distribution, Chain):
+        return [distribution]
+    found: list[Any] = []
+
+    def draw(level: int, p: Any) -> Tensor:
+        found.append(p)
+        value: Tensor = p.sample()
+        return value
+
+    with torch.random.fork_rng():
+        distribution.steps(draw)
+    return found
+
+
+@torch.no_grad()
+def kl_note(vae: VAE, images: Any) -> str | None:
+    """That the KL is sampled, where prior and posterior have none in closed form; else None.
+
+    Args:
+        vae: The model.
+        images: Levels (uint8) or floats, of which the first is encoded.
+    """
+    with evaluation_mode(vae):
+        first = images[:1]
+        q, p = vae.encode(first), vae.prior(**context(first))
+        if all(closed_kl(*pair) is not None for pair in zip(_parts(q), _parts(p), strict=True)):
+            return None
+    return (
+        f"the KL of {specs.short(vae.posterior_spec) or 'your posterior'} to "
+        f"{specs.short(vae.prior_spec) or 'your prior'} has no closed form: "
+        "figures of it are sampled"
+    )
+
+
+def _residual_note(scope: object) -> str:
+    """What a scale that is the error's own implies."""
+    if scope == "batch":
+        return "σ is each batch's root mean square error, frozen outside training"
+    said = "σ is computed from the errors that it scores: a loss and no likelihood"
+    if scope == "pixel":
+        said += (
+            "; per pixel it is log|x − mean|, which only the floor bounds: expect it to diverge to "
+            "each pixel's commonest value (--sigma-per image or batch does not)"
+        )
+    return said
