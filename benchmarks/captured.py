@@ -27,7 +27,7 @@ from benchmarks import common
 from pyro_vae import elbo, observations
 from pyro_vae.config import FitConfig
 from pyro_vae.objectives.capture import Graph
-from pyro_vae.training.train_state import State
+from pyro_vae.training.train_state import TrainState
 
 BATCH, LATENT = 128, 20
 
@@ -72,7 +72,7 @@ def errors(name: str, batch: Tensor) -> tuple[float, float]:
 
 def ours(name: str, batch: Tensor, steps: int) -> Callable[[], None]:
     """Some steps of ``fit``, compiled."""
-    state = State(model(name, batch), FitConfig.of(compile="on"), len(batch))
+    state = TrainState(model(name, batch), FitConfig.of(compile="on"), len(batch))
 
     def run() -> None:
         with pyro.validation_enabled(False), elbo.local_params():

@@ -20,8 +20,8 @@ import pyro_vae as pv
 from pyro_vae import networks
 from pyro_vae.config import FitConfig
 from pyro_vae.training import History
-from pyro_vae.training.train_state import State
-from pyro_vae.training.trainer import Course
+from pyro_vae.training.train_state import TrainState
+from pyro_vae.training.trainer import Trainer
 
 __all__ = ["LATENT", "Pass", "Setting", "bare", "ours", "pyro_svi", "pythae", "tutorial"]
 
@@ -70,7 +70,7 @@ def ours(
         epochs=epochs, batch_size=setting.batch, lr=LR, compile=compile, precision=precision
     )
     data = images.to(setting.device)
-    course = Course(State(vae, settings, len(data)), History(kind="loss"))
+    course = Trainer(TrainState(vae, settings, len(data)), History(kind="loss"))
 
     def train() -> float:
         return float(course.run_epoch(data, lambda: None)["loss"])

@@ -23,7 +23,7 @@ from torch import Tensor
 import pyro_vae as pv
 from pyro_vae.config import FitConfig
 from pyro_vae.elbo import local_params
-from pyro_vae.training.train_state import State
+from pyro_vae.training.train_state import TrainState
 
 COSTS = Path(pv.observations.__file__).with_name("costs.json")
 KEY = "times bernoulli"
@@ -69,7 +69,7 @@ def _state(name: str, batch: Tensor) -> Any:
     vae = pv.VAE(tuple(batch.shape[1:]), 20, name)
     if "data" in vae.likelihood.origins():
         vae.estimate(batch)
-    return State(vae, FitConfig.of(), len(batch))
+    return TrainState(vae, FitConfig.of(), len(batch))
 
 
 def _time(state: Any, batch: Tensor, steps: int) -> float:

@@ -24,7 +24,7 @@ import pyro_vae as pv
 from benchmarks import common
 from pyro_vae import elbo
 from pyro_vae.config import FitConfig
-from pyro_vae.training.train_state import State
+from pyro_vae.training.train_state import TrainState
 
 AXES: dict[str, tuple[int, ...]] = {
     "side": (14, 28, 56, 112),
@@ -43,7 +43,7 @@ def steps(compile: str, side: int, latent_dim: int, batch: int) -> Callable[[], 
     torch.manual_seed(0)
     images = torch.randint(256, (batch, 1, side, side), dtype=torch.uint8)
     vae = pv.VAE((1, side, side), latent_dim, "normal-learned-sigma").train()
-    state = State(vae, FitConfig.of(compile=compile), batch)
+    state = TrainState(vae, FitConfig.of(compile=compile), batch)
 
     def run() -> None:
         with pyro.validation_enabled(False), elbo.local_params():

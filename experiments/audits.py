@@ -14,7 +14,7 @@ import math
 from typing import Any
 
 import pyro_vae as pv
-from tests.diagnosis.losses import TABLE, Case
+from tests.loss_audit.losses import TABLE, Case
 
 
 def verdict(case: Case, report: pv.AuditReport) -> str:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 import pyro_vae as pv
 from pyro_vae import VAE, Head, InputError, Param
 from pyro_vae.training.compiling import Compiled
-from pyro_vae.training.train_step import Program
+from pyro_vae.training.train_step import TrainStep
 
 D, L, C, SIGMA, FLOOR = 5, 2, 3, 0.5, 1e-4
 HEAD = Head.of(dist.Normal, loc=Param(link="identity"), scale=SIGMA, levels="real")
@@ -142,7 +142,7 @@ def test_any_head_is_a_prior_in_any_network(net: str, prior: str) -> None:
     top = top.top if net == "ladder" else top
     found = top.log_prob(torch.full((3, 2 if net == "ladder" else 3), 0.3)) if not told else None
     assert found is None or found.unique().numel() == 1
-    loss, _ = Program(vae, pv.objectives.TraceELBO(), "float32")(few, torch.tensor(1.0))
+    loss, _ = TrainStep(vae, pv.objectives.TraceELBO(), "float32")(few, torch.tensor(1.0))
     loss.backward()
     assert all(p.grad is not None for p in vae.latent_prior.parameters())
     assert vae.sample(6, covariates=few.covariates).shape == (6, 1, 8, 8)
@@ -150,7 +150,7 @@ def test_any_head_is_a_prior_in_any_network(net: str, prior: str) -> None:
 
 def test_a_compiled_step_is_the_step() -> None:
     vae, few = made("ladder", prior=["full", "coupling"], posterior=["diagonal", "full"]), batch(7)
-    program = Program(vae, pv.objectives.TraceELBO(), "float32")
+    program = TrainStep(vae, pv.objectives.TraceELBO(), "float32")
     beta, share = torch.tensor(0.7), torch.tensor(1 / 7)
     torch.manual_seed(5)
     graph = Compiled(program, list(vae.parameters()), "aten")

@@ -13,7 +13,7 @@ from pyro_vae.data import Batch
 from pyro_vae.errors import InputError
 from pyro_vae.objectives import capture
 from pyro_vae.training import distributed
-from pyro_vae.training.train_step import Program
+from pyro_vae.training.train_step import TrainStep
 
 __all__: list[str] = []
 
@@ -22,7 +22,7 @@ STEPS_PER_TENSOR = 280
 _SHAPES = 4
 
 
-def compiled(program: Program, settings: FitConfig, steps: int) -> Compiled | None:
+def compiled(program: TrainStep, settings: FitConfig, steps: int) -> Compiled | None:
     """The program's graphs if the settings ask for them or, under ``auto``, if they pay.
 
     Args:
@@ -53,7 +53,7 @@ class Compiled:
     """
 
     def __init__(
-        self, program: Program, parameters: list[nn.Parameter], backend: str = "inductor"
+        self, program: TrainStep, parameters: list[nn.Parameter], backend: str = "inductor"
     ) -> None:
         self._program, self._parameters, self._backend = program, parameters, backend
         self._graphs: dict[object, capture.Graph] = {}

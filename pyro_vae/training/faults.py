@@ -17,7 +17,7 @@ from pyro_vae.links import Interval
 from pyro_vae.objectives.terms import latent_sites, other_sites
 
 if TYPE_CHECKING:
-    from pyro_vae.training.train_state import State
+    from pyro_vae.training.train_state import TrainState
 
 __all__ = ["Explanation", "FaultError"]
 
@@ -75,7 +75,7 @@ class FaultError(TrainingError):
         self.explanation = explanation
 
 
-def explain(state: State, batch: Any, index: Tensor) -> Explanation | None:
+def explain(state: TrainState, batch: Any, index: Tensor) -> Explanation | None:
     """Run a step's pass again and find the first thing that is not finite.
 
     Args:
@@ -96,14 +96,14 @@ def explain(state: State, batch: Any, index: Tensor) -> Explanation | None:
     return _explanation(state, index, *found, ranges, saturated)
 
 
-def unexplained(state: State, index: Tensor) -> Explanation:
+def unexplained(state: TrainState, index: Tensor) -> Explanation:
     """The explanation of a step that is finite when it is run again."""
     where = "the loss was not finite, and is when the step is run again"
     return _explanation(state, index, where, "--on-nan rollback", {}, {})
 
 
 def _explanation(
-    state: State,
+    state: TrainState,
     index: Tensor,
     where: str,
     advice: str,
@@ -148,7 +148,7 @@ class _Seen:
 
 
 def _first(
-    state: State, x: Any, index: Tensor, seen: _Seen, traces: tuple[Any, Any]
+    state: TrainState, x: Any, index: Tensor, seen: _Seen, traces: tuple[Any, Any]
 ) -> tuple[str, str] | None:
     """What was not finite first, and what to change."""
     bad = [name for name, p in state.vae.named_parameters() if not _finite(p)]
@@ -176,7 +176,7 @@ def _first(
     return _first_gradient(state, traces)
 
 
-def _first_gradient(state: State, traces: tuple[Any, Any]) -> tuple[str, str] | None:
+def _first_gradient(state: TrainState, traces: tuple[Any, Any]) -> tuple[str, str] | None:
     loss = state.objective.surrogate(*traces)
     named = [(name, p) for name, p in state.vae.named_parameters() if p.requires_grad]
     gradients = torch.autograd.grad(loss, [p for _, p in named], allow_unused=True)
@@ -186,7 +186,7 @@ def _first_gradient(state: State, traces: tuple[Any, Any]) -> tuple[str, str] | 
     return None
 
 
-def _sites(state: State, traces: tuple[Any, Any]) -> Iterator[tuple[str, str, Any]]:
+def _sites(state: TrainState, traces: tuple[Any, Any]) -> Iterator[tuple[str, str, Any]]:
     """Name, title and site of each latent of the guide, and then of each observation."""
     for name, _, guide in latent_sites(*traces):
         yield name, "the posterior", guide
@@ -206,7 +206,7 @@ def _values(distribution: Any) -> Mapping[str, Tensor]:
 
 
 def _parameters(
-    state: State, traces: tuple[Any, Any]
+    state: TrainState, traces: tuple[Any, Any]
 ) -> tuple[dict[str, tuple[float, float]], dict[str, float]]:
     ranges, saturated = {}, {}
     observed, _ = other_sites(*traces)

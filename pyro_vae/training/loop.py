@@ -22,9 +22,9 @@ from pyro_vae.training import distributed, locks, runs
 from pyro_vae.training.events import Events
 from pyro_vae.training.faults import FaultError
 from pyro_vae.training.progress import Progress, Silent, Stopped
-from pyro_vae.training.run_writer import Keeper
-from pyro_vae.training.train_state import State
-from pyro_vae.training.trainer import Course
+from pyro_vae.training.run_writer import RunWriter
+from pyro_vae.training.train_state import TrainState
+from pyro_vae.training.trainer import Trainer
 from pyro_vae.vae import VAE, checked_vae
 from pyro_vae.warning_signs import few_words
 
@@ -152,7 +152,7 @@ def train(
     )
     remember = settings.on_nan == "rollback"
     keep = settings.keep_checkpoints
-    keeper = Keeper(folder, config, len(train), settings.interval(), keep, remember)
+    keeper = RunWriter(folder, config, len(train), settings.interval(), keep, remember)
     distributed.wait()  # until all have looked at the folder
     with ExitStack() as stack:
         if keeper.folder is not None:
@@ -168,7 +168,7 @@ def train(
             keeper.weights_of(saved, vae)
         elbo.held_out_terms(vae, some[:2])  # names a site of a program that cannot be scored
         # Averages are copies of the model: it must have all its parts by now.
-        course = Course(State(vae, settings, len(train)), history)
+        course = Trainer(TrainState(vae, settings, len(train)), history)
         if saved is None:
             if course.state.compiled is not None:
                 history.notes.append("steps are compiled: the first take seconds, or minutes")
@@ -188,7 +188,7 @@ def train(
 
 @contextmanager
 def _ended(
-    course: Course, train: Images, held_out: Images | None, keeper: Keeper
+    course: Trainer, train: Images, held_out: Images | None, keeper: RunWriter
 ) -> Iterator[None]:
     """However training ends, a model in evaluation mode and a folder that can be loaded."""
     vae, folder, whole, lost = course.state.vae, keeper.folder, True, False
@@ -263,7 +263,7 @@ def _forecast(vae: VAE, train: Any, settings: FitConfig, history: History) -> st
 
 
 def _train(
-    course: Course, train: Images, held_out: Images | None, keeper: Keeper, progress: Progress
+    course: Trainer, train: Images, held_out: Images | None, keeper: RunWriter, progress: Progress
 ) -> None:
     state, history = course.state, course.history
     events = Events(keeper.folder)
@@ -305,7 +305,7 @@ def _train(
         events.close()
 
 
-def _signs(state: State, train: Any, judged: bool, history: History) -> Iterator[str | None]:
+def _signs(state: TrainState, train: Any, judged: bool, history: History) -> Iterator[str | None]:
     """What the records so far give reason to warn of."""
     training, key = history.epochs(), history.objective
     if len(training) == 1:
@@ -334,7 +334,7 @@ def _warn(message: str | None, history: History, progress: Progress) -> None:
 
 
 def _held_out(
-    state: State, images: Images, training: dict[str, Any], history: History
+    state: TrainState, images: Images, training: dict[str, Any], history: History
 ) -> dict[str, Any]:
     began = time.perf_counter()
     scores = elbo.scores_of(elbo.held_out_terms(state.averaged, images), history.kind)

@@ -14,7 +14,7 @@ from pyro_vae.files import write_text
 from pyro_vae.history import History
 from pyro_vae.training import distributed, formats, locks, runs
 from pyro_vae.training.checkpoints import Checkpoints
-from pyro_vae.training.trainer import Course
+from pyro_vae.training.trainer import Trainer
 from pyro_vae.vae import VAE
 
 __all__: list[str] = []
@@ -24,7 +24,7 @@ _FREE = ("checkpoint", "keep_checkpoints", "on_nan", "workers")
 _ROLLBACKS = 5
 
 
-class Keeper:
+class RunWriter:
     """Writes metrics and checkpoints of a run, and reads them to go on.
 
     Args:
@@ -90,7 +90,7 @@ class Keeper:
             reason = str(error).splitlines()[0]
             raise InputError(f"{self.source} is a run of another model: {reason}") from None
 
-    def begin(self, course: Course, saved: Mapping[str, Any] | None) -> None:
+    def begin(self, course: Trainer, saved: Mapping[str, Any] | None) -> None:
         """Take the run up where a checkpoint left it; or without one, remove a former run."""
         if self.folder is not None:
             if saved is None:
@@ -100,7 +100,7 @@ class Keeper:
         if saved is not None:
             self._resume(course, saved)
 
-    def _resume(self, course: Course, saved: Mapping[str, Any]) -> None:
+    def _resume(self, course: Trainer, saved: Mapping[str, Any]) -> None:
         metrics = None if self.source is None else self.source / runs.METRICS
         if metrics is not None and metrics.is_file():
             course.history.records = History.read(metrics).records
@@ -129,7 +129,7 @@ class Keeper:
                 "data have changed since; start anew"
             )
 
-    def after_step(self, course: Course) -> None:
+    def after_step(self, course: Trainer) -> None:
         """Save the run if that is due."""
         step = course.state.step
         due = self._steps is not None and step >= self._step + self._steps
@@ -137,7 +137,7 @@ class Keeper:
         if due or late:
             self.save(course)
 
-    def save(self, course: Course) -> None:
+    def save(self, course: Trainer) -> None:
         """Save the run as it is.
 
         Raises:
@@ -155,7 +155,7 @@ class Keeper:
             self._since = 0
         self._time = time.monotonic()
 
-    def roll_back(self, course: Course) -> bool:
+    def roll_back(self, course: Trainer) -> bool:
         """Go back to the last checkpoint with half the learning rate; False if that was enough."""
         if self._memory is None or self._rollbacks == _ROLLBACKS:
             return False
@@ -166,7 +166,7 @@ class Keeper:
         self._rewrite(course)
         return True
 
-    def log(self, course: Course) -> None:
+    def log(self, course: Trainer) -> None:
         """Append the records that are not in metrics.jsonl yet."""
         if self.folder is None:
             return
@@ -174,7 +174,7 @@ class Keeper:
             stream.writelines(course.history.lines(self._written))
         self._written = len(course.history.records)
 
-    def _rewrite(self, course: Course) -> None:
+    def _rewrite(self, course: Trainer) -> None:
         """Make metrics.jsonl what the history is: later steps were taken back."""
         self._written = len(course.history.records)
         if self.folder is not None:

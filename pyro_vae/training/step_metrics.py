@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyro_vae import elbo
 
-__all__ = ["Layout", "Rows", "sums_of"]
+__all__ = ["Layout", "StepMetrics", "sums_of"]
 
 _STEP = ("beta", "gradient_norm", "learning_rate")
 """What a row ends with."""
@@ -78,7 +78,7 @@ def _sites(layout: Layout, row: Tensor, figure: str) -> dict[str, Tensor]:
     return {site: value for (name, _, site), value in named if name == figure}
 
 
-class Rows:
+class StepMetrics:
     """The rows of some steps: for each its sums, β, the gradient's norm and the learning rate.
 
     Args:

@@ -21,11 +21,11 @@ from pyro_vae.objectives.capture import NotCapturedError
 from pyro_vae.training import distributed, runs
 from pyro_vae.training.compiling import compiled
 from pyro_vae.training.step_metrics import total
-from pyro_vae.training.train_step import PRECISIONS, Program
+from pyro_vae.training.train_step import PRECISIONS, TrainStep
 from pyro_vae.training.weights import Averaged
 from pyro_vae.vae import VAE
 
-__all__ = ["NotFiniteError", "State"]
+__all__ = ["NotFiniteError", "TrainState"]
 
 
 _PARTS = ("optimiser", "scaler", "per_epoch", "controller", "average")
@@ -36,7 +36,7 @@ class NotFiniteError(ArithmeticError):
     """A step whose loss or gradient was not finite; the weights are as they were."""
 
 
-class State:
+class TrainState:
     """Model, objective, optimiser, schedule or controller, averages, and the step they are at.
 
     Args:
@@ -51,7 +51,7 @@ class State:
         self.total_steps = self.steps_per_epoch * settings.epochs
         self.step = 0
         self.objective = settings.objective()
-        self.program = Program(vae, self.objective, settings.precision)
+        self.program = TrainStep(vae, self.objective, settings.precision)
         self.passes = distributed.parallel(self.program)
         self.compiled = compiled(self.program, settings, self.total_steps)
         self.not_compiled: str | None = None
@@ -96,7 +96,7 @@ class State:
             images: Number of the step's images in all processes, N by default.
 
         Returns:
-            A row of :class:`~pyro_vae.training.step_metrics.Rows`, on the model's device.
+            A row of :class:`~pyro_vae.training.step_metrics.StepMetrics`, on the model's device.
 
         Raises:
             NotFiniteError: If the loss or the gradient is not finite.

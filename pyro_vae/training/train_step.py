@@ -18,7 +18,7 @@ PRECISIONS = {"float32": None, "bfloat16": torch.bfloat16, "float16": torch.floa
 """Name → the dtype that ``torch.autocast`` is given, None for none."""
 
 
-class Program(nn.Module):
+class TrainStep(nn.Module):
     """The pass of a step as a module: (x, β) → the objective's loss and what is recorded of it.
 
     Attributes:

@@ -17,13 +17,13 @@ from pyro_vae.errors import TrainingError
 from pyro_vae.history import History
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.training import distributed, faults
-from pyro_vae.training.step_metrics import Layout, Rows, layout_of_one_site
-from pyro_vae.training.train_state import NotFiniteError, State
+from pyro_vae.training.step_metrics import Layout, StepMetrics, layout_of_one_site
+from pyro_vae.training.train_state import NotFiniteError, TrainState
 
-__all__ = ["Course"]
+__all__ = ["Trainer"]
 
 
-class Course:
+class Trainer:
     """A run under way.
 
     Args:
@@ -36,7 +36,7 @@ class Course:
         left_out: Why batches were left out because nothing of them was finite.
     """
 
-    def __init__(self, state: State, history: History) -> None:
+    def __init__(self, state: TrainState, history: History) -> None:
         self.state, self.history = state, history
         self.epoch, self.batches = 1, 0
         self.left_out: list[str] = []
@@ -119,7 +119,7 @@ class Course:
         if not self._rows:
             raise TrainingError(f"no batch of epoch {self.epoch} gave a finite gradient")
         sizes, rows, seconds = zip(*self._rows, strict=True)
-        steps, first = Rows(rows, sizes, self._layout), state.step - len(rows)
+        steps, first = StepMetrics(rows, sizes, self._layout), state.step - len(rows)
         where = {"split": "training", "epoch": self.epoch}
         records = [
             {"record": "step", **where, "step": first + i, **record, "images_per_second": n / took}

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from pyro_vae import VAE, Head, InputError, Param, networks
 from pyro_vae.inference import mixture_prior, two_stage
-from tests.evaluation.models import FLOOR, unsoftplus
+from tests.metrics.models import FLOOR, unsoftplus
 
 CENTRES = torch.tensor([[-2.0, 0.0], [2.0, 1.0], [0.0, -3.0]])
 WEIGHTS = torch.tensor([0.5, 0.3, 0.2])

@@ -14,8 +14,8 @@ from torch.distributions import MultivariateNormal, kl_divergence
 
 from pyro_vae import VAE, InputError
 from pyro_vae.inference import hmc, refine
-from tests.evaluation.models import Linear
 from tests.inference.conftest import DIMS, LATENTS, Oblique
+from tests.metrics.models import Linear
 
 MASKS = {"all": None, "some": torch.arange(5 * DIMS).reshape(5, DIMS) % 3 != 0}
 ERRORS = 4.5

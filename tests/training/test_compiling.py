@@ -13,7 +13,7 @@ from pyro_vae import VAE, InputError, fit
 from pyro_vae.config import FitConfig
 from pyro_vae.objectives import capture
 from pyro_vae.training import Stopped, compiling
-from pyro_vae.training.train_step import Program
+from pyro_vae.training.train_step import TrainStep
 
 from .models import small
 from .test_resume import StopAt, told
@@ -116,7 +116,7 @@ def test_a_program_that_cannot_be_captured_trains_and_says_why(
 )
 def test_what_auto_chooses(options: dict[str, Any], steps: int, compiles: bool) -> None:
     settings = FitConfig.of(**options)
-    program = Program(made(), settings.objective(), settings.precision)
+    program = TrainStep(made(), settings.objective(), settings.precision)
     assert (compiling.compiled(program, settings, steps) is not None) == compiles
 
 

@@ -20,9 +20,9 @@ from pyro_vae.config import FitConfig
 from pyro_vae.training import FaultError, History
 from pyro_vae.training.checkpoints import FOLDER, Checkpoints
 from pyro_vae.training.progress import Silent
-from pyro_vae.training.run_writer import Keeper
-from pyro_vae.training.train_state import State
-from pyro_vae.training.trainer import Course
+from pyro_vae.training.run_writer import RunWriter
+from pyro_vae.training.train_state import TrainState
+from pyro_vae.training.trainer import Trainer
 
 from .models import small
 
@@ -191,8 +191,10 @@ def test_rollback_halves_the_learning_rate(few: Tensor, tmp_path: Path) -> None:
 
 def test_each_rollback_goes_back_to_the_same_state(few: Tensor) -> None:
     """An optimiser that trains on must not change the checkpoint that it was given."""
-    course = Course(State(VAE((1, 28, 28), 3), SETTINGS, len(few[:64])), History(kind="density"))
-    keeper = Keeper(None, {}, 64, (None, None), remember=True)
+    course = Trainer(
+        TrainState(VAE((1, 28, 28), 3), SETTINGS, len(few[:64])), History(kind="density")
+    )
+    keeper = RunWriter(None, {}, 64, (None, None), remember=True)
     course.run_epoch(few[:64], lambda: None)
     keeper.save(course)
     saved = copy.deepcopy(course.state_dict()["state"])
@@ -208,8 +210,10 @@ def test_each_rollback_goes_back_to_the_same_state(few: Tensor) -> None:
 
 def test_a_checkpoint_after_a_rollback_keeps_the_lowered_rate(few: Tensor) -> None:
     """Half, then, from a checkpoint of that, a quarter: not an eighth."""
-    course = Course(State(VAE((1, 28, 28), 3), SETTINGS, len(few[:64])), History(kind="density"))
-    keeper = Keeper(None, {}, 64, (None, None), remember=True)
+    course = Trainer(
+        TrainState(VAE((1, 28, 28), 3), SETTINGS, len(few[:64])), History(kind="density")
+    )
+    keeper = RunWriter(None, {}, 64, (None, None), remember=True)
     for left in (1.0, 0.5, 0.25):
         assert course.state.optimiser.param_groups[0]["lr"] == pytest.approx(1e-3 * left)
         course.run_epoch(few[:64], lambda: None)

@@ -18,7 +18,7 @@ from pyro_vae import VAE, data, load, networks, objectives
 from pyro_vae.data import Batch
 from pyro_vae.training import RunConfig, Stopped
 from pyro_vae.training.compiling import Compiled
-from pyro_vae.training.train_step import Program
+from pyro_vae.training.train_step import TrainStep
 
 from .test_resume import StopAt, told
 
@@ -89,7 +89,7 @@ def test_a_compiled_step_is_the_step(made: Callable[[Path], tuple[VAE, Any]], ta
     vae, batch = made(table)
     vae.train()
     parameters = list(vae.parameters())
-    program = Program(vae, objectives.TraceELBO(), "float32")
+    program = TrainStep(vae, objectives.TraceELBO(), "float32")
     beta, share = torch.tensor(0.7), torch.tensor(1 / len(batch))
     graph = Compiled(program, parameters, "aten")
     torch.manual_seed(5)

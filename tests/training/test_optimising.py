@@ -14,7 +14,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from pyro_vae import VAE, elbo, evaluate, fit
 from pyro_vae.config import FitConfig
-from pyro_vae.training.train_state import State
+from pyro_vae.training.train_state import TrainState
 
 from .models import small
 
@@ -58,7 +58,7 @@ def trained(few: Tensor, **options: Any) -> tuple[Weights, list[dict[str, Any]]]
 )
 def test_optimisers_by_name(name: str, kind: type, options: dict[str, Any]) -> None:
     settings = FitConfig.of(optimizer=name, lr=0.3, weight_decay=0.25)
-    state = State(small(), settings, 100)
+    state = TrainState(small(), settings, 100)
     assert type(state.optimiser) is kind
     (group,) = state.optimiser.param_groups
     assert {**group, **{"lr": 0.3, "weight_decay": 0.25}, **options} == group
@@ -162,7 +162,7 @@ class Waits(TorchDispatchMode):
 def test_a_step_waits_for_one_figure_whether_it_is_finite(
     few: Tensor, options: dict[str, Any]
 ) -> None:
-    state = State(small("normal-learned-sigma"), FitConfig.of(**options), len(few))
+    state = TrainState(small("normal-learned-sigma"), FitConfig.of(**options), len(few))
     with pyro.validation_enabled(False), elbo.local_params():
         state.advance(few)
         with Waits() as waits:
@@ -183,7 +183,7 @@ def test_a_batch_worked_through_in_parts_gives_the_same_step(few: Tensor, parts:
         with torch.no_grad():  # softplus of −100: σ is its floor
             vae.encoder[-1].bias[3:] = -100.0
         options = {"optimizer": "sgd", "lr": 1e-3, "accumulate": accumulate}
-        state = State(vae, FitConfig.of(**options), len(images))
+        state = TrainState(vae, FitConfig.of(**options), len(images))
         with pyro.validation_enabled(False), elbo.local_params():
             rows.append(state.advance(images))
         weights.append(torch.cat([p.detach().flatten() for p in vae.parameters()]))

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from pyro_vae import InputError, evaluate, fit, networks
 from pyro_vae.config import FitConfig
-from pyro_vae.training.train_state import State
+from pyro_vae.training.train_state import TrainState
 
 from .models import small
 
@@ -21,7 +21,7 @@ def test_only_the_networks_compute_in_it(name: str, few: Tensor) -> None:
     seen: list[torch.dtype] = []
     for network in (vae.encoder, vae.decoder):
         network.register_forward_hook(lambda module, inputs, out: seen.append(out.dtype))
-    state = State(vae, FitConfig.of(precision=name), len(few))
+    state = TrainState(vae, FitConfig.of(precision=name), len(few))
     _, (model, guide) = state.traces(few[:16])
     assert seen == [HALF[name]] * 2
     assert vae.arithmetic is None

@@ -12,7 +12,7 @@ from torch import Tensor
 from pyro_vae import InputError, evaluate, fit
 from pyro_vae.config import FitConfig
 from pyro_vae.training import History
-from pyro_vae.training.train_state import State
+from pyro_vae.training.train_state import TrainState
 
 from .models import small
 
@@ -86,7 +86,7 @@ def test_the_best_held_out_weights_are_kept(few: Tensor) -> None:
 def test_weights_of_another_objective_are_not_kept() -> None:
     """The better score of a step whose β was not yet final does not count."""
     vae = small()
-    state = State(vae, FitConfig.of(keep_best=True, beta="linear:0,1,steps=10"), 100)
+    state = TrainState(vae, FitConfig.of(keep_best=True, beta="linear:0,1,steps=10"), 100)
     for step, score in ((10, 9.0), (11, 5.0), (12, 6.0), (13, 4.0)):
         state.step = step
         with torch.no_grad():
@@ -101,7 +101,7 @@ def test_weights_of_another_objective_are_not_kept() -> None:
 def test_plateau_lowers_the_learning_rate_where_the_score_stands_still(obs: str) -> None:
     """Negative scores too: a threshold relative to them would take a standstill for a gain."""
     settings = FitConfig.of(lr=1e-2, lr_schedule="plateau", beta="linear:0,1,steps=9")
-    state = State(small(obs), settings, 100)
+    state = TrainState(small(obs), settings, 100)
     history = History(kind="loss" if obs == "bernoulli" else "density")
     rates = []
     for step in (5, *[10] * 13):

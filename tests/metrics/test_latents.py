@@ -10,7 +10,7 @@ from scipy.stats import norm
 from torch import nn
 
 from pyro_vae import VAE
-from pyro_vae.metrics import latents
+from pyro_vae.metrics import mutual_information as latents
 from pyro_vae.metrics.encodings import encoded
 from pyro_vae.metrics.mutual_information import latent_scores
 

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import MultivariateNormal, Normal, kl_divergence
 from torch.nn import functional as F
 
-from tests.diagnosis.losses.table import (
+from tests.loss_audit.losses.table import (
     VECTORS,
     case,
     entropy,

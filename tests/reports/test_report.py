@@ -20,7 +20,7 @@ from PIL import Image
 
 import pyro_vae as pv
 from pyro_vae.reports import reporting
-from tests.reporting.conftest import HEALTHY, LOSS, SCRIPT, Reported, add_run
+from tests.reports.conftest import HEALTHY, LOSS, SCRIPT, Reported, add_run
 
 
 class Parsed(HTMLParser):

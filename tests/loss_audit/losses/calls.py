@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tests.diagnosis.losses.table import (
+from tests.loss_audit.losses.table import (
     EQUAL,
     IMAGES,
     VECTORS,

@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from pyro_vae.loss_audit import audit, checking, formulas, kinds, kl, reconstruction
-from tests.diagnosis.losses import TABLE, Case
-from tests.diagnosis.losses.table import rand
+from tests.loss_audit.losses import TABLE, Case
+from tests.loss_audit.losses.table import rand
 
 _REPORTS: dict[str, Any] = {}
 NAMES = list(TABLE)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from tests.diagnosis.losses.table import (
+from tests.loss_audit.losses.table import (
     IMAGES,
     ROWS,
     VECTORS,

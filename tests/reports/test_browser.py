@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.reporting.conftest import SCRIPT, SPEC, Reported
+from tests.reports.conftest import SCRIPT, SPEC, Reported
 
 playwright = pytest.importorskip(
     "playwright.sync_api", reason="playwright is not installed: pip install playwright"

@@ -19,7 +19,7 @@ from pyro_vae.reports.differences import settings_of, short
 from pyro_vae.reports.run_views import Shelf, look
 from pyro_vae.reports.runs import Found, find_runs, number, printable, read_run
 from pyro_vae.reports.strips import strip, write_sheet
-from tests.reporting.conftest import HEALTHY, Reported, add_run
+from tests.reports.conftest import HEALTHY, Reported, add_run
 
 pytestmark = pytest.mark.usefixtures("pictures")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch.nn import functional as F
 
-from tests.diagnosis.losses.table import (
+from tests.loss_audit.losses.table import (
     DIGITS,
     IMAGES,
     VECTORS,
