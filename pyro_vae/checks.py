@@ -13,11 +13,12 @@ from torch.distributions import constraints
 from pyro_vae.data import context
 from pyro_vae.elbo.scores import evaluation_mode
 from pyro_vae.errors import InputError
+from pyro_vae.latent_model import local_params
 from pyro_vae.links import Interval
 from pyro_vae.observed import Observed
-from pyro_vae.vae import VAE, local_params
+from pyro_vae.vae import VAE
 
-__all__ = ["check_images"]
+__all__: list[str] = []
 
 
 @torch.no_grad()

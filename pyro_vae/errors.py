@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Mapping
 
-__all__ = ["InputError", "TrainingError", "positive", "shown", "unknown"]
+__all__ = ["InputError", "TrainingError"]
 
 _LONGEST = 80
 """Characters of a value in a sentence."""

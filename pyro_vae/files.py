@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pyro_vae.errors import InputError
 
-__all__ = ["check_writable", "replace", "write_text"]
+__all__: list[str] = []
 
 
 def check_writable(out: str | Path) -> Path:

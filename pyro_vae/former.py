@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-__all__ = ["drawn_by_us", "is_run", "known"]
+__all__: list[str] = []
 
 _HEAD = 2048
 

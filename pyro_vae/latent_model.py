@@ -19,7 +19,7 @@ from pyro_vae.distributions.chain import Chain
 from pyro_vae.errors import InputError, positive
 from pyro_vae.networks import Level
 
-__all__ = ["LatentModel", "checked_dims", "local_params"]
+__all__: list[str] = []
 
 _numbers = itertools.count(2)
 _taken: set[str] = set()

@@ -20,7 +20,7 @@ from torch.nn.functional import softplus
 
 from pyro_vae.errors import InputError, unknown
 
-__all__ = ["NAMES", "Bounded", "Interval", "Softplus", "make"]
+__all__: list[str] = []
 
 Link = Callable[[Tensor], Tensor]
 
@@ -176,7 +176,7 @@ def make(
     """The link of one parameter.
 
     Args:
-        link: A name of :data:`NAMES`, a transform or function, or None for the constraint's own.
+        link: A name of ``NAMES``, a transform or function, or None for the constraint's own.
         constraint: The parameter's torch constraint, or None where the family declares none.
         floor: Smallest value of a positive parameter under ``softplus``.
         interval: Where ``sigmoid`` ends, and where ``affine`` has raw 0 and 1.

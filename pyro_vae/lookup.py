@@ -12,7 +12,7 @@ from typing import Any
 
 from pyro_vae.errors import InputError
 
-__all__ = ["at_path", "installed", "loaded", "told"]
+__all__: list[str] = []
 
 
 def installed(what: str) -> dict[str, EntryPoint]:

@@ -8,7 +8,7 @@ from hashlib import blake2b
 
 import torch
 
-__all__ = ["fixed_noise", "noise", "seed_noise"]
+__all__: list[str] = []
 
 
 def noise(purpose: str, seed: int = 0, block: int | tuple[int, ...] = 0) -> int:
@@ -41,7 +41,7 @@ def fixed_noise(seed: int, device: torch.device) -> Iterator[None]:
     """The same random numbers each time, leaving the caller's generators where they were.
 
     Args:
-        seed: What :func:`noise` gives.
+        seed: What ``noise`` gives.
         device: What draws, beside the processor.
     """
     devices = [device] if device.type == "cuda" else []

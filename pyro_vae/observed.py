@@ -16,7 +16,7 @@ from pyro_vae.data import levels as data_levels
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads import Head
 
-__all__ = ["KINDS", "Observed", "checked_shape", "head_of", "masked"]
+__all__: list[str] = []
 
 KINDS = ("mean", "sample", "mode", "parameter")
 """What of p(x|z) a picture may show."""
@@ -205,7 +205,7 @@ class Observed:
 
         Args:
             likelihood: Of batch_shape (...).
-            kind: One of :data:`KINDS`.
+            kind: One of ``KINDS``.
 
         Returns:
             Shape (..., *shape).

@@ -11,7 +11,7 @@ from torch.optim import lr_scheduler
 
 from pyro_vae.errors import InputError
 
-__all__ = ["LR_SCHEDULES", "OPTIMISERS"]
+__all__: list[str] = []
 
 OPTIMISERS: dict[str, Callable[..., optim.Optimizer]] = {
     "adam": optim.Adam,

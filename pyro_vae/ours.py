@@ -17,26 +17,7 @@ from typing import Any
 from pyro_vae import former
 from pyro_vae.errors import InputError
 
-__all__ = [
-    "COMPARISON",
-    "FIGURES",
-    "MANIFEST",
-    "MARK",
-    "RUN",
-    "check",
-    "check_picture",
-    "claim",
-    "discard",
-    "files",
-    "holds",
-    "kind",
-    "note",
-    "noted",
-    "only",
-    "record",
-    "remove",
-    "within",
-]
+__all__: list[str] = []
 
 MANIFEST = "manifest.jsonl"
 """Name of the list."""
@@ -95,7 +76,7 @@ def check(folder: str | Path, what: str, names: Iterable[str] = ()) -> None:
 
     Args:
         folder: The folder, which need not be there.
-        what: What it is to be: :data:`RUN`, :data:`COMPARISON` or :data:`FIGURES`.
+        what: What it is to be: ``RUN``, ``COMPARISON`` or ``FIGURES``.
         names: Paths of the files within it, with slashes; one that ends in a slash is a folder.
 
     Raises:
@@ -142,7 +123,7 @@ def record(folder: str | Path, what: str, names: Iterable[str]) -> None:
 
 
 def claim(folder: str | Path, what: str, names: Iterable[str]) -> None:
-    """:func:`check`, then :func:`record`: before files are written."""
+    """``check``, then ``record``: before files are written."""
     names = tuple(names)
     check(folder, what, names)
     record(folder, what, (name for name in names if not name.endswith("/")))

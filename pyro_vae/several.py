@@ -12,7 +12,7 @@ from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads import Head
 from pyro_vae.observed import Observed, checked_shape, head_of, masked
 
-__all__ = ["Part", "Several", "observed_of"]
+__all__ = ["Part"]
 
 Parts = Mapping[str, Tensor]
 
@@ -35,7 +35,7 @@ class Part(NamedTuple):
 class Several:
     """Parts by their names, each with its head; one that is missing is not scored.
 
-    It has the methods of :class:`~pyro_vae.observed.Observed`, over mappings from names.
+    It has the methods of ``Observed``, over mappings from names.
 
     Args:
         parts: What each part is.

@@ -17,7 +17,7 @@ from typing import Any
 from pyro_vae import lookup
 from pyro_vae.errors import InputError, unknown
 
-__all__ = ["asked", "asked_all", "described", "made", "plain", "read", "resolve", "short"]
+__all__: list[str] = []
 
 Table = Mapping[str, Callable[..., Any]]
 """Names and what they stand for: a dataclass whose instances make the thing, or what makes it."""
@@ -28,7 +28,7 @@ def read(what: str, given: Any, table: Table) -> Any:
 
     Args:
         what: What it is, for messages and the entry-point group.
-        given: ``name``, ``name:N`` for the component's first field, or what :func:`described` gave;
+        given: ``name``, ``name:N`` for the component's first field, or what ``described`` gave;
             a function is given back as it is.
         table: The stock ones, whose names no package can take.
 
@@ -52,12 +52,12 @@ def asked(what: str, text: str, table: Table, options: Mapping[str, Any] | None 
 
     Args:
         what: What it is.
-        text: As :func:`read` takes it, or ``package.module:attribute``, also with ``:N``.
+        text: As ``read`` takes it, or ``package.module:attribute``, also with ``:N``.
         table: The stock ones.
         options: Fields that were given beside it, each by an option of its name.
 
     Raises:
-        InputError: As :func:`read` and :func:`resolve` do, or if the component lacks a field that
+        InputError: As ``read`` and ``resolve`` do, or if the component lacks a field that
             was given, which names those that it has.
     """
     name, colon, number = text.strip().partition(":")
@@ -76,7 +76,7 @@ def asked(what: str, text: str, table: Table, options: Mapping[str, Any] | None 
 
 
 def asked_all(what: str, text: str, table: Table, options: Mapping[str, Any] | None = None) -> Any:
-    """What :func:`asked` gives for a text; of several, between commas, a tuple."""
+    """What ``asked`` gives for a text; of several, between commas, a tuple."""
     found = tuple(asked(what, part, table, options) for part in text.split(","))
     return found[0] if len(found) == 1 else found
 
@@ -176,7 +176,7 @@ def _of_fields(what: str, spec: Mapping[str, Any], table: Table) -> Any:
 
 
 def described(what: str, component: Any, table: Table) -> dict[str, Any] | None:
-    """A component as plain data, from which :func:`read` makes an equal one.
+    """A component as plain data, from which ``read`` makes an equal one.
 
     Args:
         what: What it is.
@@ -237,7 +237,7 @@ def plain(value: Any) -> Any:
 
 
 def made(value: Any) -> Any:
-    """The value that :func:`plain` was given, where its lists were tuples."""
+    """The value that ``plain`` was given, where its lists were tuples."""
     if isinstance(value, list):
         return tuple(made(part) for part in value)
     if isinstance(value, Mapping):
@@ -246,7 +246,7 @@ def made(value: Any) -> Any:
 
 
 def short(spec: Mapping[str, Any] | Sequence[Any] | None) -> str | None:
-    """What people call what :func:`described` gave, or several: name and first field, ``iaf:2``."""
+    """What people call what ``described`` gave, or several: name and first field, ``iaf:2``."""
     if spec is None:
         return None
     if not isinstance(spec, Mapping):

@@ -14,11 +14,11 @@ from pyro_vae import networks, posteriors
 from pyro_vae.data import Batch, unpacked
 from pyro_vae.data import levels as data_levels
 from pyro_vae.errors import InputError
-from pyro_vae.latent_model import LatentModel, local_params
+from pyro_vae.latent_model import LatentModel
 from pyro_vae.observed import Observed
 from pyro_vae.several import Part, Several, observed_of
 
-__all__ = ["VAE", "JointVAE", "checked_vae", "local_params"]
+__all__ = ["VAE", "JointVAE"]
 
 
 class VAE(LatentModel):

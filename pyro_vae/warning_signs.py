@@ -16,23 +16,7 @@ from pyro_vae.elbo.scores import BLOCK, evaluation_mode
 from pyro_vae.objectives.terms import closed_kl
 from pyro_vae.vae import VAE
 
-__all__ = [
-    "DEAD",
-    "FALLEN",
-    "IGNORED_MEND",
-    "KL_PEAK",
-    "SILENT",
-    "STEPS",
-    "collapsed_words",
-    "exploded_words",
-    "fallen_words",
-    "few_words",
-    "kl_note",
-    "lower_rate",
-    "overfitting",
-    "scale_note",
-    "worse_than_mean_image",
-]
+__all__: list[str] = []
 
 FIRST = 50
 """Steps in which a learning rate that is too high shows in the KL."""

@@ -33,7 +33,7 @@ ORDER = (
     "pyro_vae.schedules",
     "pyro_vae.controllers",
     "pyro_vae.training",
-    "pyro_vae.measures",
+    "pyro_vae.elbo",
     "pyro_vae.metrics",
     "pyro_vae.diagnostics",
     "pyro_vae.sweeps",

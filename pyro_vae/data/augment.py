@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyro_vae.errors import InputError
 
-__all__ = ["TABLE"]
+__all__: list[str] = []
 
 TABLE: dict[str, Callable[[Any, tuple[int, ...]], Any]] = {
     "flip": lambda v2, shape: v2.RandomHorizontalFlip(),
@@ -26,7 +26,7 @@ def make(names: Sequence[Any], data_shape: tuple[int, ...]) -> Callable[[Tensor]
     """Images (N, C, H, W) → the same, each image transformed on its own; None for no names.
 
     Args:
-        names: Of :data:`TABLE`, or functions of one image (C, H, W), worked through in this order.
+        names: Of ``TABLE``, or functions of one image (C, H, W), worked through in this order.
         data_shape: (C, H, W).
 
     Raises:

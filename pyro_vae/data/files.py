@@ -21,7 +21,7 @@ from pyro_vae.data.braces import expand, is_shards
 from pyro_vae.data.stored import Stored, limit
 from pyro_vae.errors import InputError
 
-__all__ = ["digest", "read"]
+__all__: list[str] = []
 
 _LOG = logging.getLogger("pyro_vae")
 

@@ -19,7 +19,7 @@ from pyro_vae.data.pictures import SUFFIXES, Fit
 from pyro_vae.data.survey import images_of
 from pyro_vae.errors import InputError
 
-__all__ = ["read"]
+__all__: list[str] = []
 
 _LOG = logging.getLogger("pyro_vae")
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from pyro_vae.errors import InputError, shown
 
-__all__ = ["Gathered"]
+__all__: list[str] = []
 
 MOST = 256
 """Categories that a column may have."""

@@ -14,7 +14,7 @@ from pyro_vae.data.arrays import Data, first
 from pyro_vae.data.batch import Batch, Images, plain
 from pyro_vae.data.stored import Stored
 
-__all__ = ["as_kept", "digests_of", "kept_of"]
+__all__: list[str] = []
 
 _BYTES = 6  # of an image's digest: a million images and a million others share 4 of them
 _AT_A_TIME = 250
@@ -32,7 +32,7 @@ def kept_of(train: Images, held_out: Images | None) -> dict[str, Any]:
     Returns:
         ``train``, their number; ``sha256`` of their content (of 1,000 of them where they exceed
         1 GiB, of none of a stream); ``held_out``, the number of the others; ``digests`` of these,
-        see :func:`digests_of`; and that all of this tells gaps from zeros (``gaps``).
+        see ``digests_of``; and that all of this tells gaps from zeros (``gaps``).
     """
     return {
         **_trained_on(train),

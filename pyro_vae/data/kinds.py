@@ -11,7 +11,7 @@ import numpy.typing as npt
 from pyro_vae.data.gathered import MOST, Gathered
 from pyro_vae.errors import InputError, shown, unknown
 
-__all__ = ["KINDS", "SKIP"]
+__all__: list[str] = []
 
 KINDS = {
     "real": "numbers",
@@ -34,7 +34,7 @@ Numbers = npt.NDArray[np.float64]
 
 
 def kind_of(column: Gathered) -> tuple[str, str]:
-    """What a column is, or :data:`SKIP` and why nothing can be made of it.
+    """What a column is, or ``SKIP`` and why nothing can be made of it.
 
     Whole numbers are counts where they vary about as much as their mean or more, as a Poisson does:
     years and scores do not. A few of them that repeat are categories, since a density on repeated
@@ -106,7 +106,7 @@ def values_of(
 
     Args:
         column: The column.
-        kind: A key of :data:`KINDS`.
+        kind: A key of ``KINDS``.
         categories: Those that there are; by default the column's own.
 
     Raises:

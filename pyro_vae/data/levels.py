@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyro_vae.errors import unknown
 
-__all__ = ["LEVELS", "Levels"]
+__all__: list[str] = []
 
 NOISE_MARGIN = 2.0**-16
 """Dequantisation noise stays this far from 0 and 1; in float32 more noise makes x exactly 1."""
@@ -37,7 +37,7 @@ class Levels:
     """One way from 8-bit levels k to an observation's x.
 
     Attributes:
-        name: Its name in :data:`LEVELS`.
+        name: Its name in ``LEVELS``.
         describe: One line for the table of observations.
         observe: (k, noise, interval) → x, where noise is uniform on [0, 1), of k's shape.
         noisy: Whether ``observe`` uses its noise.

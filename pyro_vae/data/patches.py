@@ -3,7 +3,7 @@
 A stand-in for CIFAR-10 where that cannot be had. Seven photographs, each at its size, at half and
 at a third of it, are cut at random; training patches come from the left four fifths of a picture
 and held-out ones from the rest, and patches of next to one colour are left out. The photographs are
-those of :data:`PHOTOGRAPHS`, which says whose they are and what may be done with them:
+those of ``PHOTOGRAPHS``, which says whose they are and what may be done with them:
 
 - astronaut: NASA, public domain
 - chelsea: Stefan van der Walt, CC0
@@ -30,7 +30,7 @@ from PIL import Image
 
 from pyro_vae.errors import InputError
 
-__all__ = ["PHOTOGRAPHS"]
+__all__: list[str] = []
 
 NAME = "colour-patches"
 FILE = f"{NAME}.npz"

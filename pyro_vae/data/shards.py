@@ -30,7 +30,7 @@ from pyro_vae.data.stored import Images, Stored, limit
 from pyro_vae.data.survey import images_of
 from pyro_vae.errors import InputError
 
-__all__ = ["read"]
+__all__: list[str] = []
 
 # Those whose decoder reads the file by its handle would begin at the shard's first byte.
 _IMAGES = tuple(suffix for suffix in ALL_SUFFIXES if suffix not in (".tif", ".tiff"))
@@ -50,7 +50,7 @@ def read(pattern: str, resize: int | None = None, crop: int | None = None) -> Da
 
     A sample is one image or array and perhaps its class, under one name with several suffixes:
     ``a/0001.png`` and ``a/0001.cls``, one after the other. Images are read as those of a folder
-    (see :func:`pyro_vae.data.folder.read`), ``.npy`` members without unpickling; ``.json`` and
+    (see ``read``), ``.npy`` members without unpickling; ``.json`` and
     ``.txt`` members are passed over, as are names that begin with a dot. What exceeds a quarter of
     the machine's memory stays in the shards and is read batch by batch.
 

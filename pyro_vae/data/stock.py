@@ -21,7 +21,7 @@ from pyro_vae.data.tables import data_of
 from pyro_vae.data.vision import Source, emnist_files, idx_files
 from pyro_vae.errors import InputError, shown, unknown
 
-__all__ = ["TABLE", "is_path", "load"]
+__all__ = ["TABLE", "load"]
 
 _FILES = idx_files("train", "t10k")
 _LETTERS = "letters and digits 1×28×28, upright"
@@ -135,10 +135,10 @@ def load(
 
     Args:
         name: A key of :data:`TABLE`, the path of a .npy or .npz file (see
-            :func:`~pyro_vae.data.files.read`), of a .csv table (see
+            ``read``), of a .csv table (see
             :func:`~pyro_vae.data.table.read_table`), of a folder of images (see
-            :func:`~pyro_vae.data.folder.read`), or of .tar shards, perhaps with braces as in
-            ``shards-{000..009}.tar`` (see :func:`~pyro_vae.data.shards.read`).
+            ``read``), or of .tar shards, perhaps with braces as in
+            ``shards-{000..009}.tar`` (see ``read``).
         root: Folder to look in first; then the variable PYRO_VAE_DATA, ``~/.cache/pyro_vae`` and
             Debian's /usr/share/datasets.
         download: Let torchvision fetch it into the root (or the cache) if it is found nowhere.

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from pyro_vae.errors import InputError
 
-__all__ = ["LOOKED_AT", "Stored", "memory"]
+__all__ = ["Stored"]
 
 IN_MEMORY = 0.25
 """Share of the machine's memory, or of the container's, that images may take; more stay on disk."""

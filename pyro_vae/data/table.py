@@ -17,7 +17,7 @@ from pyro_vae.data.kinds import KINDS, SKIP, kind_of, values_of
 from pyro_vae.data.rows import delimiter_of, rows
 from pyro_vae.errors import InputError, shown, unknown
 
-__all__ = ["SUFFIX", "Column", "Table", "read_table"]
+__all__ = ["Column", "Table", "read_table"]
 
 SUFFIX = ".csv"
 """What names of tables end in."""
@@ -29,7 +29,7 @@ class Column:
 
     Attributes:
         name: Its name.
-        kind: What it is, a key of :data:`~pyro_vae.data.kinds.KINDS`, or ``"skip"``.
+        kind: What it is, a key of ``KINDS``, or ``"skip"``.
         values: Numbers, or which category it is, (N, 1), float32; NaN where it is missing.
         categories: The texts of a category's or binary column's values, in their order.
         refused: Why it cannot be used, where its kind is ``"skip"``.
@@ -61,7 +61,7 @@ class Column:
         """The same column as another kind.
 
         Args:
-            kind: A key of :data:`~pyro_vae.data.kinds.KINDS`.
+            kind: A key of ``KINDS``.
             categories: Of a category or binary column, those that there are.
 
         Raises:

@@ -20,7 +20,7 @@ from pyro_vae.data.rows import delimiter_of, rows
 from pyro_vae.data.table import Table
 from pyro_vae.errors import InputError
 
-__all__ = ["batch_of", "data_of", "write_filled", "write_rows"]
+__all__ = ["batch_of"]
 
 
 def batch_of(table: Table, told: Sequence[Mapping[str, Any]] = ()) -> Batch:

@@ -10,7 +10,7 @@ from torch import Tensor
 from pyro_vae.data.arrays import Data
 from pyro_vae.data.batch import plain
 
-__all__ = ["told", "told_words"]
+__all__: list[str] = []
 
 _LOOKED_AT = 1000  # images on disk that the range is read off
 

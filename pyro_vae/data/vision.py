@@ -20,7 +20,7 @@ from pyro_vae.data.pictures import Fit
 from pyro_vae.data.survey import images_of
 from pyro_vae.errors import InputError
 
-__all__ = ["Source"]
+__all__: list[str] = []
 
 
 @dataclass(frozen=True)

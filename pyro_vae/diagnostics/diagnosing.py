@@ -126,7 +126,7 @@ def diagnose(
 
     Args:
         vae: The model; or a pair (model, guide) of any Pyro programs, as for
-            :func:`~pyro_vae.diagnostics.programs.diagnose_programs`.
+            ``diagnose_programs``.
         images: Held-out images if there are any, else training images: uint8 levels or floats,
             (N, *data_shape); the first 1,000 are looked at. Where they are fewer than 10 and there
             are training images, it looks at those instead, and says so.

@@ -17,7 +17,7 @@ from pyro_vae.metrics.programs import as_arguments
 from pyro_vae.objectives.terms import latent_sites, other_sites, shared_plates, subsampling
 from pyro_vae.warning_signs import SILENT
 
-__all__ = ["ProgramDiagnosis", "diagnose_programs"]
+__all__ = ["ProgramDiagnosis"]
 
 
 @dataclass(frozen=True)
@@ -31,7 +31,7 @@ class ProgramDiagnosis:
             ``not-collapsed``.
         causes: Why, as far as the programs show it.
         weights: β of each latent site in model and guide: its scale over the observed sites'.
-        scores: What :func:`~pyro_vae.metrics.programs.evaluate_programs` says.
+        scores: What ``evaluate_programs`` says.
     """
 
     verdict: str

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.distributions import constraints
 
-__all__ = ["Chain"]
+__all__: list[str] = []
 
 
 class Chain(dist.TorchDistribution):  # type: ignore[misc]

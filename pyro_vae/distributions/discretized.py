@@ -17,7 +17,7 @@ from pyro_vae.distributions.interval_mass import (
 )
 from pyro_vae.distributions.truncated_normal import TruncatedNormal
 
-__all__ = ["Discretized", "LevelMass", "in_float64"]
+__all__ = ["Discretized"]
 
 _BLOCK = 16  # levels at a time, so that temporaries stay small beside the masses themselves
 

@@ -10,7 +10,7 @@ from pyro.distributions import MultivariateNormal
 from torch import Tensor
 from torch.distributions import Independent, Normal, register_kl
 
-__all__ = ["FullNormal"]
+__all__: list[str] = []
 
 
 class FullNormal(MultivariateNormal):  # type: ignore[misc]

@@ -12,7 +12,7 @@ from pyro_vae.distributions.continuous_bernoulli import ContinuousBernoulli, log
 from pyro_vae.distributions.kumaraswamy import Kumaraswamy
 from pyro_vae.distributions.truncated_normal import TruncatedNormal
 
-__all__ = ["log_normalizer"]
+__all__: list[str] = []
 
 
 @singledispatch

@@ -12,19 +12,16 @@ from pyro import poutine
 
 from pyro_vae.data import Images
 from pyro_vae.elbo.terms import Terms, active_units, terms_of
+from pyro_vae.latent_model import local_params
 from pyro_vae.noise import fixed_noise, noise
-from pyro_vae.vae import VAE, local_params
+from pyro_vae.vae import VAE
 
 __all__ = [
     "BLOCK",
     "bits_per_dim",
-    "block_noise",
     "evaluation_mode",
     "held_out_terms",
-    "held_out_traces",
     "local_params",
-    "objective_key",
-    "observed_block",
     "scores_of",
 ]
 
@@ -100,7 +97,7 @@ def held_out_traces(
 def observed_block(vae: VAE, batch: Any) -> tuple[Any, Any]:
     """A block of images as the observation takes them, and what the encoder is given.
 
-    To be called under :func:`block_noise`.
+    To be called under ``block_noise``.
 
     Args:
         vae: The model.

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from pyro_vae.noise import noise
 
-__all__ = ["WIDE"]
+__all__: list[str] = []
 
 WIDE = 2000
 """Numbers per image up to which the whole covariance is kept; beyond, it is only applied."""
@@ -25,7 +25,7 @@ Blocks = Callable[[], Iterator[Tensor]]
 class Covariance:
     r"""Covariance of images, from passes over blocks: memory does not grow with their number.
 
-    Up to :data:`WIDE` numbers per image its eigenvalues are exact; beyond that they come from a
+    Up to ``WIDE`` numbers per image its eigenvalues are exact; beyond that they come from a
     randomised subspace iteration (Halko, Martinsson and Tropp 2011), which reads the blocks again
     for each step and never forms the matrix.
 

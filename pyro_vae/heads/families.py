@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor
 from torch.distributions import constraints
 
-__all__ = ["Whole"]
+__all__: list[str] = []
 
 Family = Callable[..., Any]
 

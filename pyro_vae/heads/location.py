@@ -14,7 +14,7 @@ from pyro_vae import links
 from pyro_vae.heads.families import Family, attribute
 from pyro_vae.heads.param import Param
 
-__all__ = ["is_location"]
+__all__: list[str] = []
 
 Parameters = Mapping[str, Param]
 

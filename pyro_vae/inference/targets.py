@@ -154,7 +154,7 @@ def standing(vae: VAE) -> Iterator[None]:
 
 @contextmanager
 def seeded(purpose: str, seed: int, block: int, device: torch.device) -> Iterator[None]:
-    """Noise of its own for each use of a seed; arguments as for :func:`pyro_vae.noise.noise`."""
+    """Noise of its own for each use of a seed; arguments as for ``noise``."""
     if isinstance(seed, bool) or not isinstance(seed, int) or seed < 0:
         raise InputError(f"seed must be a non-negative integer, got {seed!r}")
     with fixed_noise(noise(purpose, seed, block), device):

@@ -7,7 +7,7 @@ import textwrap
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
-__all__ = ["AuditReport", "Finding"]
+__all__ = ["AuditReport"]
 
 _WIDTH = 79
 

@@ -13,7 +13,7 @@ from pyro_vae.metrics.encodings import Block, pieces, univariate
 from pyro_vae.metrics.pit import Predicted, predicted
 from pyro_vae.vae import VAE
 
-__all__ = ["BINS", "CALIBRATED", "calibration_scores"]
+__all__: list[str] = []
 
 CALIBRATED = 250
 """Images whose pixels are looked at, the first ones."""
@@ -60,7 +60,7 @@ def calibration_scores(vae: VAE, blocks: list[Block]) -> dict[str, Any]:
 
     Args:
         vae: The model, in evaluation mode.
-        blocks: Images with a latent each; the first :data:`CALIBRATED` count.
+        blocks: Images with a latent each; the first ``CALIBRATED`` count.
 
     Returns:
         ``images``; ``pit``, the fractions of integrals in equal bins of [0, 1] (all 1/20 if

@@ -29,7 +29,7 @@ from pyro_vae.metrics.classifier_network import (
     trained_network,
 )
 
-__all__ = ["CACHE", "Classifier", "classifier_for"]
+__all__ = ["Classifier", "classifier_for"]
 
 CACHE = Path("~/.cache/pyro_vae/classifiers")
 """Folder of trained classifiers."""
@@ -104,7 +104,7 @@ def classifier_for(
 
     Args:
         data: Images and labels, for training and for the accuracy.
-        cache: Folder of weights; by default :data:`CACHE`.
+        cache: Folder of weights; by default ``CACHE``.
         progress: Called with a line for every epoch.
 
     Raises:

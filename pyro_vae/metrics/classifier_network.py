@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-__all__ = ["Network"]
+__all__: list[str] = []
 
 FEATURES = 64
 """Length of a feature vector."""

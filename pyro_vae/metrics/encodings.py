@@ -19,7 +19,7 @@ from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.posteriors import code_of
 from pyro_vae.vae import VAE
 
-__all__ = ["Block", "encoded", "evaluating"]
+__all__: list[str] = []
 
 DRAWN = 50
 """Images at a time of what draws from p(x|z) or enumerates it: fixed, so that noise is."""

@@ -52,7 +52,7 @@ def evaluate(
 
     Args:
         vae: The model; or a pair (model, guide) of any Pyro programs, whose scores are those of
-            :func:`~pyro_vae.metrics.programs.evaluate_programs`.
+            ``evaluate_programs``.
         images: uint8 levels or floats, (N, *data_shape); of a pair, what both are called with, a
             tensor or a tuple of arguments that begins with one.
         train: The training images, which the baselines are then taken from: the best constant
@@ -79,11 +79,11 @@ def evaluate(
         vary by more than 0.05; ``images``, their number; ``iwae``: None, or ``k``, ``bound``, its
         ``standard_error`` over images, ``bits_per_dim`` with ``bits_per_dim_standard_error``, and
         ``mass_bits_per_dim``. Then the parts: ``ppca``; ``mutual_information`` and the others of
-        :func:`~pyro_vae.metrics.mutual_information.latent_scores`; ``reconstructions`` by kind;
+        ``latent_scores``; ``reconstructions`` by kind;
         ``calibration``. For a loss ``elbo`` and the bits are None and ``objective`` stands in
         their place. Of programs with several observed or latent sites, what would need them to be
         one is None; of a VAE of several things the scores are those of
-        :func:`~pyro_vae.metrics.parts.evaluate_parts`.
+        ``evaluate_parts``.
 
     Raises:
         InputError: If the images are empty, not finite, or of another shape than the model's, K is

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from pyro_vae.errors import InputError
 from pyro_vae.noise import fixed_noise, noise
 
-__all__ = ["PAIRED"]
+__all__: list[str] = []
 
 BLOCKS = 10
 """Disjoint blocks that an Inception Score's standard error is taken over."""
@@ -108,7 +108,7 @@ def kernel_distance(first: Tensor, second: Tensor) -> tuple[float, float]:
 
     .. math:: k(x, y) = (x^\top y / D + 1)^3
 
-    The mean over disjoint blocks of at most :data:`PAIRED` images of each set, in random order,
+    The mean over disjoint blocks of at most ``PAIRED`` images of each set, in random order,
     with the jackknife's standard error, which is on average not below the true one (Efron & Stein
     1981; the spread of subsets that overlap, as usually given, is).
 

@@ -21,7 +21,7 @@ from pyro_vae.metrics.particles import Arguments, Particles, rows_of
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.vae import VAE
 
-__all__ = ["Bounds", "importance_bound", "log_level_mass"]
+__all__ = ["Bounds", "importance_bound"]
 
 _CACHED = 32_000_000
 """Bytes that a pass on a processor makes: larger tensors leave its caches, and free memory goes
@@ -76,7 +76,7 @@ def importance_bound(
         iwae: K, the number of particles.
         memory_budget: What decoding may take: bytes, or such as ``"512MB"``. A processor takes no
             more than 32 MB, as it is slower then, unless one image needs them.
-        mass: Whether to bound the levels' mass, too; see :func:`log_level_mass`.
+        mass: Whether to bound the levels' mass, too; see ``log_level_mass``.
 
     Raises:
         InputError: If K is no positive integer, or the budget too small for one image.

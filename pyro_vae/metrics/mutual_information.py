@@ -10,13 +10,13 @@ from torch import Tensor
 
 from pyro_vae.metrics.encodings import Block
 
-__all__ = ["PAIRED", "latent_scores"]
+__all__: list[str] = []
 
 PAIRED = 2000
 """Images whose posteriors are compared with each other, the first ones."""
 
 LATENT_SCORES = ("mutual_information", "mutual_information_ceiling", "marginal_kl", "encoder_sigma")
-"""What :func:`latent_scores` gives."""
+"""What ``latent_scores`` gives."""
 
 _PAIRS = 200_000  # pairs of latent and posterior at a time
 
@@ -48,7 +48,7 @@ def latent_scores(blocks: list[Block], kl: Tensor) -> dict[str, Any]:
     (Hoffman & Johnson 2016). Of M images at most log M nats can be told apart.
 
     Args:
-        blocks: Images with their posteriors; the first :data:`PAIRED` count.
+        blocks: Images with their posteriors; the first ``PAIRED`` count.
         kl: KL(q(z|x) ‖ p(z)) of each, (N,).
 
     Returns:

@@ -16,7 +16,7 @@ from pyro_vae.elbo import Terms, terms_of
 from pyro_vae.metrics.chunking import bytes_made
 from pyro_vae.objectives import terms as sites
 
-__all__ = ["rows_of", "run"]
+__all__: list[str] = []
 
 Arguments = tuple[Any, ...]
 """What a program is called with: tensors of one row for each image, and anything else as it is."""

@@ -16,7 +16,7 @@ from pyro_vae.metrics.programs import evaluate_programs
 from pyro_vae.observed import Observed
 from pyro_vae.vae import VAE
 
-__all__ = ["error_of_part", "evaluate_parts"]
+__all__: list[str] = []
 
 
 def evaluate_parts(vae: VAE, batch: Batch, train: Batch | None, **options: Any) -> dict[str, Any]:
@@ -26,13 +26,13 @@ def evaluate_parts(vae: VAE, batch: Batch, train: Batch | None, **options: Any) 
         vae: The model.
         batch: Its data.
         train: Training data, which the best constant predictions are found on; None: on ``batch``.
-        **options: Of :func:`~pyro_vae.metrics.programs.evaluate_programs`.
+        **options: Of ``evaluate_programs``.
 
     Returns:
-        What :func:`~pyro_vae.metrics.programs.evaluate_programs` does, in nats per row;
+        What ``evaluate_programs`` does, in nats per row;
         ``kind``, ``few``, ``baselines_from``, ``collapsed`` (the best constant predictions'
         log-probability) and ``beats_collapsed``; of each observed one of ``sites`` its own
-        ``collapsed``; and ``parts``, by name what :func:`error_of_part` says of the reconstruction
+        ``collapsed``; and ``parts``, by name what ``error_of_part`` says of the reconstruction
         and, under ``constant``, of the best constant prediction.
     """
     kind = vae.kind_on(batch)

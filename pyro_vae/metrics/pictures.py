@@ -15,7 +15,7 @@ from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.plots.runs import draw_grid, draw_reconstructions
 from pyro_vae.vae import VAE
 
-__all__ = ["draw_calibration"]
+__all__: list[str] = []
 
 BLUE, RED, GREY = "#0072b2", "#d55e00", "#999999"
 _ROWS, _STEPS = 8, 11
@@ -120,7 +120,7 @@ def draw_calibration(calibration: dict[str, Any], path: Path) -> None:
     """Integrals, coverage, σ against error and correlation of residuals.
 
     Args:
-        calibration: From :func:`~pyro_vae.metrics.calibration.calibration_scores`.
+        calibration: From ``calibration_scores``.
         path: PNG to write.
     """
     panels = [_integrals, _coverage]

@@ -19,7 +19,7 @@ from pyro_vae.metrics.importance import checked_particles, log_mean, log_weights
 from pyro_vae.metrics.particles import Arguments, Particles, rows_of, run
 from pyro_vae.noise import fixed_noise, noise
 
-__all__ = ["as_arguments", "evaluate_programs"]
+__all__: list[str] = []
 
 UNRELIABLE = 0.7
 """Pareto shape above which importance weights say little (Vehtari et al. 2024)."""
@@ -61,7 +61,7 @@ def terms_of_programs(
     Args:
         model: The model.
         guide: The guide, called with the same arguments.
-        data: As for :func:`as_arguments`.
+        data: As for ``as_arguments``.
         seed: Which fixed noise.
 
     Returns:

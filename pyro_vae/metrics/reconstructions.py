@@ -16,7 +16,7 @@ from pyro_vae.metrics.encodings import DRAWN
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.vae import VAE
 
-__all__ = ["reconstructed"]
+__all__: list[str] = []
 
 COMPARED = 1000
 """Images that are reconstructed in every kind but the first, the first ones."""
@@ -36,7 +36,7 @@ def reconstructed(
     Args:
         vae: The model, in evaluation mode.
         codes: Of any number of images, (N, L), as :meth:`pyro_vae.VAE.code` gives them.
-        kinds: Of :data:`~pyro_vae.observed.KINDS`.
+        kinds: Of ``KINDS``.
         images: The images, where covariates come with them.
 
     Returns:
@@ -71,7 +71,7 @@ def reconstruction_scores(vae: VAE, pictures: dict[str, Tensor], target: Tensor)
 
     Args:
         vae: The model, for its observation.
-        pictures: From :func:`reconstructed`; the first :data:`COMPARED` of each kind count.
+        pictures: From ``reconstructed``; the first :data:`COMPARED` of each kind count.
         target: The images as pictures, (N, *data_shape).
 
     Returns:

@@ -27,7 +27,7 @@ from pyro_vae.observed import KINDS
 from pyro_vae.posteriors import code_of
 from pyro_vae.vae import VAE
 
-__all__ = ["EVALUATION", "WRITTEN", "keep_scores", "write_evaluation"]
+__all__ = ["EVALUATION", "write_evaluation"]
 
 EVALUATION = "evaluation.json"
 """Where a run folder keeps its scores."""

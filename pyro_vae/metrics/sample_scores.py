@@ -25,7 +25,7 @@ from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.plots.runs import unit
 from pyro_vae.vae import VAE
 
-__all__ = ["check_samples", "draw", "rows", "sample_scores", "score_pictures"]
+__all__ = ["check_samples", "sample_scores", "score_pictures"]
 
 Features = Callable[[Tensor], Tensor]
 """Pictures on [0, 1], (N, C, H, W), to features (N, D)."""

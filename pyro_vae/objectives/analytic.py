@@ -32,7 +32,7 @@ class MeanFieldELBO(Objective):
 
     A site whose pair of distributions has no KL registered with torch or Pyro is sampled, and so is
     one of which the model's density may depend on what the guide draws after it
-    (:func:`~pyro_vae.objectives.terms.nested_sites`), where Pyro's ``TraceMeanField_ELBO`` would
+    (``nested_sites``), where Pyro's ``TraceMeanField_ELBO`` would
     be biased. One latent site, and several drawn in one order by model and guide, always fit.
 
     Args:

@@ -15,7 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from torch.utils.weak import WeakTensorKeyDictionary
 
-__all__ = ["BACKENDS", "Graph", "NotCapturedError"]
+__all__: list[str] = []
 
 BACKENDS = ("inductor", "aten")
 """Inductor's kernels, which need a C++ compiler, or torch's own operators one after the other."""
@@ -38,7 +38,7 @@ class Graph:
         fn: Inputs → (loss, other outputs).
         inputs: Tensors of the shapes and dtypes that it will be called with.
         leaves: Parameters whose gradients are wanted.
-        backend: One of :data:`BACKENDS`.
+        backend: One of ``BACKENDS``.
         norm: Whether the gradients' common norm is one more output.
 
     Attributes:

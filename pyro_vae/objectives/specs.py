@@ -11,7 +11,7 @@ from .analytic import CapacityELBO, FreeBitsELBO, MeanFieldELBO
 from .base import Objective
 from .sampled import DoublyReparameterizedELBO, ImportanceWeightedELBO, RenyiELBO, TraceELBO
 
-__all__ = ["FORMS", "parse"]
+__all__ = ["parse"]
 
 FORMS = {
     "trace": "trace",

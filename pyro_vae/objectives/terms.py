@@ -12,15 +12,7 @@ from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-__all__ = [
-    "closed_kl",
-    "latent_sites",
-    "log_weights",
-    "nested_sites",
-    "other_sites",
-    "shared_plates",
-    "subsampling",
-]
+__all__ = ["log_weights"]
 
 Trace = Any
 """A :class:`pyro.poutine.Trace`."""
@@ -224,7 +216,7 @@ def log_densities(trace: Trace, plates: Plates) -> dict[str, Tensor]:
 
     Args:
         trace: Of a model or a guide, its log-probabilities computed.
-        plates: As of :func:`shared_plates`.
+        plates: As of ``shared_plates``.
 
     Returns:
         By the site's name, in the trace's order; summed dims have size 1.

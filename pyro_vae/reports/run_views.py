@@ -65,7 +65,7 @@ class Looks:
         inputs: The first of them as pictures on [0, 1], (N, *data_shape).
         pictures: Their reconstructions by kind.
         traversal: What latents do.
-        calibration: From :func:`~pyro_vae.metrics.calibration.calibration_scores`.
+        calibration: From ``calibration_scores``.
         diagnosis: What is the matter.
     """
 

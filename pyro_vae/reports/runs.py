@@ -17,7 +17,7 @@ from pyro_vae.training import History
 from pyro_vae.training.checkpoints import FOLDER
 from pyro_vae.training.runs import CONFIG, METRICS, WEIGHTS, read_config
 
-__all__ = ["Found"]
+__all__: list[str] = []
 
 _MARKS = {CONFIG, WEIGHTS, METRICS, FAILED, RESULT, FOLDER}
 """A folder that holds one of these is a run's."""

@@ -15,7 +15,7 @@ from pyro_vae.errors import InputError, unknown
 from pyro_vae.training import RunConfig
 from pyro_vae.training.run_config import read_option
 
-__all__ = ["MOST", "Cell", "Space"]
+__all__: list[str] = []
 
 MOST = 1000
 """Cells of a spec that nobody need confirm."""

@@ -32,7 +32,7 @@ from pyro_vae.errors import InputError, unknown
 from pyro_vae.sweeps.cells import Cell, option_name, placed
 from pyro_vae.training.run_config import read_option
 
-__all__ = ["VERDICTS", "Check", "Claim", "Crossing", "Group"]
+__all__: list[str] = []
 
 VERDICTS = ("holds", "does not hold", "undecided")
 """What may come of a claim."""
@@ -105,7 +105,7 @@ class Claim:
     Attributes:
         statement: In words.
         checks: All must hold.
-        expected: One of :data:`VERDICTS`, or None.
+        expected: One of ``VERDICTS``, or None.
     """
 
     statement: str

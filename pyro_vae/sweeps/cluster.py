@@ -25,7 +25,7 @@ import torch
 from pyro_vae.errors import InputError
 from pyro_vae.sweeps.engines import Job
 
-__all__ = ["Cluster"]
+__all__: list[str] = []
 
 _RETRIES = 3
 _PATIENCE = 5.0

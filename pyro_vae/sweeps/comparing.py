@@ -71,7 +71,7 @@ def compare(
             with Ray as many as there are CPUs and GPUs for.
         threads: Of each run; the weights' last bits may depend on it.
         ray: ``auto`` or the address of a cluster, to carry runs out as tasks of Ray (see
-            :class:`~pyro_vae.sweeps.cluster.Cluster`).
+            ``Cluster``).
         overwrite: Whether runs of other options may be overwritten where a cell's name is theirs.
         retry: Whether runs that failed before are tried again.
         progress: Who is told how far it is.

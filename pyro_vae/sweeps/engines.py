@@ -19,14 +19,14 @@ import torch
 
 from pyro_vae.sweeps.runs import Run, carry_out
 
-__all__ = ["Job"]
+__all__: list[str] = []
 
 _TRIES = 2
 
 
 @dataclass(frozen=True)
 class Job:
-    """A run to carry out: arguments of :func:`~pyro_vae.sweeps.runs.carry_out`."""
+    """A run to carry out: arguments of ``carry_out``."""
 
     run: Run
     fingerprint: str

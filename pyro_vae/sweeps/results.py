@@ -17,7 +17,7 @@ from pyro_vae.sweeps.runs import FAILED, RESULT, Run, read_json
 from pyro_vae.sweeps.spec import Spec
 from pyro_vae.sweeps.statistics import Estimate, estimate
 
-__all__ = ["Row", "by_cell", "row_of", "summary"]
+__all__: list[str] = []
 
 Record = dict[str, Any]
 TABLES = ("results.csv", "results.jsonl", "summary.csv", "differences.csv", "rate_distortion.csv")

@@ -27,16 +27,7 @@ from pyro_vae.sweeps.spec import Spec
 from pyro_vae.training import History, RunConfig, load, runs
 from pyro_vae.training.locks import locked
 
-__all__ = [
-    "FAILED",
-    "RESULT",
-    "Run",
-    "carry_out",
-    "find_results",
-    "plan",
-    "read_json",
-    "write_json",
-]
+__all__: list[str] = []
 
 RESULT, FAILED = "result.json", "failed.json"
 """What a finished and a failed run's folder holds, written last."""
@@ -119,7 +110,7 @@ def carry_out(run: Run, fingerprint: str, trained: bool) -> Path:
         trained: Whether its folder holds the model already, and only scores are wanted.
 
     Returns:
-        The file that was written last, :data:`RESULT` or :data:`FAILED`.
+        The file that was written last, ``RESULT`` or ``FAILED``.
     """
     ours.discard(run.folder, [FAILED] if trained else [RESULT, FAILED])
     own = {"fingerprint": fingerprint, "cell": run.cell, "seed": run.seed}

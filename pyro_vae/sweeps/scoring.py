@@ -15,7 +15,7 @@ from pyro_vae.observed import KINDS
 from pyro_vae.sweeps.reading import of_type, texts
 from pyro_vae.vae import VAE
 
-__all__ = ["Evaluation"]
+__all__: list[str] = []
 
 
 @dataclass(frozen=True)

@@ -173,7 +173,7 @@ def read_spec(
     Args:
         source: A TOML file, or what is in one.
         setting: Which of its settings to lay over it; by default the first.
-        many: Whether it may have more than :data:`~pyro_vae.sweeps.cells.MOST` cells.
+        many: Whether it may have more than ``MOST`` cells.
         search: Whether it is to be searched: then it has a space instead of cells and claims.
 
     Raises:

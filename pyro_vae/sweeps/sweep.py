@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pyro_vae.sweeps.engines import Engine, Job
 from pyro_vae.sweeps.runs import FAILED, write_last
 
-__all__ = ["Tally"]
+__all__: list[str] = []
 
 Progress = Callable[["Tally", "str | None"], object]
 """Told the tally whenever it changes, and in words which run has just finished or failed."""

@@ -12,7 +12,7 @@ from pyro_vae.sweeps.claims import Check, Claim, Crossing, Group
 from pyro_vae.sweeps.results import Row
 from pyro_vae.sweeps.statistics import Estimate, estimate
 
-__all__ = ["Judged", "Verdict", "judge"]
+__all__: list[str] = []
 
 Scores = Mapping[tuple[str, int], Mapping[str, float]]
 
@@ -53,7 +53,7 @@ class Verdict:
 
     Attributes:
         statement: The claim's.
-        verdict: As for :class:`Judged`, over all checks.
+        verdict: As for ``Judged``, over all checks.
         expected: What the spec expects, or None.
         checks: Its checks.
     """

@@ -24,7 +24,7 @@ from torch import Tensor
 from pyro_vae import ours
 from pyro_vae.errors import InputError
 
-__all__ = ["FOLDER"]
+__all__: list[str] = []
 
 FOLDER = "checkpoint"
 _DIGITS = 16  # of the digest, in the name

@@ -49,7 +49,7 @@ class Compiled:
     Args:
         program: The pass of a step.
         parameters: Whose gradients are wanted.
-        backend: One of :data:`pyro_vae.objectives.capture.BACKENDS`.
+        backend: One of ``BACKENDS``.
     """
 
     def __init__(

@@ -6,7 +6,7 @@ import torch
 
 from pyro_vae.errors import InputError, unknown
 
-__all__ = ["device_of"]
+__all__: list[str] = []
 
 
 def device_of(name: str) -> torch.device:

@@ -13,7 +13,7 @@ from filelock import FileLock, Timeout
 from pyro_vae import ours
 from pyro_vae.errors import InputError
 
-__all__ = ["locked"]
+__all__: list[str] = []
 
 _LOCK = ".lock"
 TRAINED = "is being trained by {process}"

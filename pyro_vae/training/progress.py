@@ -6,7 +6,7 @@ from typing import Any, Protocol
 
 from pyro_vae.history import History
 
-__all__ = ["Progress", "Silent", "Stopped"]
+__all__ = ["Progress", "Stopped"]
 
 
 class Stopped(Exception):  # noqa: N818 (no error: somebody wanted it)

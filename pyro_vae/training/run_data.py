@@ -10,7 +10,7 @@ from pyro_vae.data.kept import as_kept
 from pyro_vae.data.table import SUFFIX
 from pyro_vae.errors import InputError
 
-__all__ = ["absolute", "check_kind", "load_data"]
+__all__: list[str] = []
 
 
 def load_data(

@@ -23,7 +23,7 @@ from pyro_vae.training.checkpoints import FOLDER, Checkpoints, write_tensors
 from pyro_vae.training.locks import check_idle
 from pyro_vae.vae import VAE, checked_vae
 
-__all__ = ["check_apart", "check_free", "load", "model_of", "read_config", "save"]
+__all__ = ["load", "read_config", "save"]
 
 CONFIG, WEIGHTS, METRICS = "config.json", "model.safetensors", "metrics.jsonl"
 WRITTEN = (

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from pyro_vae import elbo
 
-__all__ = ["Layout", "StepMetrics", "sums_of"]
+__all__: list[str] = []
 
 _STEP = ("beta", "gradient_norm", "learning_rate")
 """What a row ends with."""
@@ -30,7 +30,7 @@ def sums_of(loss: Tensor, model_trace: Any, guide_trace: Any) -> dict[str, Tenso
         guide_trace: The guide's trace.
 
     Returns:
-        By the names of :data:`Layout`, each 0-dim or (U,).
+        By the names of ``Layout``, each 0-dim or (U,).
     """
     terms = elbo.terms_of(model_trace, guide_trace)
     latents = terms.latents.items()

@@ -25,7 +25,7 @@ from pyro_vae.training.train_step import PRECISIONS, TrainStep
 from pyro_vae.training.weights import Averaged
 from pyro_vae.vae import VAE
 
-__all__ = ["NotFiniteError", "TrainState"]
+__all__: list[str] = []
 
 
 _PARTS = ("optimiser", "scaler", "per_epoch", "controller", "average")
@@ -96,7 +96,7 @@ class TrainState:
             images: Number of the step's images in all processes, N by default.
 
         Returns:
-            A row of :class:`~pyro_vae.training.step_metrics.StepMetrics`, on the model's device.
+            A row of ``StepMetrics``, on the model's device.
 
         Raises:
             NotFiniteError: If the loss or the gradient is not finite.

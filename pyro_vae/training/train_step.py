@@ -32,7 +32,7 @@ class TrainStep(nn.Module):
         self.layout: Layout = {}
 
     def forward(self, x: Any, beta: Tensor) -> tuple[Tensor, Tensor]:
-        """The loss of a batch, and the sums of :func:`~pyro_vae.training.step_metrics.sums_of`."""
+        """The loss of a batch, and the sums of ``sums_of``."""
         traces = self.traces(x, beta)
         loss = self.objective.surrogate(*traces)
         row, self.layout = packed(sums_of(loss, *traces))

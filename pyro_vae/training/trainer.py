@@ -20,7 +20,7 @@ from pyro_vae.training import distributed, faults
 from pyro_vae.training.step_metrics import Layout, StepMetrics, layout_of_one_site
 from pyro_vae.training.train_state import NotFiniteError, TrainState
 
-__all__ = ["Trainer"]
+__all__: list[str] = []
 
 
 class Trainer:
