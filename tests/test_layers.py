@@ -156,7 +156,7 @@ def test_what_stands_alone_stands_alone() -> None:
     alone = {room for room, others in table.items() if not others}
     assert alone == {
         *("objectives", "schedules", "controllers", "distributions", "noise", "errors"),
-        "former",
+        *("former", "history"),
     }
 
 
@@ -173,8 +173,8 @@ PLANTED = {
     "of a module": ("objectives/base.py", "from pyro_vae import training", "training"),
     "with another name": ("schedules/schedule.py", "import pyro_vae.data.levels as x", "data"),
     "relative": ("objectives/base.py", "from ..training import fit", "training"),
-    "relative, of a module": ("schedules/schedule.py", "from .. import measures", "measures"),
-    "relative, deeper": ("diagnosis/audit/kl.py", "from ...reporting.page import x", "reporting"),
+    "relative, of a module": ("schedules/schedule.py", "from .. import elbo", "elbo"),
+    "relative, deeper": ("loss_audit/kl.py", "from ..reports.page import x", "reports"),
     "relative, from a file": ("links.py", "from .heads import Head", "heads"),
     "relative, from a file, of a module": ("links.py", "from . import vae as v", "vae"),
     "relative, to its package's own": ("distributions/special.py", "from .. import fit", PUBLIC),
@@ -184,9 +184,9 @@ PLANTED = {
         "from typing import TYPE_CHECKING\nif TYPE_CHECKING:\n    from ..vae import VAE",
         "vae",
     ),
-    "of everything": ("measures/terms.py", "import pyro_vae as pv", PUBLIC),
-    "of a public name": ("measures/terms.py", "from pyro_vae import fit", PUBLIC),
-    "all names": ("measures/terms.py", "from pyro_vae.training import *", "training"),
+    "of everything": ("elbo/terms.py", "import pyro_vae as pv", PUBLIC),
+    "of a public name": ("elbo/terms.py", "from pyro_vae import fit", PUBLIC),
+    "all names": ("elbo/terms.py", "from pyro_vae.training import *", "training"),
     "of the command line": ("training/loop.py", "import pyro_vae_cli.fit", CLI),
     "by a text": (
         "objectives/base.py",
@@ -253,17 +253,17 @@ def test_a_permission_to_import_upwards_is_found(tree: Path) -> None:
     table = rooms_of(PAGE)
     path = tree / "pyro_vae/elbo/terms.py"
     path.write_text("from ..training import fit\n", encoding="utf-8")
-    table["measures"].add("training")
+    table["elbo"].add("training")
     lines = faults(tree, table)
-    assert "the table has measures import training, which is not below it" in lines
+    assert "the table has elbo import training, which is not below it" in lines
 
 
 def test_a_new_room_wants_a_row(tree: Path) -> None:
     (tree / "pyro_vae/attic.py").write_text("", encoding="utf-8")
-    shutil.rmtree(tree / "pyro_vae/reporting")
+    shutil.rmtree(tree / "pyro_vae/reports")
     lines = faults(tree, rooms_of(PAGE))
     assert "the table lacks the room attic" in lines
-    assert "the table has reporting, which is no room" in lines
+    assert "the table has reports, which is no room" in lines
 
 
 def test_a_room_stands_in_the_table_once(tmp_path: Path) -> None:

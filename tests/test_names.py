@@ -34,9 +34,8 @@ WEIGHTS = {
     "pyro_vae/sweeps/pictures.py": 2,
     "pyro_vae/sweeps/runs.py": 1,
     "pyro_vae/loss_audit/auditing.py": 1,
-    "pyro_vae/loss_audit/calling.py": 1,
-    "pyro_vae/loss_audit/corrected.py": 1,
-    "pyro_vae/loss_audit/findings.py": 1,
+    "pyro_vae/loss_audit/mending.py": 2,
+    "pyro_vae/loss_audit/wording.py": 1,
     "pyro_vae/diagnostics/causes.py": 4,
     "pyro_vae/diagnostics/verifying.py": 1,
     "pyro_vae/training/loop.py": 1,
@@ -188,7 +187,7 @@ def test_no_template_and_no_script_of_the_report_knows_a_name() -> None:
     files = [
         path
         for folder in ("templates", "static")
-        for path in (ROOT / "pyro_vae/reporting" / folder).iterdir()
+        for path in (ROOT / "pyro_vae/reports" / folder).iterdir()
         if path.suffix in (".j2", ".js", ".html")
     ]
     assert len(files) == 2

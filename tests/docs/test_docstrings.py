@@ -93,7 +93,10 @@ def _missing_of(documented: Any, function: Any, above: str = "") -> list[str]:
         return []
     sections = _sections(text)
     given = sections.get("Args", "") or sections.get("Attributes", "")
-    described = _described(given)
+    # An option is described where it is declared.
+    declared = getattr(documented, "__dataclass_fields__", {})
+    options = {key for key, each in declared.items() if each.metadata.get("help")}
+    described = _described(given) | dict.fromkeys(options, "")
     said = []
     for key in sorted(set(annotations) - {"return"}):
         if given and key not in described and key not in sections.get("Attributes", ""):
