@@ -47,5 +47,11 @@ nitpick_ignore_regex = [
     ),
     ("py:class", r"Path|Tensor|array|pyro_vae\.data\.pictures\.[ST]"),
     ("py:class", r"pyro_vae\..*LogitDistribution"),
+    # What signatures name and nobody has to: parts of results, and what classes are made from.
+    (
+        "py:class",
+        r"pyro_vae\.(sweeps\.\w+|data\.(gathered|levels|stored)|distributions\.discretized|elbo\.terms|"
+        r"latent_model|loss_audit\.report|metrics\.classifier_network|observed)\.\w+",
+    ),
     ("py:class", r".*[ \[].*"),  # words before a colon, which napoleon takes for a type
 ]

@@ -279,7 +279,7 @@ class FitConfig:
                 )
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain data for config.json; objects as :func:`named` has them."""
+        """Plain data for config.json; objects as ``named`` has them."""
         own = {each.name: getattr(self, each.name) for each in fields(self)}
         return {**own, **{name: named(own[name]) for name in ("beta", "elbo", "optimizer")}} | {
             "augment": [named(each) for each in self.augment]

@@ -106,7 +106,7 @@ def as_images(images: Any, data_shape: Any = None) -> Any:
 def as_source(images: Any, data_shape: Any = None) -> Images:
     """Images as training reads them: those on disk stay there, all others are one tensor.
 
-    Arguments and errors are those of :func:`as_images`. Of floats on disk, :data:`LOOKED_AT` are
+    Arguments and errors are those of :func:`as_images`. Of floats on disk, ``LOOKED_AT`` are
     checked to be finite.
 
     Example:

@@ -91,7 +91,7 @@ class Batch:
         return list(self.split(-(-len(self) // count)))
 
     def some(self) -> Batch:
-        """Those that stand for all: of images on disk :data:`LOOKED_AT`, else all."""
+        """Those that stand for all: of images on disk ``LOOKED_AT``, else all."""
         if not isinstance(self.x, Stored):
             return self
         index = self.x.spread(LOOKED_AT)
@@ -166,7 +166,7 @@ def cycled(images: Any, count: int) -> Tensor | None:
 
 
 def looked_at(images: Images) -> Any:
-    """What stands for all images: themselves, or of those on disk :data:`LOOKED_AT`."""
+    """What stands for all images: themselves, or of those on disk ``LOOKED_AT``."""
     return images if isinstance(images, Tensor) else images.some()
 
 

@@ -22,7 +22,7 @@ from pyro_vae.warning_signs import (
     lower_rate,
 )
 
-__all__: list[str] = []
+__all__ = ["Cause"]
 
 # Fixed before the trial of `python -m experiments.diagnosis`, as are those of situations.py and
 # those that training shares.

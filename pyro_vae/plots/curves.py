@@ -17,7 +17,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.heads import BuiltHead, Head
 from pyro_vae.noise import fixed_noise, noise
 
-__all__ = ["Curves", "curves_of"]
+__all__ = ["Curves", "Errors", "curves_of"]
 
 LEVELS = (0, 26, 128, 230, 255)
 """Levels that the log-densities are drawn for: 0, .1, .5, .9 and 1 of the range."""

@@ -22,7 +22,7 @@ from pyro_vae.sweeps.spec import Spec, read_spec
 from pyro_vae.sweeps.sweep import Progress
 from pyro_vae.sweeps.work import Work, load_all
 
-__all__ = ["Search", "search"]
+__all__ = ["Search", "Trial", "search"]
 
 _RANDOM = 10
 """Trials before any is learned from, all proposed at once."""

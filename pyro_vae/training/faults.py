@@ -19,7 +19,7 @@ from pyro_vae.objectives.terms import latent_sites, other_sites
 if TYPE_CHECKING:
     from pyro_vae.training.train_state import TrainState
 
-__all__ = ["FaultError"]
+__all__ = ["Explanation", "FaultError"]
 
 FILE = "fault.json"
 """Where a run folder keeps the explanation."""

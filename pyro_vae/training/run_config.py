@@ -53,7 +53,7 @@ from pyro_vae.training.runs import read_config
 from pyro_vae.training.tables import of_table
 from pyro_vae.vae import VAE
 
-__all__ = ["RunConfig"]
+__all__ = ["RunConfig", "Trained"]
 
 _ASIDE = ("data_root", "download", "checkpoint", "keep_checkpoints", "workers", "device")
 """Options that do not bear on the weights: how to come by the data, and what is kept on the way."""
