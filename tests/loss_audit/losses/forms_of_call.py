@@ -31,8 +31,8 @@ def _none_padded(x: Tensor) -> Tensor:
 
 @case(
     "ACT: is_pad of every step", 10 * 300, "pixels-averaged", sizes=ROWS, term=absolute,
-    call=lambda x, x_hat, m, s: act(x_hat, x, _none_padded(x), m, s), prints="mended",
-    mended=lambda x, x_hat, m, s: per_image(absolute(x_hat, x)) + 10 * per_image(of_log_var(m, s)),
+    call=lambda x, x_hat, m, s: act(x_hat, x, _none_padded(x), m, s), prints="nothing",
+    says=["what is_pad does"],
 )  # fmt: skip
 def act(a_hat, actions, is_pad, mu, logvar, kl_weight=10):
     l1 = (F.l1_loss(actions, a_hat, reduction="none") * ~is_pad.unsqueeze(-1)).mean()
@@ -40,7 +40,7 @@ def act(a_hat, actions, is_pad, mu, logvar, kl_weight=10):
 
 
 @case(
-    "sequences: a mask of every step", sizes=ROWS,
+    "sequences: a mask of every step", sizes=ROWS, prints="nothing", says=["what mask does"],
     call=lambda x, x_hat, m, s: of_steps(x_hat, x, torch.ones_like(x[..., 0]), m, s),
 )  # fmt: skip
 def of_steps(recon, x, mask, mu, logvar):
@@ -88,7 +88,8 @@ def cyclical(recon, x, mu, logvar, step=0, cycle=1000):
 
 
 @case(
-    "world models: the prior's parameters are arguments", kl=of_std,
+    "world models: the prior's parameters are arguments", kl=of_std, prints="nothing",
+    says=["what prior_mean does"],
     call=lambda x, x_hat, m, s: state_space(
         x, x_hat, m, s, torch.zeros_like(m), torch.ones_like(s)
     ),
@@ -154,3 +155,39 @@ def keras_log_sigma(y_true, y_pred, z_mean, z_log_sigma):
       kl=lambda m, s: of_log_var(m, -s))  # fmt: skip
 def precision(x_hat, x, mu, log_precision):
     return right(x_hat, x, mu, -log_precision)
+
+
+@case(
+    "a decoder with a log-variance of its own", 2.0, sizes=VECTORS, prints="nothing",
+    says=["what x_logvar does", "x_logvar=zeros of x_hat"],
+    call=lambda x, x_hat, m, s: own_log_var(x, x_hat, torch.zeros_like(x), m, s),
+)  # fmt: skip
+def own_log_var(x, x_mu, x_logvar, z_mu, z_logvar):
+    each = 0.5 * (x_logvar + squared(x_mu, x) / x_logvar.exp() + 1.837877)
+    return per_image(each) + per_image(of_log_var(z_mu, z_logvar))
+
+
+@case(
+    "conditional VAEs: labels beside", sizes=VECTORS,
+    call=lambda x, x_hat, m, s: conditional(x_hat, x, None, m, s),
+)  # fmt: skip
+def conditional(recon_x, x, c, mu, logvar):
+    return right(recon_x, x, mu, logvar)
+
+
+@case(
+    "the log-variance is detached", None, "log-var-detached", sizes=VECTORS, term=None, kl=None,
+    prints="nothing",
+)  # fmt: skip
+def half_detached(recon_x, x, mu, logvar):
+    return right(recon_x, x, mu, logvar.detach())
+
+
+@case(
+    "cells: qz_v says nothing, and is a variance", sizes=VECTORS, says=["its name does not say"],
+    term=lambda x_hat, x: x_hat - x * x_hat.log(), call="x x_hat mean last",
+    kl=lambda m, s: of_std(m, s.sqrt()),
+)  # fmt: skip
+def cells(x, px_rate, qz_m, qz_v):
+    k = kl_divergence(Normal(qz_m, torch.sqrt(qz_v)), Normal(0.0, 1.0))
+    return per_image(px_rate - x * torch.log(px_rate)) + per_image(k)
