@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from experiments import audits
 from pyro_vae.loss_audit import audit, checking, formulas, kinds, kl, reconstruction
 from tests.loss_audit.losses import TABLE, Case
 from tests.loss_audit.losses.table import rand
@@ -186,5 +187,16 @@ def test_with_a_recogniser_broken_on_purpose_no_code_is_printed(
     assert "def loss_function" not in str(report)
 
 
-def test_the_table_is_not_empty() -> None:
-    assert len(TABLE) > 60
+def test_the_script_prints_source_beta_findings_and_verdict_of_each(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert len(TABLE) > 100
+    names = ["robot_policy", "focal"]
+    monkeypatch.setattr("sys.argv", ["audits", *names])
+    audits.main()
+    lines = capsys.readouterr().out.splitlines()
+    assert sorted(lines) == [
+        "focal [focal loss]: beta none; found nothing; right, no function",
+        "robot_policy [ACT, LeRobot: mean error over chunk x joints, KL x 10]: beta 1.4e+04; "
+        "found pixels-averaged; right, a function to paste",
+    ]

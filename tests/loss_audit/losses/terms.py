@@ -209,3 +209,22 @@ def sigmoid_inside(out, x, mu, logvar):
 def tensorflow_logits(x_logit, x, mean, logvar):
     each = x_logit.clamp(min=0) - x_logit * x + torch.log1p(torch.exp(-x_logit.abs()))
     return each.sum(dim=(1, 2, 3)).mean() + per_image(of_log_var(mean, logvar))
+
+
+def of_the_largest(x_hat: Tensor, x: Tensor) -> Any:
+    places = x_hat.flatten(0, 1), x.argmax(-1).flatten()
+    return F.cross_entropy(*places, reduction="none").reshape(len(x), -1)
+
+
+@case("SMILES: the index of one-hot rows", sizes=ROWS, term=of_the_largest)
+def smiles(recon, x, mu, logvar):
+    target = x.argmax(dim=-1).view(-1)
+    nll = F.cross_entropy(recon.view(-1, recon.size(-1)), target, reduction="sum")
+    return nll / len(x) + per_image(of_log_var(mu, logvar))
+
+
+@case("music: log-probabilities of tokens", sizes=ROWS, says=["log-probabilities"],
+      term=lambda x_hat, x: -x_hat.gather(2, x.unsqueeze(2)))  # fmt: skip
+def log_probabilities(log_probs, target, mu, logvar):
+    nll = F.nll_loss(log_probs.flatten(0, 1), target.flatten(), reduction="sum")
+    return nll / len(target) + per_image(of_log_var(mu, logvar))
