@@ -115,7 +115,12 @@ class Evidence:
     def made_up_for(self) -> bool:
         """A constant in the code undoes the averages at exactly these sizes, or nearly."""
         beta = self.beta
-        if not (self.averaged or self.averaged_latents) or beta is None or beta <= 0:
+        if not (self.averaged or self.averaged_latents):
+            return False
+        if beta is None:
+            number = math.prod(self.axes[axis] for axis in self.averaged)
+            return bool(self.averaged) and abs(self.pixel_constant) * _NEARLY >= number
+        if beta <= 0:
             return False
         right = (1.0, 2.0) if self.term.name == kinds.SQUARED else (1.0,)
         if any(math.isclose(beta, wanted, rel_tol=1e-3) for wanted in right):
