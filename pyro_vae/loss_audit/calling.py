@@ -71,6 +71,10 @@ def _named(name: str, parameters: Sequence[inspect.Parameter]) -> list[Binding]:
     if len(takers) > len(ROLES):
         numbers |= {p.name for p in takers if _a_number(p.name)}
         takers = [p for p in takers if p.name not in numbers]
+    if len(takers) > len(ROLES):
+        # A decoder's own variance, a condition, labels: the code's mean and scale come first.
+        others |= {p.name: what for p in takers if (what := wording.beside(p.name))}
+        takers = [p for p in takers if p.name not in others]
     if len(takers) < len(ROLES):
         takers += [
             p for p in parameters

@@ -48,7 +48,12 @@ def printed(evidence: Evidence, found: Collection[str]) -> Printed:
     formula. The function has to be that with the named mistakes mended, and finite.
     """
     planned, unclear = plan(evidence, found)
-    if planned is None:
+    unclear += [
+        f"what {name} does, which a function of the four does not have"
+        for name in evidence.binding.beside
+        if evidence.probe.depends_on(name)
+    ]
+    if planned is None or unclear:
         return Printed("", tuple(unclear), ())
     try:
         points = _Points(evidence, planned)
@@ -163,7 +168,9 @@ def _reading(
         batch = probe.point.sizes.batch
         wanted = [kl.factor * batch * value for value in points.code_terms(planned, kl.form.term)]
         if _far([values[0, j] for j in range(3)], wanted, tolerance):
-            unclear.append(f"the KL: near the {kl.form.name}, but its values are others")
+            unclear.append(
+                f"the KL: its gradients fit a formula ({kl.form.name}), its values do not"
+            )
     moved = [values[1, 0] - values[0, 0], values[0, 1] - values[0, 0]]
     joint = values[1, 1] - values[0, 0] - sum(moved)
     if abs(joint) > tolerance * max(map(abs, moved)) + 1e-9 * abs(values[0, 0]):

@@ -80,6 +80,12 @@ class Evidence:
         return (found[0], self.binding.weights[found[0]]) if found else None
 
     @property
+    def chosen(self) -> float:
+        """What all arguments that multiply the KL alone come to."""
+        weights = self.binding.weights
+        return math.prod(weights[n] for n, effect in self.effects.items() if effect.weighs_kl)
+
+    @property
     def declared(self) -> Parametrisation:
         """What the name of the last argument says; a log-variance if it says nothing."""
         return self.binding.scale or "log-variance"
@@ -109,15 +115,19 @@ class Evidence:
     def made_up_for(self) -> bool:
         """A constant in the code undoes the averages at exactly these sizes, or nearly."""
         beta = self.beta
-        if not (self.averaged or self.averaged_latents) or beta is None or beta <= 0:
+        if not (self.averaged or self.averaged_latents):
+            return False
+        if beta is None:
+            number = math.prod(self.axes[axis] for axis in self.averaged)
+            return bool(self.averaged) and abs(self.pixel_constant) * _NEARLY >= number
+        if beta <= 0:
             return False
         right = (1.0, 2.0) if self.term.name == kinds.SQUARED else (1.0,)
         if any(math.isclose(beta, wanted, rel_tol=1e-3) for wanted in right):
             return True
-        chosen = self.own_weight[1] if self.own_weight else 1.0
-        divided = any(math.isclose(beta, chosen * wanted, rel_tol=1e-3) for wanted in right)
+        divided = any(math.isclose(beta, self.chosen * wanted, rel_tol=1e-3) for wanted in right)
         nearly = abs(self.pixel_constant) >= _LARGE and 1 / _NEARLY <= beta <= _NEARLY
-        return (divided and chosen != 1 and bool(self.averaged)) or nearly
+        return (divided and self.chosen != 1 and bool(self.averaged)) or nearly
 
     def reductions(self) -> dict[str, dict[str, str]]:
         """Reductions in words; axes of size 1 are left out."""

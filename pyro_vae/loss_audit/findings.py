@@ -167,6 +167,12 @@ def _form(evidence: Evidence) -> Iterator[Finding]:
             "any known mistake for it. Compare it with the formula "
             "0.5 * (mean.pow(2) + log_var.exp() - 1 - log_var).",
         )
+    elif form.code == "kl-scale-ignored" and _moved_by_scale(evidence):
+        yield Finding(
+            "log-var-detached",
+            "log_var is in the value of the KL, but no gradient reaches it (detach, no_grad or "
+            "item): the variance is shown, not trained. Let the gradient through.",
+        )
     elif form.code is not None:
         yield Finding(form.code, form.sentence)
     elif evidence.kl.behaviour == "nonlinear":
@@ -175,7 +181,7 @@ def _form(evidence: Evidence) -> Iterator[Finding]:
             "The KL does not enter by a constant weight: its gradient changes with its size. Add "
             "it as it is, times beta.",
         )
-    elif form.of.plain and form.of.name != evidence.declared:
+    elif form.of.plain and evidence.binding.scale not in (None, form.of.name):
         name = evidence.binding.argument("log_var")
         yield Finding(
             f"kl-takes-{form.of.name}",
@@ -183,6 +189,14 @@ def _form(evidence: Evidence) -> Iterator[Finding]:
             f"everywhere (then rename it), wrong if it is a {evidence.declared}: the form shows, "
             "the intent does not; no probe can tell which.",
         )
+
+
+def _moved_by_scale(evidence: Evidence) -> bool:
+    point = evidence.probe.point
+    moved = evidence.probe.value(
+        replace(point, latents=tuple((m, s / 2) for m, s in point.latents))
+    )
+    return moved != evidence.probe.value(point)
 
 
 def _balance(evidence: Evidence) -> Iterator[Finding]:
@@ -265,11 +279,11 @@ def _latents(evidence: Evidence) -> Iterator[Finding]:
 
 
 def _half(evidence: Evidence) -> Iterator[Finding]:
-    kl, own = evidence.kl, evidence.own_weight
+    kl, chosen = evidence.kl, evidence.chosen
     right_form = kl.form is not None and kl.form.code is None
     if (
         right_form
-        and not (own is not None and math.isclose(own[1], 2))
+        and not math.isclose(chosen, 2)
         and evidence.term.weight
         and math.isclose(evidence.kl_constant, 2, rel_tol=5e-3)
         and math.isclose(evidence.pixel_constant, 1, rel_tol=5e-3)

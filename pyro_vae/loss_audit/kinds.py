@@ -163,6 +163,13 @@ def _along(axis: int, index: bool) -> list[Kind]:
     def logs(x_hat: Tensor, x: Tensor) -> Tensor:
         return -(one_hot(x_hat, x) * x_hat).sum(axis)
 
+    def largest(term: Callable[[Tensor, Tensor], Tensor]) -> Callable[[Tensor, Tensor], Tensor]:
+        def of_index(x_hat: Tensor, x: Tensor) -> Tensor:
+            best = F.one_hot(x.argmax(axis), x_hat.shape[axis]).to(x_hat.dtype)
+            return term(x_hat, best.movedim(-1, axis))
+
+        return of_index
+
     places = f"{{x_hat}}.movedim({axis}, 1), {{x}}"
     call = f'F.cross_entropy({places}, reduction="none")'
     told = f" over axis {axis}"
@@ -183,11 +190,17 @@ def _along(axis: int, index: bool) -> list[Kind]:
         )  # fmt: skip
     names = ("(multinomial) with logits", "of normalised values", "of probabilities",
              "of log-probabilities")  # fmt: skip
+    terms: list[Callable[[Tensor, Tensor], Tensor]] = [with_logits, normalised, plain, logs]
+    if not index:
+        # Rows of a one-hot table, turned into the index of their largest value.
+        names = (*names[:2], "with logits, of the largest of x", "of probabilities, of the largest")
+        terms[2:] = [largest(with_logits), largest(plain)]
+        best = f"{{x}}.argmax({axis})"
+        taken = f"{{x_hat}}.gather({axis}, {best}.unsqueeze({axis})).squeeze({axis})"
+        sources = (*sources[:2], call.replace("{x},", f"{best},"), f"-{taken}.log()")
     return [
         Kind(f"{CATEGORICAL} {name}{told}", term, source=source, needs=_F, axis=axis)
-        for name, term, source in zip(
-            names, (with_logits, normalised, plain, logs), sources, strict=True
-        )
+        for name, term, source in zip(names, terms, sources, strict=True)
         if source
     ]
 

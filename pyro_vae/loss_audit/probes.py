@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.loss_audit.binding import Binding
+from pyro_vae.loss_audit.differences import differences
 from pyro_vae.loss_audit.isolation import isolated, undisturbed
 from pyro_vae.loss_audit.outputs import Choice, choose, numbers, total
 from pyro_vae.loss_audit.points import (
@@ -106,11 +107,25 @@ class Probe:
 
     def value(self, point: Point, **weights: float) -> float:
         """The value of the loss at a point."""
-        values = [
-            float(total(self._parts(self.tensors(point), seed, weights), self._choice).detach())
-            for seed in range(self._seeds())
-        ]
+        values = [self._value(point, seed, weights) for seed in range(self._seeds())]
         return sum(values) / len(values)
+
+    def _value(self, point: Point, seed: int, weights: Mapping[str, float]) -> float:
+        parts = self._parts(self.tensors(point), seed, weights)
+        return float(total(parts, self._choice).detach())
+
+    def depends_on(self, name: str) -> bool:
+        """Whether the loss changes with an argument that is none of the four."""
+        plain, other = (self.value_at(self.tensors(self.point)), 0.0)
+        binding = self._binding
+        try:
+            self._binding = binding.with_other(name)
+            other = self.value_at(self.tensors(self.point))
+        except Exception:  # whatever other people's code raises
+            return True
+        finally:
+            self._binding = binding
+        return not math.isclose(plain, other, rel_tol=1e-9)
 
     def _seeds(self) -> int:
         if not self.noisy:
@@ -152,9 +167,7 @@ class Probe:
                 if self.differentiable:
                     value = float(self._gradients(point, 0, {})[-1])
                 else:
-                    value = float(
-                        total(self._parts(self.tensors(point), 0, {}), self._choice).detach()
-                    )
+                    value = self._value(point, 0, {})
                 if self._strict and not math.isfinite(value):
                     raise ValueError("its value is not finite")
                 return None
@@ -249,7 +262,8 @@ class Probe:
 
     def _read(self, point: Point, seed: int, weights: Mapping[str, float]) -> Reading:
         if not self.differentiable:
-            return self._differences(point, seed, weights)
+            step = 1e-4 if self.dtype is torch.float64 else 2e-2
+            return differences(lambda at: self._value(at, seed, weights), point, step)
         x_hat, mean, scale, value = self._gradients(point, seed, weights)
         pixels = pool(x_hat, len(point.pixels))
         means, scales = (pool(gradient, len(point.latents)) for gradient in (mean, scale))
@@ -257,40 +271,3 @@ class Probe:
             float(value), pixels.pairs, means.pairs, scales.pairs, pixels.images,
             pixels.positions, max(means.rest, scales.rest),
         )  # fmt: skip
-
-    def _differences(self, point: Point, seed: int, weights: Mapping[str, float]) -> Reading:
-        """Gradients by central differences, one pair at a time, for a loss without any."""
-        step = 1e-4 if self.dtype is torch.float64 else 2e-2
-
-        def value(shifted: Point) -> float:
-            return float(
-                total(self._parts(self.tensors(shifted), seed, weights), self._choice).detach()
-            )
-
-        def slopes(kind: str, side: int) -> Tensor:
-            pairs: Pairs = getattr(point, kind)
-            shape = point.sizes.data if kind == "pixels" else point.sizes.codes
-            counts = (
-                places(len(pairs), point.sizes.batch, math.prod(shape))
-                .flatten()
-                .bincount(minlength=len(pairs))
-            )
-            found = []
-            for number, pair in enumerate(pairs):
-                ends = []
-                for shift in (step, -step):
-                    new = (pair[0] + shift, pair[1]) if side == 0 else (pair[0], pair[1] + shift)
-                    moved = (*pairs[:number], new, *pairs[number + 1 :])
-                    shifted = (
-                        replace(point, pixels=moved)
-                        if kind == "pixels"
-                        else replace(point, latents=moved)
-                    )
-                    ends.append(value(shifted) if counts[number] else 0.0)
-                found.append((ends[0] - ends[1]) / (2 * step))
-            return torch.tensor(found, dtype=torch.float64) / counts
-
-        even = torch.ones(point.sizes.batch, dtype=torch.float64)
-        places_alike = torch.ones(math.prod(point.sizes.data), dtype=torch.float64)
-        slopes_at = slopes("pixels", 1), slopes("latents", 0), slopes("latents", 1)
-        return Reading(value(point), *slopes_at, even, places_alike)

@@ -117,6 +117,10 @@ def _kl_remarks(evidence: Evidence) -> Iterator[str]:
             f"The prior is N({form.prior[0]:.4g}, {form.prior[1]:.4g}), its variance second: draw "
             "z from that."
         )
+    unsaid = evidence.binding.scale is None and form is not None and form.name != "none"
+    if form is not None and form.of.plain and unsaid and form.of.name != "log-variance":
+        name = evidence.binding.argument("log_var")
+        yield f"The KL takes {name} for a {form.of.name}; its name does not say."
     if form is not None and not form.of.plain:
         name = evidence.binding.argument("log_var")
         yield f"The KL makes the {form.of.name.replace('(s)', f'({name})')}."

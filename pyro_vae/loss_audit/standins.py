@@ -70,7 +70,7 @@ class Whole(tuple[Tensor, ...]):
 
 #: Kinds of masks to try, for a name that says what counts and for one that says padding: nothing
 #: is masked in the first four, and the others mean the opposite of what their names say.
-_KINDS = ("of each value", "of each value, bool", "of each place", "of each place, bool")
+_KINDS = ("of each value", "of each value as bool", "of each place", "of each place as bool")
 MASKS = tuple(
     (f"mask of {kept} {kind}", f"mask of {padded} {kind}")
     for kept, padded in (("ones", "zeros"), ("zeros", "ones"))

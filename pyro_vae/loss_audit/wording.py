@@ -156,6 +156,27 @@ def other(name: str) -> str | None:
     return "batch" if _BATCH.match(plain) else None
 
 
+def beside(name: str) -> str | None:
+    """What a fifth tensor gets: a decoder's own scale, or labels; None if it is neither."""
+    found = set(words(name))
+    scale = scale_of(name)
+    if scale and found & {
+        "x",
+        "recon",
+        "dec",
+        "decoder",
+        "out",
+        "output",
+        "pred",
+        "p",
+        "px",
+        "gen",
+    }:
+        return "ones of x_hat" if scale in ("std", "variance") else "zeros of x_hat"
+    labels = {"c", "cond", "condition", "conditions", "label", "labels", "y", "classes", "cls"}
+    return "labels" if found & labels and len(found) <= 2 else None
+
+
 def is_whole(name: str) -> bool:
     """The name may stand for several tensors at once."""
     return bool(_WHOLE.match(name.lower().strip("_")))

@@ -269,3 +269,19 @@ def clamped(recon, x, mu, logvar):
 def squashed(recon, x, mu, logvar):
     k = mu.square() * (1 + 0.1 * logvar.tanh()) + logvar.exp() - logvar
     return per_image(squared(recon, x)) + per_image(k * k.roll(1, 1))
+
+
+@case(
+    "InfoVAE: original_dim * mse beside an MMD",
+    None,
+    sizes=VECTORS,
+    term=None,
+    kl=None,
+    prints="nothing",
+    says=["another kind"],
+)
+def info_vae(recon, x, mu, logvar):
+    z = mu + torch.randn_like(mu) * (0.5 * logvar).exp()
+    far = (z[:, None] - z[None]).square().sum(2)
+    near = (-far / 12).exp().mean() - 2 * (-z.square().sum(1) / 12).exp().mean()
+    return 40 * F.mse_loss(recon, x) + 0.1 * per_image(of_log_var(mu, logvar)) + 100 * near
