@@ -98,6 +98,7 @@ def evaluate(
         write_evaluation,
     )
     from pyro_vae.metrics.report import WRITTEN
+    from pyro_vae.metrics.score_table import units_of
 
     vae = load_run(run, own)
     if samples is not None and vae.joint:
@@ -122,7 +123,7 @@ def evaluate(
     for path in files:
         click.echo(path, err=True)
     if as_json:
-        echo_json(scores)
+        echo_json({**scores, "units": dict(units_of(scores))})
         return
     if vae.joint:
         title, unit = Path(described["name"]).name, "rows"
@@ -187,24 +188,31 @@ def _cut(name: str, width: int) -> str:
 def _nats(scores: dict[str, Any], unit: str = "image") -> Iterator[tuple[str, str]]:
     name = "elbo" if scores["objective"] is None else "objective"
     error = _error(scores["elbo_standard_error"], 2)
-    yield name, f"{scores[name]:10.2f} nats per {unit}{error}, higher is better"
+    yield name, f"{_figure(name, scores[name], unit)}{error}, higher is better"
     if scores["iwae"] is not None:
         iwae = scores["iwae"]
         mark = "" if iwae["bound"] > scores["collapsed"] else ", below the collapsed one"
         error = _error(iwae["standard_error"], 2)
-        yield f"  IWAE, K = {iwae['k']}", f"{iwae['bound']:10.2f} nats per {unit}{error}{mark}"
+        yield f"  IWAE, K = {iwae['k']}", f"{_figure('bound', iwae['bound'], unit)}{error}{mark}"
         if iwae.get("unreliable") is not None:
             text = f"{iwae['pareto_shape']:10.2f} k̂; above 0.7 for {iwae['unreliable']:.1%} of rows"
             yield "    its weights", text
     mark = "best constant prediction" if scores["beats_collapsed"] else NOT_BEATEN
-    yield "  if collapsed", f"{scores['collapsed']:10.2f} nats per {unit}, {mark}"
+    yield "  if collapsed", f"{_figure('collapsed', scores['collapsed'], unit)}, {mark}"
     if scores.get("ppca") is not None:
         ppca = scores["ppca"]
         yield "  probabilistic PCA", f"{ppca['log_likelihood']:10.2f} fitted to {ppca['fitted_to']}"
-    yield "reconstruction", f"{scores['reconstruction']:10.2f} nats per {unit}"
-    yield "kl", f"{scores['kl']:10.2f} nats per {unit}"
+    for name in ("reconstruction", "kl"):
+        yield name, _figure(name, scores[name], unit)
     if scores.get("frozen") is not None:
         yield scores["frozen"]["name"], f"{scores['frozen']['elbo']:10.2f} elbo, nats per {unit}"
+
+
+def _figure(name: str, value: float, per: str) -> str:
+    from pyro_vae.metrics.score_table import SCORES
+
+    number, _, unit = SCORES[name].figure(value, per).partition(" ")
+    return f"{number:>10} {unit}"
 
 
 def _bits(scores: dict[str, Any]) -> Iterator[tuple[str, str]]:

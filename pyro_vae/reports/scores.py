@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pyro_vae.metrics.score_table import SCORES
 from pyro_vae.reports.run_views import Looks
 from pyro_vae.reports.runs import Found, number, table
 
@@ -15,13 +16,18 @@ __all__: list[str] = []
 COLUMNS = (
     ("run", "Run"),
     ("observation", "Observation"),
-    ("elbo", "ELBO, nats per image"),
-    ("reconstruction", "Reconstruction, nats per image"),
-    ("kl", "KL, nats per image"),
-    ("active", "Active units"),
-    ("bits", "Bits per dimension"),
-    ("mse", "Squared error per pixel"),
-    ("pit", "Calibration: distance from uniform"),
+    *(
+        (key, SCORES[name].title)
+        for key, name in (
+            ("elbo", "elbo"),
+            ("reconstruction", "reconstruction"),
+            ("kl", "kl"),
+            ("active", "active_units"),
+            ("bits", "bits_per_dim"),
+            ("mse", "mse"),
+            ("pit", "pit_distance"),
+        )
+    ),
     ("diagnosis", "Diagnosis"),
 )
 NOT_BEATEN = "not beaten"
@@ -175,8 +181,8 @@ def _cells(run: Found, looks: Looks | None, unit: str, notes: list[str]) -> Iter
     yield Cell(run.name, run.name, below=incomplete)
     yield Cell(title, title, below=(str(scores["kind"]),))
     yield _elbo(scores, unit, notes)
-    yield _value(scores, "reconstruction", 2, unit)
-    yield _value(scores, "kl", 2)
+    yield _value(scores, "reconstruction", unit)
+    yield _value(scores, "kl")
     each = scores.get("kl_per_latent")
     of = f" of {len(each)}" if isinstance(each, list) else ""
     active = number(scores, "active_units")
@@ -195,9 +201,9 @@ def _noted(notes: list[str], why: str) -> int:
     return notes.index(why) + 1
 
 
-def _value(scores: Mapping[str, Any], key: str, digits: int, unit: str = "") -> Cell:
+def _value(scores: Mapping[str, Any], key: str, unit: str = "") -> Cell:
     value = number(scores, key)
-    return Cell("–") if value is None else Cell(f"{value:.{digits}f}", value, unit)
+    return Cell("–") if value is None else Cell(f"{value:.{SCORES[key].digits}f}", value, unit)
 
 
 def _mark(beaten: bool) -> str:

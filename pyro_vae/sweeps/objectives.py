@@ -5,29 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pyro_vae.errors import InputError, unknown
+from pyro_vae.metrics.score_table import SCORES, score_of
 
 __all__: list[str] = []
-
-_NATS, _BITS = "nats per image", "bits per dimension"
-_KNOWN = {
-    "elbo": ("max", _NATS),
-    "objective": ("max", _NATS),
-    "reconstruction": ("max", _NATS),
-    "bound": ("max", _NATS),
-    "bits_per_dim": ("min", _BITS),
-    "mass_bits_per_dim": ("min", _BITS),
-    "mse": ("min", "squared, per pixel"),
-    "mse_over_mean_image": ("min", "of the mean image's"),
-    "mae": ("min", "per pixel"),
-    "psnr": ("max", "decibels"),
-    "ssim": ("max", "of 1"),
-    "classifier_fid": ("min", "squared, between features"),
-    "classifier_fid_infinite": ("min", "squared, between features"),
-    "classifier_kid": ("min", "squared, between features"),
-    "classifier_is": ("max", "classes"),
-    "seconds": ("min", "seconds"),
-}
-"""By the last part of a score's name."""
 
 
 @dataclass(frozen=True)
@@ -66,9 +46,11 @@ def read_objective(text: str) -> Objective:
     if colon and way not in ("min", "max"):
         raise InputError(f"--objective must be KEY, min:KEY or max:KEY, got {text!r}")
     score = score if colon else text
-    last = score.rpartition(".")[2]
-    if not colon and last not in _KNOWN:
-        known = unknown("objective", text, _KNOWN)
-        raise InputError(f"{known}; of any other score say which way: min:{text} or max:{text}")
-    usual, unit = _KNOWN.get(last, ("", ""))
+    known = score_of(score)
+    if not colon and (known is None or known.better is None):
+        usable = [name for name, each in SCORES.items() if each.better is not None]
+        told = unknown("objective", text, usable)
+        raise InputError(f"{told}; of any other score say which way: min:{text} or max:{text}")
+    usual = None if known is None else known.better
+    unit = "" if known is None else known.unit
     return Objective(score, (way if colon else usual) == "max", unit)
