@@ -72,7 +72,9 @@ def main() -> None:
         size = "--images 128 --batch-size 128 --epochs 1 --hidden 8 --compile off".split()
         for words in (["fit", *size, "--out", run], ["diagnose", run]):
             rooms, calls = walked(words)
-            up = {f"{a} -> {b}": n for (a, b), n in calls.items() if ORDER.index(b) < ORDER.index(a)}
+            up = {
+                f"{a} -> {b}": n for (a, b), n in calls.items() if ORDER.index(b) < ORDER.index(a)
+            }
             print(json.dumps({"command": words[0], "rooms": rooms, "up": up}))
 
 

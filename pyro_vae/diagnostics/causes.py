@@ -47,12 +47,14 @@ class Cause:
         sentence: What speaks for it, with numbers.
         mend: What to change, as options of ``pyro-vae fit`` or, where no option does it, words.
         changes: The same as options by name, empty where there are none.
+        verdict: What it makes of a run that is neither collapsed nor thinned out, if it is the first.
     """
 
     code: str
     sentence: str
     mend: str
     changes: Mapping[str, Any] = field(default_factory=dict)
+    verdict: str = "underfitted"
 
 
 def _data_range(s: Situation) -> Cause | None:
@@ -95,7 +97,7 @@ def _learning_rate(s: Situation) -> Cause | None:
         return None
     lr = lower_rate(float(s.settings.get("lr", 1e-2)))
     said = exploded_words(e.kl_peak, e.dead_units, e.finite)
-    return Cause("learning-rate-too-high", said, f"--lr {lr:g}", {"lr": lr})
+    return Cause("learning-rate-too-high", said, f"--lr {lr:g}", {"lr": lr}, verdict="diverging")
 
 
 def _warm_up(s: Situation) -> Cause | None:
@@ -109,6 +111,7 @@ def _warm_up(s: Situation) -> Cause | None:
         f"β has come to {e.beta:.3g} of the {e.beta_wanted:.3g} that its schedule ends at",
         f"--epochs {epochs}, or a shorter schedule for --beta",
         {"beta": f"{e.beta_wanted:g}"},
+        verdict="unfinished",
     )
 
 
@@ -121,6 +124,7 @@ def _decoder_too_strong(s: Situation) -> Cause | None:
         f"reconstructions are good ({e.error:.2g} of the mean image's squared error) and do not "
         f"depend on z ({e.shuffled:.2f} times the error with other images' z)",
         "a decoder that sees z alone, not the image it is to make",
+        verdict="collapsed",
     )
 
 
@@ -206,7 +210,7 @@ def _not_trained(s: Situation) -> Cause | None:
     said = f"the squared error is {e.error:.2g} of the mean image's after {e.steps} steps"
     if climbing:
         said += f", and the last tenth of them still brought {e.rising:.0%} of all gain"
-    return Cause("not-trained-enough", said, mend, changes)
+    return Cause("not-trained-enough", said, mend, changes, verdict="unfinished")
 
 
 def _longer(s: Situation, steps: int) -> tuple[str, dict[str, Any]]:
@@ -234,7 +238,9 @@ def _flexible(s: Situation) -> Cause | None:
         mend = f"--obs normal-learned-sigma {mend}"
         changes["obs"] = "normal-learned-sigma"
     of = s.scale.rpartition("-")[2]
-    return Cause("sigma-too-flexible", f"{said}, with σ per {of}", mend, changes)
+    return Cause(
+        "sigma-too-flexible", f"{said}, with σ per {of}", mend, changes, verdict="overfitted"
+    )
 
 
 def _too_long(s: Situation) -> Cause | None:
@@ -246,9 +252,16 @@ def _too_long(s: Situation) -> Cause | None:
         said += f"; the held-out score is {e.gap:.0f} nats below the training score"
     if e.fallen is not None and e.fallen > FALLEN:
         mend = "--patience 5 --keep-best, --dropout 0.2, or more images"
-        return Cause("trained-too-long", said, mend, {"patience": 5, "keep_best": True})
+        return Cause(
+            "trained-too-long", said, mend, {"patience": 5, "keep_best": True}, verdict="overfitted"
+        )
     # The held-out score has not fallen: stopping where it was best would change nothing.
-    return Cause("trained-too-long", said, "more images, fewer epochs, or --dropout 0.2")
+    return Cause(
+        "trained-too-long",
+        said,
+        "more images, fewer epochs, or --dropout 0.2",
+        verdict="overfitted",
+    )
 
 
 def _few_latents(s: Situation) -> bool:

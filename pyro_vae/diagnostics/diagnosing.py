@@ -27,18 +27,6 @@ __all__ = ["Diagnosis", "diagnose"]
 _LIMIT = 1000
 _UNCALIBRATED = 0.2  # distance of the integrals from uniform; 0 if calibrated, 1 at worst
 
-_VERDICTS = {
-    "learning-rate-too-high": "diverging",
-    "warm-up-unfinished": "unfinished",
-    "not-trained-enough": "unfinished",
-    "latents-too-few": "underfitted",
-    "sigma-too-flexible": "overfitted",
-    "trained-too-long": "overfitted",
-    "decoder-too-strong": "collapsed",
-    "data-range": "underfitted",
-}
-"""What a first cause makes of a run that is neither collapsed nor thinned out."""
-
 
 @dataclass(frozen=True)
 class Diagnosis:
@@ -82,7 +70,11 @@ class Diagnosis:
     def to_dict(self) -> dict[str, Any]:
         """Plain data for JSON."""
         causes = [
-            {key: value for key, value in asdict(cause).items() if key != "changes"}
+            {
+                key: value
+                for key, value in asdict(cause).items()
+                if key not in ("changes", "verdict")
+            }
             for cause in self.causes
         ]
         return {
@@ -257,5 +249,5 @@ def _verdict(situation: Situation, causes: tuple[Cause, ...]) -> str:
     if situation.thinned:
         return "partly-collapsed"
     if causes:
-        return _VERDICTS.get(causes[0].code, "underfitted")
+        return causes[0].verdict
     return "healthy"

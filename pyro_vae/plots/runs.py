@@ -139,7 +139,7 @@ def draw_curves(history: History, path: Path) -> None:
     last = max(2, len(history.steps))
     axes[2].set_xlim(0, last)
     decades = [m * 10**e for e in range(2, 8) for m in (1, 2, 5)]
-    ticks = [0, 25, 50, 75, *(tick for tick in decades if tick <= last)]
+    ticks = [tick for tick in (0, 25, 50, 75, *decades) if tick <= last]
     axes[2].set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axes[2].minorticks_off()
     for axis in axes[:2]:
