@@ -15,9 +15,8 @@ from pyro_vae.config import OPTIONS, ObservationConfig, Option
 from pyro_vae.config import declared as run_options
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from pyro_vae.data import Data
+    from pyro_vae.data.batch import Loaded
     from pyro_vae.heads import Head
     from pyro_vae.vae import VAE
 
@@ -162,7 +161,7 @@ def load_run(run: Path, own: Mapping[str, str | None]) -> VAE:
     return load(run, **own_of(own))
 
 
-def head_of(obs: str, images: Tensor | None = None, **options: Any) -> Head:
+def head_of(obs: str, images: Loaded | None = None, **options: Any) -> Head:
     """The head that the options describe, for the training images where they are known."""
     from pyro_vae import observations
 

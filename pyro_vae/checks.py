@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from pyro import poutine
 from pyro.poutine.util import site_is_subsample
@@ -11,8 +9,10 @@ from torch import Tensor
 from torch.distributions import constraints
 
 from pyro_vae.data import context
+from pyro_vae.data.batch import Loaded
 from pyro_vae.elbo.scores import evaluation_mode
 from pyro_vae.errors import InputError
+from pyro_vae.heads.built import BuiltHead
 from pyro_vae.latent_model import local_params
 from pyro_vae.links import Interval
 from pyro_vae.observed import Observed
@@ -22,7 +22,7 @@ __all__: list[str] = []
 
 
 @torch.no_grad()
-def check_images(vae: VAE, images: Any) -> None:
+def check_images(vae: VAE, images: Loaded) -> None:
     """Refuse images that the observation gives no finite probability.
 
     Args:
@@ -39,7 +39,7 @@ def check_images(vae: VAE, images: Any) -> None:
         _check(observed, head, seen, of)
 
 
-def _check(observed: Observed, head: Any, images: Tensor, of: str) -> None:
+def _check(observed: Observed, head: BuiltHead, images: Tensor, of: str) -> None:
     if images.dtype == torch.uint8:
         return
     low, high = float(images.min()), float(images.max())
@@ -69,7 +69,7 @@ def _check(observed: Observed, head: Any, images: Tensor, of: str) -> None:
 
 
 @torch.no_grad()
-def check_parts(vae: VAE, images: Any) -> None:
+def check_parts(vae: VAE, images: Loaded) -> None:
     """Refuse networks, a prior or a posterior that do not go with each other.
 
     Neither the generators nor the model are left changed.

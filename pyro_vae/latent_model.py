@@ -13,11 +13,13 @@ import pyro
 import torch
 from pyro import poutine
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from pyro_vae import posteriors, priors, specs
 from pyro_vae.distributions.chain import Chain
 from pyro_vae.errors import InputError, positive
 from pyro_vae.networks import Level
+from pyro_vae.types import JSON
 
 __all__: list[str] = []
 
@@ -48,7 +50,7 @@ def _unique(name: str) -> str:
     return fresh
 
 
-def _scaled(beta: float | Tensor) -> AbstractContextManager[Any]:
+def _scaled(beta: float | Tensor) -> AbstractContextManager[object]:
     """Scale the log-probabilities inside by β."""
     if isinstance(beta, Tensor):
         return cast("AbstractContextManager[Any]", poutine.scale(scale=beta))
@@ -93,8 +95,8 @@ class LatentModel(nn.Module):
         self,
         data_shape: tuple[int, ...],
         latent_dim: int | Sequence[int],
-        prior: Any,
-        posterior: Any,
+        prior: object,
+        posterior: object,
         name: str | None,
         covariates: int = 0,
     ) -> None:
@@ -123,14 +125,15 @@ class LatentModel(nn.Module):
                 f"covariates: of nothing are made {', '.join(priors.PRIORS)}"
             )
 
-    def __setstate__(self, state: dict[str, Any]) -> None:
+    def __setstate__(self, state: JSON) -> None:
         # Both copy.deepcopy and pickle come through here: a copy that kept the name would share
         # the original's parameters in Pyro's store.
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self.name = _unique(self.name)
 
-    def _levels(self) -> list[Any]:
-        return list(self.lower)
+    def _levels(self) -> list[_Level]:
+        levels: Any = self.lower
+        return list(levels)
 
     def _level_sizes(self) -> tuple[Level, ...]:
         return tuple(
@@ -148,7 +151,7 @@ class LatentModel(nn.Module):
         """Raw numbers that p(z|c) of the topmost latent is made of; 0 where it is of none."""
         return int(getattr(self.latent_prior, "numbers", None) or 0)
 
-    def prior(self, covariates: Tensor | None = None) -> Any:
+    def prior(self, covariates: Tensor | None = None) -> Distribution:
         """p(z), or p(z|c).
 
         Args:
@@ -162,12 +165,13 @@ class LatentModel(nn.Module):
         if covariates is not None:
             covariates = covariates.to(next(decoder.parameters()).dtype)
 
-        def conditional(level: int) -> Callable[[Tensor], Any]:
+        def conditional(level: int) -> Callable[[Tensor], Distribution]:
             head: Any = self.lower[level]
             return lambda above: head.prior(
                 self._computed(decoder.prior, level, _beside(above, covariates))
             )
 
+        top: Distribution
         if self.prior_numbers and covariates is not None:
             top = self.latent_prior(self._computed(decoder.prior, len(self.lower), covariates))
         elif self.prior_numbers:
@@ -195,29 +199,30 @@ class LatentModel(nn.Module):
         lead: tuple[int, ...] = (size,)
         if self.prior_numbers and covariates is not None:
             lead = torch.broadcast_shapes(lead, covariates.shape[:-1])
-            return self.prior(covariates.expand(*lead, -1)).sample()  # type: ignore[no-any-return]
-        return self.prior(covariates).sample(lead)  # type: ignore[no-any-return]
+            return self.prior(covariates.expand(*lead, -1)).sample()
+        return self.prior(covariates).sample(lead)
 
     def _features(self, seen: Tensor) -> Tensor:
         """What the encoder makes of what it sees."""
         raise NotImplementedError
 
-    def _top_posterior(self, seen: Tensor) -> Any:
+    def _top_posterior(self, seen: Tensor) -> Distribution:
         """q(z|x) of the topmost latent."""
-        return self.posterior(self._top_numbers(self._features(seen)))
+        found: Distribution = self.posterior(self._top_numbers(self._features(seen)))
+        return found
 
     def _top_numbers(self, features: Tensor) -> Tensor:
         """What the topmost posterior is made of: the last of a hierarchy's features, else all."""
         return features[..., -self.posterior.numbers :] if self.lower else features
 
-    def _posterior_from(self, features: Tensor) -> Any:
+    def _posterior_from(self, features: Tensor) -> Distribution:
         """q(z|x), from the encoder's features."""
-        top = self.posterior(self._top_numbers(features))
+        top: Distribution = self.posterior(self._top_numbers(features))
         if not self.lower:
             return top
         encoder: Any = self.encoder
 
-        def conditional(level: int) -> Callable[[Tensor], Any]:
+        def conditional(level: int) -> Callable[[Tensor], Distribution]:
             head: Any = self.lower[level]
             return lambda above: head.posterior(
                 self._computed(encoder.posterior, level, features, above)
@@ -236,16 +241,17 @@ class LatentModel(nn.Module):
             raw = port(level, *given)
         return raw.to(torch.promote_types(raw.dtype, torch.float32))
 
-    def _latent(self, distribution: Any, beta: float | Tensor) -> Tensor:
+    def _latent(self, distribution: Distribution, beta: float | Tensor) -> Tensor:
         """The latent sites, their log-probabilities scaled by β."""
 
-        def draw(level: int, p: Any) -> Tensor:
+        def draw(level: int, p: Distribution) -> Tensor:
             name = f"latent.{level}" if self.lower else "latent"
             value: Tensor = pyro.sample(name, p)
             return value
 
         with _scaled(beta):
-            return distribution.steps(draw) if self.lower else draw(1, distribution)
+            chain: Any = distribution
+            return chain.steps(draw) if self.lower else draw(1, distribution)
 
     def _register(self, part: str, modules: Mapping[str, nn.Module]) -> None:
         """Give Pyro the parameters, as ``pyro.module`` does, but refuse another VAE's."""
@@ -302,7 +308,7 @@ def _beside(above: Tensor, covariates: Tensor | None) -> Tensor:
     return torch.cat([above.expand(*lead, -1), covariates.expand(*lead, -1)], -1)
 
 
-def _of_each(what: str, given: Any, count: int, below: Any = None) -> list[Any]:
+def _of_each(what: str, given: object, count: int, below: object = None) -> list[Any]:
     """A part for each latent, from the data up: as given, or one for the topmost or for all.
 
     Raises:
@@ -315,7 +321,7 @@ def _of_each(what: str, given: Any, count: int, below: Any = None) -> list[Any]:
     return list(given)
 
 
-def _one_or_all(specs: Iterable[Any]) -> Any:
+def _one_or_all(specs: Iterable[object]) -> Any:
     """What is told of one latent, or of each as a tuple."""
     found = tuple(specs)
     return found[0] if len(found) == 1 else found

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from pyro.distributions.transforms import SoftplusLowerCholeskyTransform
 from torch import Tensor
 from torch.distributions import constraints, transform_to
+from torch.distributions.constraints import Constraint
 from torch.distributions.transforms import (
     AffineTransform,
     ExpTransform,
@@ -168,7 +168,7 @@ NAMES = ("identity", "affine", "sigmoid", "softplus", "exp")
 
 def make(
     link: str | Link | None,
-    constraint: Any,
+    constraint: Constraint,
     *,
     floor: float,
     interval: tuple[float, float] = (0.0, 1.0),
@@ -213,7 +213,7 @@ def _affine(low: float, high: float) -> Link:
     return identity_transform if (low, high) == (0.0, 1.0) else AffineTransform(low, high - low)
 
 
-def _of_constraint(constraint: Any, floor: float) -> Link:
+def _of_constraint(constraint: Constraint, floor: float) -> Link:
     if constraint in (constraints.positive, constraints.nonnegative):
         return Softplus(floor)
     if constraint is constraints.unit_interval:

@@ -24,7 +24,7 @@ def installed(what: str) -> dict[str, EntryPoint]:
     return {point.name: point for point in entry_points(group=f"{__package__}.{what}s")}
 
 
-def loaded(what: str, point: EntryPoint) -> Any:
+def loaded(what: str, point: EntryPoint) -> object:
     """The object that an entry point names; its module is imported.
 
     Raises:
@@ -34,7 +34,7 @@ def loaded(what: str, point: EntryPoint) -> Any:
         return point.load()
 
 
-def at_path(what: str, path: str) -> Any:
+def at_path(what: str, path: str) -> object:
     """The object at ``package.module:attribute``; the module is imported, so its code runs.
 
     Modules in the working directory are found too. A path is the user's own text: none that is

@@ -10,11 +10,13 @@ import torch
 from pyro.distributions import Independent
 from pyro.infer.util import is_validation_enabled
 from torch import Tensor
+from torch.distributions import Distribution
 
 from pyro_vae import observations
 from pyro_vae.data import levels as data_levels
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads import Head
+from pyro_vae.heads.built import BuiltHead
 
 __all__: list[str] = []
 
@@ -41,7 +43,7 @@ class Observed:
         """Of what the encoder sees of one image."""
         return self.shape
 
-    def build(self) -> Any:
+    def build(self) -> BuiltHead:
         """The module that makes its distribution of raw numbers."""
         return self.head.build(self.shape)
 
@@ -50,8 +52,8 @@ class Observed:
         return x.shape[-len(self.shape) - 1]
 
     def sites(
-        self, likelihood: Any, x: Tensor | None, mask: Tensor | None
-    ) -> Iterator[tuple[str, Any, Tensor | None]]:
+        self, likelihood: Distribution, x: Tensor | None, mask: Tensor | None
+    ) -> Iterator[tuple[str, Distribution, Tensor | None]]:
         """Each observed site's name, its distribution and its value.
 
         Args:
@@ -65,8 +67,8 @@ class Observed:
         yield "obs", masked(likelihood, mask), x
 
     def parts_of(
-        self, likelihood: Any, x: Tensor, mask: Tensor | None
-    ) -> Iterator[tuple[str, Observed, Any, Tensor, Tensor | None]]:
+        self, likelihood: BuiltHead, x: Tensor, mask: Tensor | None
+    ) -> Iterator[tuple[str, Observed, BuiltHead, Tensor, Tensor | None]]:
         """Each site's name, itself, its built head, its data, and where they were observed.
 
         Args:
@@ -200,7 +202,7 @@ class Observed:
             raise InputError(f"a mask must be boolean, True where observed; got {mask.dtype}")
         return self.checked(mask)
 
-    def picture(self, likelihood: Any, kind: str) -> Tensor:
+    def picture(self, likelihood: Distribution, kind: str) -> Tensor:
         """The picture of p(x|z), on [0, 1] for images.
 
         Args:
@@ -235,7 +237,7 @@ class Observed:
         return self.levels.shown(value, self.head.interval)
 
 
-def masked(p: Any, mask: Tensor | None) -> Any:
+def masked(p: Distribution, mask: Tensor | None) -> Distribution:
     """A distribution that scores some entries only.
 
     Args:
@@ -253,10 +255,11 @@ def masked(p: Any, mask: Tensor | None) -> Any:
     grid = p.reinterpreted_batch_ndims
     if event > grid:  # a site's event is there as a whole or not at all
         mask = mask.flatten(mask.dim() - (event - grid)).all(-1)
-    return p.base_dist.mask(mask).to_event(grid)
+    found: Distribution = p.base_dist.mask(mask).to_event(grid)
+    return found
 
 
-def head_of(obs: str | Head | Callable[[Tensor], Any]) -> Head:
+def head_of(obs: str | Head | Callable[[Tensor], Distribution]) -> Head:
     """The head that a name, a head or a function stands for.
 
     Raises:

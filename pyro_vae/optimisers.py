@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import nn, optim
 from torch.optim import lr_scheduler
+from torch.optim.lr_scheduler import LRScheduler
 
 from pyro_vae.errors import InputError
 
@@ -69,7 +70,7 @@ def _of_own(
 
 def make_schedules(
     name: str, optimiser: optim.Optimizer, total: int, warm_up: int
-) -> tuple[list[Any], Any]:
+) -> tuple[list[LRScheduler], LRScheduler | None]:
     """Schedulers to step after each training step, and one to step with each epoch's score."""
     chosen = LR_SCHEDULES[name](optimiser, total)
     per_epoch = chosen if isinstance(chosen, lr_scheduler.ReduceLROnPlateau) else None

@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 from pyro_vae import former
 from pyro_vae.errors import InputError
@@ -129,12 +128,12 @@ def claim(folder: str | Path, what: str, names: Iterable[str]) -> None:
     record(folder, what, (name for name in names if not name.endswith("/")))
 
 
-def note(folder: Path, **said: Any) -> None:
+def note(folder: Path, **said: object) -> None:
     """Add a line to a folder's list that names no file."""
     _append(folder, [said])
 
 
-def noted(folder: Path, key: str) -> dict[str, Any] | None:
+def noted(folder: Path, key: str) -> dict[str, object] | None:
     """The last line of a folder's list that has a key."""
     return next((line for line in reversed(_lines(folder)) if key in line), None)
 
@@ -236,7 +235,7 @@ def _is_within(name: str) -> bool:
     )
 
 
-def _lines(folder: Path) -> list[dict[str, Any]]:
+def _lines(folder: Path) -> list[dict[str, object]]:
     """A folder's list; empty where there is none that is ours."""
     try:
         text = (folder / MANIFEST).read_text(encoding="utf-8")
@@ -250,11 +249,11 @@ def _lines(folder: Path) -> list[dict[str, Any]]:
     return lines if lines and "pyro_vae" in lines[0] else []
 
 
-def _text(lines: Iterable[dict[str, Any]]) -> str:
+def _text(lines: list[dict[str, object]]) -> str:
     return "".join(json.dumps(line) + "\n" for line in lines)
 
 
-def _append(folder: Path, lines: list[dict[str, Any]]) -> None:
+def _append(folder: Path, lines: list[dict[str, object]]) -> None:
     if not lines:
         return
     path = folder / MANIFEST
@@ -263,10 +262,10 @@ def _append(folder: Path, lines: list[dict[str, Any]]) -> None:
         stream.write(("" if whole else "\n") + _text(lines))
 
 
-def _write(folder: Path, what: str, lines: list[dict[str, Any]]) -> None:
+def _write(folder: Path, what: str, lines: list[dict[str, object]]) -> None:
     temporary = folder / f".{MANIFEST}.{os.getpid()}"
     try:
-        head = {"pyro_vae": "files that pyro-vae wrote", "folder": what}
+        head: dict[str, object] = {"pyro_vae": "files that pyro-vae wrote", "folder": what}
         temporary.write_text(_text([head, *lines]), encoding="utf-8", newline="\n")
         os.replace(temporary, folder / MANIFEST)
     finally:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +11,8 @@ import torch
 from pyro.distributions import transforms
 from pyro.nn import ConditionalAutoRegressiveNN, ConditionalDenseNN
 from torch import Tensor, nn
+from torch.distributions import Distribution
+from torch.distributions.transforms import Transform
 
 from pyro_vae import specs
 from pyro_vae.distributions.chain import Chain
@@ -18,6 +20,7 @@ from pyro_vae.distributions.flow import Flow
 from pyro_vae.distributions.full_normal import FullNormal
 from pyro_vae.errors import InputError
 from pyro_vae.heads import Head, Param
+from pyro_vae.types import JSON
 
 __all__ = [
     "POSTERIORS",
@@ -155,16 +158,17 @@ adds to them in the entry-point group ``pyro_vae.posteriors``."""
 class _Autoregressive(transforms.ConditionalAffineAutoregressive):  # type: ignore[misc]
     """With an order that its inverse need not read off a tensor, which no graph can hold."""
 
-    def condition(self, context: Tensor) -> Any:
+    def condition(self, context: Tensor) -> Transform:
         conditioned = super().condition(context)
         conditioned.arn.permutation = self.nn.permutation.tolist()
-        return conditioned
+        found: Transform = conditioned
+        return found
 
 
 class _Flows(nn.Module):
     """A diagonal normal, and transforms that are given the rest of the raw numbers."""
 
-    def __init__(self, latent_dim: int, steps: list[Any], flips: bool = False) -> None:
+    def __init__(self, latent_dim: int, steps: Sequence[nn.Module], flips: bool = False) -> None:
         super().__init__()
         self.base, self.latent_dim, self.flips = Diagonal()(latent_dim), latent_dim, flips
         self.steps = nn.ModuleList(steps)
@@ -187,7 +191,7 @@ def _check(what: str, latent_dim: int) -> None:
         raise InputError(f"{what} needs latent-dim of at least 2, got {latent_dim}")
 
 
-def make(posterior: str | Mapping[str, Any] | Posterior, latent_dim: int) -> nn.Module:
+def make(posterior: str | Mapping[str, object] | Posterior, latent_dim: int) -> nn.Module:
     """The module that ``posterior`` names or makes.
 
     Args:
@@ -213,7 +217,7 @@ def make(posterior: str | Mapping[str, Any] | Posterior, latent_dim: int) -> nn.
     return made
 
 
-def spec(posterior: object) -> dict[str, Any] | None:
+def spec(posterior: object) -> JSON | None:
     """A stock posterior, or an installed package's, as plain data; None for the user's own."""
     if isinstance(posterior, Head):
         return None
@@ -221,7 +225,7 @@ def spec(posterior: object) -> dict[str, Any] | None:
     return specs.described("posterior", found, POSTERIORS)
 
 
-def code_of(q: Any) -> Tensor:
+def code_of(q: Distribution) -> Tensor:
     """The point of latent space that stands for an image.
 
     Args:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from inspect import signature
 from typing import Any, ClassVar, cast
@@ -11,11 +11,13 @@ import pyro.distributions as dist
 import torch
 from pyro.contrib.zuko import ZukoToPyro
 from torch import Tensor, nn
+from torch.distributions import Distribution
 from torch.nn.functional import softplus
 
 from pyro_vae import posteriors, specs
 from pyro_vae.errors import InputError
 from pyro_vae.heads import Head
+from pyro_vae.types import JSON
 
 __all__ = [
     "PRIORS",
@@ -152,9 +154,10 @@ class _Standard(nn.Module):
         self._zero: Tensor
         self.register_buffer("_zero", torch.zeros(()), persistent=False)
 
-    def forward(self, encode: Encode) -> Any:
+    def forward(self, encode: Encode) -> Distribution:
         zeros = self._zero.expand(self.latent_dim)
-        return dist.Normal(zeros, torch.ones_like(zeros)).to_event(1)
+        found: Distribution = dist.Normal(zeros, torch.ones_like(zeros)).to_event(1)
+        return found
 
 
 class _Diagonal(nn.Module):
@@ -163,8 +166,9 @@ class _Diagonal(nn.Module):
         self.loc = nn.Parameter(torch.zeros(latent_dim))
         self.raw_scale = nn.Parameter(_raw(torch.ones(latent_dim)))
 
-    def forward(self, encode: Encode) -> Any:
-        return dist.Normal(self.loc, softplus(self.raw_scale) + _FLOOR).to_event(1)
+    def forward(self, encode: Encode) -> Distribution:
+        found: Distribution = dist.Normal(self.loc, softplus(self.raw_scale) + _FLOOR).to_event(1)
+        return found
 
 
 class _Mixture(nn.Module):
@@ -176,11 +180,12 @@ class _Mixture(nn.Module):
         self.loc = nn.Parameter(torch.randn(shape))
         self.raw_scale = nn.Parameter(_raw(torch.ones(shape)))
 
-    def forward(self, encode: Encode) -> Any:
+    def forward(self, encode: Encode) -> Distribution:
         scale = softplus(self.raw_scale) + _FLOOR
-        return dist.MixtureSameFamily(
+        found: Distribution = dist.MixtureSameFamily(
             dist.Categorical(logits=self.logits), dist.Normal(self.loc, scale).to_event(1)
         )
+        return found
 
 
 class _Vamp(nn.Module):
@@ -190,11 +195,12 @@ class _Vamp(nn.Module):
         super().__init__()
         self.inputs = nn.Parameter(torch.rand(components, *data_shape))
 
-    def forward(self, encode: Encode) -> Any:
+    def forward(self, encode: Encode) -> Distribution:
         posteriors = encode(self.inputs)
-        return dist.MixtureSameFamily(
+        found: Distribution = dist.MixtureSameFamily(
             dist.Categorical(logits=self.inputs.new_zeros(len(self.inputs))), posteriors
         )
+        return found
 
     @torch.no_grad()
     def start(self, seen: Tensor) -> None:
@@ -219,14 +225,14 @@ class _Flow(nn.Module):
             latent_dim, transforms=steps, hidden_features=(hidden,), activation=nn.ELU
         )
 
-    def forward(self, encode: Encode) -> Any:
+    def forward(self, encode: Encode) -> Distribution:
         return _Drawn(self.flow())
 
 
 class _Drawn(ZukoToPyro):  # type: ignore[misc]
     """A flow of zuko's that can be drawn from outside of Pyro's programs, too."""
 
-    def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape: Sequence[int] = torch.Size()) -> Tensor:
         return cast(Tensor, self(sample_shape))
 
 
@@ -236,7 +242,7 @@ def _raw(scale: Tensor) -> Tensor:
 
 
 def make(
-    prior: str | Mapping[str, Any] | Prior, latent_dim: int, data_shape: tuple[int, ...]
+    prior: str | Mapping[str, object] | Prior, latent_dim: int, data_shape: tuple[int, ...]
 ) -> nn.Module:
     """The module that ``prior`` names or makes.
 
@@ -265,7 +271,7 @@ def table() -> dict[str, type]:
     return {**posteriors.POSTERIORS, **PRIORS}
 
 
-def _takes_both(function: Callable[..., Any]) -> bool:
+def _takes_both(function: Callable[..., object]) -> bool:
     """Whether a function can be given the latents' number and the data's shape."""
     try:
         signature(function).bind(1, ())
@@ -276,7 +282,7 @@ def _takes_both(function: Callable[..., Any]) -> bool:
     return True
 
 
-def is_standard(prior: str | Mapping[str, Any] | Prior) -> bool:
+def is_standard(prior: str | Mapping[str, object] | Prior) -> bool:
     """Whether a prior says that it is N(0, I).
 
     Raises:
@@ -290,7 +296,7 @@ def is_standard(prior: str | Mapping[str, Any] | Prior) -> bool:
     return bool(getattr(found, "is_standard", False))
 
 
-def spec(prior: object) -> dict[str, Any] | None:
+def spec(prior: object) -> JSON | None:
     """A stock prior, or an installed package's, as plain data; None for the user's own."""
     if isinstance(prior, Head):
         return None

@@ -7,9 +7,11 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads import Head
+from pyro_vae.heads.built import BuiltHead
 from pyro_vae.observed import Observed, checked_shape, head_of, masked
 
 __all__ = ["Part"]
@@ -44,7 +46,7 @@ class Several:
         InputError: If there are no parts, a name is no name, or a scale is to come from the data.
     """
 
-    def __init__(self, parts: Mapping[str, Part | tuple[Any, ...]]) -> None:
+    def __init__(self, parts: Mapping[str, Part | tuple[object, ...]]) -> None:
         made = {key: Part(*part) for key, part in parts.items()}
         if not made or not all(isinstance(key, str) and key for key in made):
             raise InputError("parts must be a mapping from names to what is observed, not empty")
@@ -60,11 +62,11 @@ class Several:
         }
         self.seen_shape = (sum(self._widths.values()),)
 
-    def build(self) -> Any:
+    def build(self) -> _Likelihoods:
         """The module that makes all distributions of raw numbers."""
         return _Likelihoods(self.parts)
 
-    def checked(self, x: Any, what: str = "data") -> Parts:
+    def checked(self, x: object, what: str = "data") -> Parts:
         """Data or masks of parts that there are.
 
         Raises:
@@ -115,8 +117,8 @@ class Several:
         return {key: self.parts[key].filled(value, masks.get(key)) for key, value in x.items()}
 
     def sites(
-        self, likelihood: Mapping[str, Any], x: Parts | None, mask: Parts | None
-    ) -> Iterator[tuple[str, Any, Tensor | None]]:
+        self, likelihood: Mapping[str, Distribution], x: Parts | None, mask: Parts | None
+    ) -> Iterator[tuple[str, Distribution, Tensor | None]]:
         """Each observed site's name, its distribution and its value, (..., N, *shape); parts that
         are left out have none.
         """
@@ -126,13 +128,13 @@ class Several:
                 yield f"obs.{key}", masked(p, masks.get(key)), None if x is None else x[key]
 
     def parts_of(
-        self, likelihood: Any, x: Parts, mask: Parts | None
-    ) -> Iterator[tuple[str, Observed, Any, Tensor, Tensor | None]]:
+        self, likelihood: _Likelihoods, x: Parts, mask: Parts | None
+    ) -> Iterator[tuple[str, Observed, BuiltHead, Tensor, Tensor | None]]:
         """Each site's name, its part, its built head, its data, (N, *shape), and where they were
         observed.
         """
         masks = self._masks(mask)
-        heads = dict(zip(likelihood.names, likelihood.heads, strict=True))
+        heads = dict(zip(likelihood.names, likelihood.built, strict=True))
         for key, value in x.items():
             yield f"obs.{key}", self.parts[key], heads[key], value, masks.get(key)
 
@@ -145,11 +147,11 @@ class Several:
         kinds = {self.parts[key].kind_on(value) for key, value in x.items()}
         return next(kind for kind in ("loss", "density", "mass") if kind in kinds)
 
-    def picture(self, likelihood: Mapping[str, Any], kind: str) -> dict[str, Tensor]:
+    def picture(self, likelihood: Mapping[str, Distribution], kind: str) -> dict[str, Tensor]:
         """The picture of each part, (..., *shape)."""
         return {key: self.parts[key].picture(p, kind) for key, p in likelihood.items()}
 
-    def _masks(self, mask: Any) -> Parts:
+    def _masks(self, mask: object) -> Parts:
         return {} if mask is None else self.checked(mask, "a mask")
 
 
@@ -170,29 +172,32 @@ class _Likelihoods(nn.Module):
             raise InputError(
                 "a scale from the data is for a VAE of one observation: learn it here, or fix it"
             )
-        self.numbers = self.grid_numbers = sum(head.numbers for head in self._heads())
+        self.numbers = self.grid_numbers = sum(head.numbers for head in self.built)
 
-    def _heads(self) -> list[Any]:
-        return list(self.heads)
+    @property
+    def built(self) -> list[BuiltHead]:
+        """Each part's head."""
+        heads: Any = self.heads
+        return list(heads)
 
     def origins(self) -> set[str]:
         """Where the parameters come from."""
-        return {origin for head in self._heads() for origin in head.origins()}
+        return {origin for head in self.built for origin in head.origins()}
 
     def check_set(self) -> None:
         """Nothing comes from the data."""
 
-    def forward(self, raw: Tensor, x: Parts | None = None) -> dict[str, Any]:
+    def forward(self, raw: Tensor, x: Parts | None = None) -> dict[str, Distribution]:
         """Each part's p(x|z).
 
         Args:
             raw: (..., numbers).
             x: What they will score, each (..., *shape).
         """
-        split = raw.split([head.numbers for head in self._heads()], -1)
+        split = raw.split([head.numbers for head in self.built], -1)
         return {
             key: head(part, (x or {}).get(key))
-            for key, head, part in zip(self.names, self._heads(), split, strict=True)
+            for key, head, part in zip(self.names, self.built, split, strict=True)
         }
 
 

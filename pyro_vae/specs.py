@@ -12,18 +12,22 @@ import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
 from numbers import Integral, Real
-from typing import Any
+from typing import Any, TypeAlias
 
 from pyro_vae import lookup
 from pyro_vae.errors import InputError, unknown
+from pyro_vae.types import JSON, Fields
 
 __all__: list[str] = []
 
-Table = Mapping[str, Callable[..., Any]]
+Component: TypeAlias = Callable[..., Any]
+"""What makes a thing: a function, a class, or a dataclass's instance."""
+
+Table: TypeAlias = Mapping[str, Component]
 """Names and what they stand for: a dataclass whose instances make the thing, or what makes it."""
 
 
-def read(what: str, given: Any, table: Table) -> Any:
+def read(what: str, given: object, table: Table) -> Component:
     """The component that a text or a description names; no path is followed.
 
     Args:
@@ -47,7 +51,9 @@ def read(what: str, given: Any, table: Table) -> Any:
     raise InputError(f"{what} must be a name or a function that makes a module, got {given!r}")
 
 
-def asked(what: str, text: str, table: Table, options: Mapping[str, Any] | None = None) -> Any:
+def asked(
+    what: str, text: str, table: Table, options: Mapping[str, object] | None = None
+) -> Component:
     """The component that a user's text asks for, a path of the user's own among them.
 
     Args:
@@ -75,7 +81,9 @@ def asked(what: str, text: str, table: Table, options: Mapping[str, Any] | None 
     return _instance(label, entry, {**first, **options})
 
 
-def asked_all(what: str, text: str, table: Table, options: Mapping[str, Any] | None = None) -> Any:
+def asked_all(
+    what: str, text: str, table: Table, options: Mapping[str, object] | None = None
+) -> Any:
     """What ``asked`` gives for a text; of several, between commas, a tuple."""
     found = tuple(asked(what, part, table, options) for part in text.split(","))
     return found[0] if len(found) == 1 else found
@@ -98,7 +106,7 @@ def resolve(what: str, path: str, table: Table) -> Any:
     return _instance(label, entry, _first(label, entry, colon, number))
 
 
-def _at_path(what: str, text: str) -> tuple[str, Any, str, str]:
+def _at_path(what: str, text: str) -> tuple[str, Component, str, str]:
     """What a path says: its words in messages, what is there, and the colon and N behind it."""
     path, colon, number = text.rpartition(":")
     if ":" not in path:
@@ -110,7 +118,7 @@ def _names(what: str, table: Table) -> set[str]:
     return {*table, *lookup.installed(what)}
 
 
-def _entry(what: str, name: str, table: Table) -> Any:
+def _entry(what: str, name: str, table: Table) -> Component:
     """What a name stands for."""
     if name in table:
         return table[name]
@@ -120,7 +128,7 @@ def _entry(what: str, name: str, table: Table) -> Any:
     return _component(what, lookup.loaded(what, point), point.value)
 
 
-def _component(what: str, value: Any, path: str) -> Any:
+def _component(what: str, value: Any, path: str) -> Component:
     """What another's code brought, made sure of."""
     # A class has a call of its own: the one that makes instances.
     calls = isinstance(value, type) and any("__call__" in kind.__dict__ for kind in value.__mro__)
@@ -130,16 +138,17 @@ def _component(what: str, value: Any, path: str) -> Any:
             f"{what} {path!r} is of type {type(value).__name__}, {of} callable: it must be a "
             "function that makes a module, or a dataclass of such"
         )
-    return value
+    found: Component = value
+    return found
 
 
-def _fields(entry: Any) -> dict[str, Any]:
+def _fields(entry: object) -> JSON:
     """Fields by name, with their defaults."""
     own = fields(entry) if is_dataclass(entry) else ()
     return {f.name: f.default for f in own if f.init}
 
 
-def _first(label: str, entry: Any, colon: str, number: str) -> dict[str, Any]:
+def _first(label: str, entry: object, colon: str, number: str) -> JSON:
     """The first field, as the text behind a name's colon has it; none without a colon."""
     if not colon:
         return {}
@@ -156,14 +165,16 @@ def _first(label: str, entry: Any, colon: str, number: str) -> dict[str, Any]:
     return {field: int(number)}
 
 
-def _instance(label: str, entry: Any, given: Mapping[str, Any]) -> Any:
-    if not is_dataclass(entry):
-        return entry
-    with lookup.told(label):
-        return entry(**given) if isinstance(entry, type) else replace(entry, **given)
+def _instance(label: str, entry: Any, given: Mapping[str, object]) -> Component:
+    found: Component = entry
+    if is_dataclass(entry):
+        with lookup.told(label):
+            made_of: Any = entry(**given) if isinstance(entry, type) else replace(entry, **given)
+            found = made_of
+    return found
 
 
-def _of_fields(what: str, spec: Mapping[str, Any], table: Table) -> Any:
+def _of_fields(what: str, spec: Mapping[str, object], table: Table) -> Component:
     name = spec.get("name")
     if not isinstance(name, str):
         raise _unknown(what, name, table)
@@ -175,7 +186,7 @@ def _of_fields(what: str, spec: Mapping[str, Any], table: Table) -> Any:
     return _instance(f"{what} {name}", entry, made(given))
 
 
-def described(what: str, component: Any, table: Table) -> dict[str, Any] | None:
+def described(what: str, component: object, table: Table) -> JSON | None:
     """A component as plain data, from which ``read`` makes an equal one.
 
     Args:
@@ -199,7 +210,7 @@ def described(what: str, component: Any, table: Table) -> dict[str, Any] | None:
     return None
 
 
-def _at_hand(what: str, table: Table) -> Iterator[tuple[str, Any]]:
+def _at_hand(what: str, table: Table) -> Iterator[tuple[str, Component]]:
     """Names and what they stand for, of packages as far as they are imported already."""
     yield from table.items()
     for name, point in lookup.installed(what).items():
@@ -210,7 +221,7 @@ def _at_hand(what: str, table: Table) -> Iterator[tuple[str, Any]]:
                 continue
 
 
-def plain(value: Any) -> Any:
+def plain(value: object) -> Any:
     """A value as JSON has it; numbers of numpy and torch become Python's.
 
     Raises:
@@ -231,12 +242,13 @@ def plain(value: Any) -> Any:
         return [plain(part) for part in value]
     if isinstance(value, Mapping):
         return {str(key): plain(part) for key, part in value.items()}
-    if callable(getattr(value, "item", None)):
-        return plain(value.item())
+    item = getattr(value, "item", None)
+    if callable(item):
+        return plain(item())
     raise TypeError(f"{type(value).__name__} is no plain data")
 
 
-def made(value: Any) -> Any:
+def made(value: object) -> Any:
     """The value that ``plain`` was given, where its lists were tuples."""
     if isinstance(value, list):
         return tuple(made(part) for part in value)
@@ -245,7 +257,7 @@ def made(value: Any) -> Any:
     return value
 
 
-def short(spec: Mapping[str, Any] | Sequence[Any] | None) -> str | None:
+def short(spec: Fields | Sequence[Fields | None] | None) -> str | None:
     """What people call what ``described`` gave, or several: name and first field, ``iaf:2``."""
     if spec is None:
         return None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import pickle
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions.constraints import Constraint
 
 from pyro_vae.data import levels as data_levels
 from pyro_vae.errors import InputError
@@ -170,7 +170,7 @@ def _is_loss(built: BuiltHead) -> bool:
     return built.head.kind_on(torch.tensor([0.3])) == "loss"
 
 
-def _points(support: Any, head: Head) -> tuple[Tensor, Tensor]:
+def _points(support: Constraint, head: Head) -> tuple[Tensor, Tensor]:
     """Points of a sum or of a quadrature over one site's support, and their weights."""
     if head.kind == "mass" or head.levels in ("binary", "threshold"):
         top = getattr(support, "upper_bound", 4095)

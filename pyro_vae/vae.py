@@ -3,20 +3,27 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import pyro
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from pyro_vae import networks, posteriors
-from pyro_vae.data import Batch, unpacked
+from pyro_vae.data import Batch, Images, unpacked
 from pyro_vae.data import levels as data_levels
+from pyro_vae.data.batch import Values
 from pyro_vae.errors import InputError
+from pyro_vae.heads import Head
+from pyro_vae.heads.built import BuiltHead
 from pyro_vae.latent_model import LatentModel
 from pyro_vae.observed import Observed
+from pyro_vae.posteriors import Posterior
+from pyro_vae.priors import Prior
 from pyro_vae.several import Part, Several, observed_of
+from pyro_vae.types import JSON
 
 __all__ = ["VAE", "JointVAE"]
 
@@ -88,13 +95,16 @@ class VAE(LatentModel):
 
     def __init__(
         self,
-        data_shape: tuple[int, ...] | Mapping[str, Any],
+        data_shape: tuple[int, ...] | Mapping[str, object],
         latent_dim: int | Sequence[int] = 20,
-        obs: Any = "normal-learned-sigma",
-        net: str | Mapping[str, Any] | networks.Networks | tuple[nn.Module, nn.Module] = "mlp",
+        obs: str
+        | Head
+        | Callable[[Tensor], Distribution]
+        | Mapping[str, object] = "normal-learned-sigma",
+        net: str | Mapping[str, object] | networks.Networks | tuple[nn.Module, nn.Module] = "mlp",
         name: str | None = None,
-        prior: Any = "standard-normal",
-        posterior: Any = "diagonal",
+        prior: str | Mapping[str, object] | Prior | Sequence[object] = "standard-normal",
+        posterior: str | Mapping[str, object] | Posterior | Sequence[object] = "diagonal",
         covariates: int = 0,
     ) -> None:
         self.observed: Any = observed_of(data_shape, obs)
@@ -133,11 +143,11 @@ class VAE(LatentModel):
 
     def model(
         self,
-        x: Any = None,
+        x: Values | Batch | None = None,
         beta: float | Tensor = 1.0,
         size: int = 1,
         covariates: Tensor | None = None,
-        mask: Any = None,
+        mask: Values | None = None,
     ) -> Any:
         """The generative model p(z) p(x|z), as a Pyro program.
 
@@ -174,10 +184,10 @@ class VAE(LatentModel):
 
     def guide(
         self,
-        x: Any,
+        x: Values | Batch,
         beta: float | Tensor = 1.0,
         covariates: Tensor | None = None,
-        mask: Any = None,
+        mask: Values | None = None,
     ) -> Tensor:
         """The approximate posterior q(z|x), as a Pyro program; arguments as for :meth:`model`.
 
@@ -190,7 +200,9 @@ class VAE(LatentModel):
         with pyro.plate("data", posterior.batch_shape[-1], dim=-1):
             return self._latent(posterior, beta)
 
-    def encode(self, x: Any, covariates: Tensor | None = None, mask: Any = None) -> Any:
+    def encode(
+        self, x: Values | Batch, covariates: Tensor | None = None, mask: Values | None = None
+    ) -> Distribution:
         """q(z|x).
 
         Args:
@@ -203,14 +215,19 @@ class VAE(LatentModel):
             A distribution of batch_shape (..., N) and event_shape (latent_dim,).
         """
         x, covariates, mask = unpacked(x, covariates, mask)
-        return self._posterior_from(self._features(self.observed.seen(x, mask), covariates))
+        found: Distribution = self._posterior_from(
+            self._features(self.observed.seen(x, mask), covariates)
+        )
+        return found
 
     def _features(self, seen: Tensor, covariates: Tensor | None = None) -> Tensor:
         given, event = self._checked_covariates(covariates), len(self.observed.seen_shape)
         return networks.through(self.encoder, seen, event, self.arithmetic, given)
 
     @torch.no_grad()
-    def code(self, x: Any, covariates: Tensor | None = None, mask: Any = None) -> Tensor:
+    def code(
+        self, x: Values | Batch, covariates: Tensor | None = None, mask: Values | None = None
+    ) -> Tensor:
         """The point of latent space that stands for an image; arguments as for :meth:`encode`.
 
         Returns:
@@ -219,7 +236,9 @@ class VAE(LatentModel):
         """
         return posteriors.code_of(self.encode(x, **_given(covariates=covariates, mask=mask)))
 
-    def decode(self, z: Tensor, x: Any = None, covariates: Tensor | None = None) -> Any:
+    def decode(
+        self, z: Tensor, x: Values | Batch | None = None, covariates: Tensor | None = None
+    ) -> Any:
         """p(x|z).
 
         Args:
@@ -248,7 +267,7 @@ class VAE(LatentModel):
             )
         return covariates
 
-    def observe(self, x: Any, rows: int | None = None) -> Any:
+    def observe(self, x: Values | Batch, rows: int | None = None) -> Any:
         """8-bit levels as the observation takes them, with fresh noise; floats as they are.
 
         Args:
@@ -262,7 +281,7 @@ class VAE(LatentModel):
             return x.with_x(self.observed.observe(x.x, rows))
         return self.observed.observe(x, rows)
 
-    def given(self, x: Any, observed: Any) -> Any:
+    def given(self, x: Values | Batch, observed: Any) -> Any:
         """What the encoder is given outside training: levels, or what chance made of them.
 
         Args:
@@ -278,7 +297,9 @@ class VAE(LatentModel):
         """Whether several things are observed, by their names."""
         return isinstance(self.observed, Several)
 
-    def parts_of(self, x: Any) -> Iterator[tuple[str, Observed, Any, Tensor, Tensor | None]]:
+    def parts_of(
+        self, x: Values | Batch
+    ) -> Iterator[tuple[str, Observed, BuiltHead, Tensor, Tensor | None]]:
         """What is observed, site by site.
 
         Args:
@@ -291,7 +312,7 @@ class VAE(LatentModel):
         x, _, mask = unpacked(x, None, None)
         yield from self.observed.parts_of(self.likelihood, x, mask)
 
-    def check_given(self, images: Any) -> None:
+    def check_given(self, images: Images) -> None:
         """Make sure that images come with the covariates that this VAE wants, or with none.
 
         Args:
@@ -308,13 +329,13 @@ class VAE(LatentModel):
             )
         self._checked_covariates(known)
 
-    def kind_on(self, x: Any) -> str:
+    def kind_on(self, x: Values | Batch) -> str:
         """What the observation is on these data: ``density``, ``mass`` or ``loss``."""
         found: str = self.observed.kind_on(x.x if isinstance(x, Batch) else x)
         return found
 
     @torch.no_grad()
-    def estimate(self, images: Any) -> None:
+    def estimate(self, images: Images) -> None:
         """Set what comes from the data: scales (``source="data"``), a VampPrior's pseudo-inputs.
 
         Args:
@@ -337,10 +358,10 @@ class VAE(LatentModel):
     @torch.no_grad()
     def reconstruct(
         self,
-        x: Any,
+        x: Values | Batch,
         kind: str = "mean",
         covariates: Tensor | None = None,
-        mask: Any = None,
+        mask: Values | None = None,
     ) -> Any:
         """Pictures of p(x|z) at the posterior mean z, or what :meth:`code` takes for it.
 
@@ -367,7 +388,9 @@ class VAE(LatentModel):
         return self.picture(self.decode(z, **_given(covariates=covariates)), kind)
 
     @torch.no_grad()
-    def picture(self, likelihood: Any, kind: str = "mean") -> Any:
+    def picture(
+        self, likelihood: Distribution | Mapping[str, Distribution], kind: str = "mean"
+    ) -> Any:
         """The picture of p(x|z), on [0, 1] for images.
 
         Args:
@@ -384,9 +407,9 @@ class VAE(LatentModel):
 
 
 def JointVAE(  # noqa: N802
-    parts: Mapping[str, Part | tuple[Any, ...]],
+    parts: Mapping[str, Part | tuple[object, ...]],
     latent_dim: int = 20,
-    net: Any = "mlp",
+    net: str | Mapping[str, object] | networks.Networks | tuple[nn.Module, nn.Module] = "mlp",
     name: str | None = None,
     **options: Any,
 ) -> VAE:
@@ -425,7 +448,7 @@ def checked_vae(vae: object, what: str) -> None:
         )
 
 
-def _given(**arguments: Tensor | None) -> dict[str, Tensor]:
+def _given(**arguments: object) -> JSON:
     """Those that were given: who overrides a method need not take the others."""
     return {name: value for name, value in arguments.items() if value is not None}
 

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from pyro_vae import specs
 from pyro_vae.data import context, plain
+from pyro_vae.data.batch import Loaded
 from pyro_vae.distributions.chain import Chain
 from pyro_vae.elbo.scores import BLOCK, evaluation_mode
 from pyro_vae.objectives.terms import closed_kl
+from pyro_vae.types import JSON
 from pyro_vae.vae import VAE
 
 __all__: list[str] = []
@@ -99,7 +101,7 @@ def fallen_words(share: float) -> str:
 
 
 def exploded(
-    vae: VAE, images: Any, steps: Sequence[dict[str, Any]], active_units: int, lr: float
+    vae: VAE, images: Loaded, steps: Sequence[JSON], active_units: int, lr: float
 ) -> str | None:
     """Whether the first steps have thrown the encoder out of its range for good.
 
@@ -124,7 +126,7 @@ def exploded(
     return f"learning-rate-too-high: {said}: start anew with --lr {lower_rate(lr):g}"
 
 
-def collapsed(training: Sequence[dict[str, Any]], latent_dim: int) -> str | None:
+def collapsed(training: Sequence[JSON], latent_dim: int) -> str | None:
     """Whether no latent has come to say anything.
 
     Args:
@@ -146,7 +148,7 @@ def collapsed(training: Sequence[dict[str, Any]], latent_dim: int) -> str | None
 
 
 @torch.no_grad()
-def dead_units(vae: VAE, images: Any) -> float | None:
+def dead_units(vae: VAE, images: Loaded) -> float | None:
     """Share of the encoder's activations that are 0 for every image; None where none ever is 0.
 
     Args:
@@ -156,7 +158,7 @@ def dead_units(vae: VAE, images: Any) -> float | None:
     alive: dict[tuple[nn.Module, torch.Size], Tensor] = {}
     zeros = False
 
-    def look(module: nn.Module, inputs: Any, output: Any) -> None:
+    def look(module: nn.Module, inputs: object, output: object) -> None:
         nonlocal zeros
         if not isinstance(output, Tensor):  # of attention, which torch has among activations
             return
@@ -187,7 +189,7 @@ def _is_activation(module: nn.Module) -> bool:
 
 
 def overfitting(
-    vae: VAE, training: Sequence[dict[str, Any]], held_out: Sequence[dict[str, Any]], key: str
+    vae: VAE, training: Sequence[JSON], held_out: Sequence[JSON], key: str
 ) -> str | None:
     """Whether the held-out score has been falling while the training score rises.
 
@@ -221,7 +223,7 @@ def overfitting(
 
 
 def worse_than_mean_image(
-    vae: VAE, images: Any, training: Sequence[dict[str, Any]], key: str
+    vae: VAE, images: Loaded, training: Sequence[JSON], key: str
 ) -> str | None:
     """Whether a loss whose σ is the error's own falls while its pictures are no pictures.
 
@@ -256,7 +258,7 @@ def worse_than_mean_image(
 
 
 @torch.no_grad()
-def _squared_errors(vae: VAE, images: Any) -> tuple[float, float]:
+def _squared_errors(vae: VAE, images: Loaded) -> tuple[float, float]:
     """Of the mean reconstruction and of the mean image, in the observation's unit."""
     with evaluation_mode(vae):
         mean = vae.decode(vae.code(images), **context(images)).mean
@@ -289,13 +291,13 @@ def scale_note(vae: VAE, kind: str) -> str | None:
     return f"{said}: minimises summed squared error + 2σ² β KL, where 2σ² = {2 * value**2:.4g}"
 
 
-def _parts(distribution: Any) -> list[Any]:
+def _parts(distribution: Distribution) -> list[Distribution]:
     """The distributions of a hierarchy's latents at one draw; of one latent its own."""
     if not isinstance(distribution, Chain):
         return [distribution]
-    found: list[Any] = []
+    found: list[Distribution] = []
 
-    def draw(level: int, p: Any) -> Tensor:
+    def draw(level: int, p: Distribution) -> Tensor:
         found.append(p)
         value: Tensor = p.sample()
         return value
@@ -306,7 +308,7 @@ def _parts(distribution: Any) -> list[Any]:
 
 
 @torch.no_grad()
-def kl_note(vae: VAE, images: Any) -> str | None:
+def kl_note(vae: VAE, images: Loaded) -> str | None:
     """That the KL is sampled, where prior and posterior have none in closed form; else None.
 
     Args:

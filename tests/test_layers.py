@@ -156,7 +156,7 @@ def test_what_stands_alone_stands_alone() -> None:
     alone = {room for room, others in table.items() if not others}
     assert alone == {
         *("objectives", "schedules", "controllers", "distributions", "noise", "errors"),
-        *("former", "history"),
+        *("former", "history", "types"),
     }
 
 

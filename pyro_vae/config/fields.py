@@ -83,7 +83,7 @@ def declared(*configs: type) -> dict[str, Option]:
     return found
 
 
-def read(known: Mapping[str, Option], name: str, value: Any) -> Any:
+def read(known: Mapping[str, Option], name: str, value: object) -> Any:
     """The one form of an option's value, whatever stands for it.
 
     Args:
@@ -121,8 +121,8 @@ def _as(wanted: Option, value: Any) -> Any:
     raise InputError(f"{wanted.flag} must be {_wanted(kinds)}, got {shown(value)}")
 
 
-def _wanted(kinds: tuple[Any, ...]) -> str:
-    words = {
+def _wanted(kinds: tuple[object, ...]) -> str:
+    words: dict[object, str] = {
         bool: "true or false",
         int: "an integer",
         float: "a number",
@@ -132,12 +132,11 @@ def _wanted(kinds: tuple[Any, ...]) -> str:
     return " or ".join(words[kind] for kind in kinds if kind in words)
 
 
-def number_or_text(name: str) -> Callable[[Any], str]:
+def number_or_text(name: str) -> Callable[[object], str]:
     """A reader of what is a number or a text: one text for one number, however it was written."""
 
-    def reader(value: Any) -> str:
-        number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not (number or isinstance(value, str)):
+    def reader(value: object) -> str:
+        if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise InputError(f"{name} must be a number or text, got {shown(value)}")
         try:
             return repr(as_float(value)).removesuffix(".0")
@@ -170,7 +169,7 @@ def check_number(name: str, value: Any, wanted: str, holds: Callable[[Any], bool
         raise InputError(f"{name.replace('_', '-')} must be {wanted}, got {shown(value)}")
 
 
-def check_count(name: str, value: Any, most: int = MOST) -> None:
+def check_count(name: str, value: object, most: int = MOST) -> None:
     """Make sure that an option's value counts something, and no more of it than there can be.
 
     Raises:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from functools import partial
 from numbers import Real
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyro_vae.config.fields import MOST, check_count, check_number, number_or_text, option
 from pyro_vae.errors import InputError, shown, unknown
+from pyro_vae.types import JSON
 
 if TYPE_CHECKING:
     from pyro_vae import controllers, objectives, schedules
@@ -23,23 +24,25 @@ T = TypeVar("T")
 _MOST_PROCESSES = 1024
 
 
-def _text_or_object(name: str) -> Callable[[Any], Any]:
+def _text_or_object(name: str) -> Callable[[object], object]:
     """A reader of what a text names and an object is."""
     text = number_or_text(name)
 
-    def reader(value: Any) -> Any:
+    def reader(value: object) -> object:
         named = isinstance(value, str | int | float | list | dict | tuple | None)
         return text(value) if named else value
 
     return reader
 
 
-def _several(value: Any) -> tuple[Any, ...]:
+def _several(value: object) -> tuple[object, ...]:
     """Texts and objects, of which one may stand alone."""
-    alone = isinstance(value, str) or callable(value)
-    if not alone and not isinstance(value, list | tuple):
+    if isinstance(value, list | tuple):
+        found = tuple(value)
+    elif isinstance(value, str) or callable(value):
+        found = (value,)
+    else:
         raise InputError(f"augment must be a list of texts, got {shown(value)}")
-    found = (value,) if alone else tuple(value)
     for each in found:
         if not isinstance(each, str) and not callable(each):
             raise InputError(f"augment must be a list of texts or functions, got {shown(each)}")
@@ -278,7 +281,7 @@ class FitConfig:
                     f"{name} looks at held-out images and there are none: give validation="
                 )
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> JSON:
         """Plain data for config.json; objects as ``named`` has them."""
         own = {each.name: getattr(self, each.name) for each in fields(self)}
         return {**own, **{name: named(own[name]) for name in ("beta", "elbo", "optimizer")}} | {
@@ -286,7 +289,7 @@ class FitConfig:
         }
 
 
-def named(value: Any) -> str:
+def named(value: object) -> str:
     """An object as text: its own, if that reads back as such, else its dotted name.
 
     Example:
@@ -340,7 +343,7 @@ def _is_path(text: object) -> bool:
     return bool(colon) and all(part.isidentifier() for part in parts)
 
 
-def _own_or_unknown(name: str, value: Any, accepted: Any) -> InputError:
+def _own_or_unknown(name: str, value: object, accepted: Iterable[str]) -> InputError:
     if isinstance(value, str) and _is_path(value):
         return InputError(f"{_flag(name)} {value!r} is of your own code: give the object, or path")
     words = {"augment": "augmentation"}
@@ -358,5 +361,5 @@ def _parsed(name: str, parse: Callable[[], T]) -> T:
         raise InputError(f"{_flag(name)}: {error}") from None
 
 
-def _natural(value: Any) -> bool:
+def _natural(value: object) -> bool:
     return isinstance(value, int) and value >= 0

@@ -11,12 +11,12 @@ from pyro_vae.errors import InputError, shown
 __all__ = ["ModelConfig"]
 
 
-def _dims(value: Any) -> int | tuple[int, ...]:
+def _dims(value: object) -> int | tuple[int, ...]:
     """The length of z, or of each latent of a hierarchy, as text (``40,40``) or numbers."""
-    parts = value.split(",") if isinstance(value, str) else value
-    parts = list(parts) if isinstance(parts, list | tuple) else [parts]
+    given: object = value.split(",") if isinstance(value, str) else value
+    parts = list(given) if isinstance(given, list | tuple) else [given]
     try:
-        dims = [int(part) if isinstance(part, str) else part for part in parts]
+        dims: list[Any] = [int(part) if isinstance(part, str) else part for part in parts]
     except ValueError:
         dims = []
     if not dims or not all(isinstance(d, int) and not isinstance(d, bool) for d in dims):

@@ -5,19 +5,22 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, overload
+from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import Dataset, IterableDataset
 
-from pyro_vae.data.batch import Batch, Images
-from pyro_vae.data.mixed import as_batch, check_whole, shape_of
+from pyro_vae.data.batch import Batch, Given, Images
+from pyro_vae.data.mixed import Shape, as_batch, check_whole, shape_of
 from pyro_vae.data.stored import LOOKED_AT, Stored, limit
 from pyro_vae.errors import InputError
 
 __all__ = ["Data", "as_images", "as_source", "first", "split"]
+
+T = TypeVar("T")
 
 _LOG = logging.getLogger("pyro_vae")
 
@@ -57,7 +60,7 @@ class Data:
         """Images that choices in training are made by: the validation part, else the test one."""
         return self.test if self.validation is None else self.validation
 
-    def __iter__(self) -> Iterator[Any]:
+    def __iter__(self) -> Iterator[Images | Tensor | None]:
         return iter((self.train, self.train_labels, self.test, self.test_labels))
 
     def _replace(self, **changes: Any) -> Data:
@@ -65,7 +68,7 @@ class Data:
         return replace(self, **changes)
 
 
-def as_images(images: Any, data_shape: Any = None) -> Any:
+def as_images(images: Given, data_shape: Shape | None = None) -> Any:
     """Images as one tensor: uint8 levels as they are, any other number as float32.
 
     Args:
@@ -89,21 +92,21 @@ def as_images(images: Any, data_shape: Any = None) -> Any:
     """
     if isinstance(images, Batch | Mapping):
         return as_batch(images, data_shape, as_images)
-    check_whole(images, data_shape)
+    shape = check_whole(images, data_shape)
     if isinstance(images, Stored | np.memmap):
-        stored = _as_stored(images, data_shape)
+        stored = _as_stored(images, shape)
         tensor = stored[:] if stored.nbytes <= limit() else stored.some(LOOKED_AT)
     else:
         tensor = _as_tensor(images)
     if tensor.dim() == 3:
         tensor = tensor[:, None]
-    _check_shape(tuple(tensor.shape), data_shape)
+    _check_shape(tuple(tensor.shape), shape)
     if tensor.dtype != torch.uint8:
         _check_finite(tensor)
     return tensor
 
 
-def as_source(images: Any, data_shape: Any = None) -> Images:
+def as_source(images: Given, data_shape: Shape | None = None) -> Images:
     """Images as training reads them: those on disk stay there, all others are one tensor.
 
     Arguments and errors are those of :func:`as_images`. Of floats on disk, ``LOOKED_AT`` are
@@ -116,17 +119,17 @@ def as_source(images: Any, data_shape: Any = None) -> Images:
     """
     if isinstance(images, Batch | Mapping):
         return as_batch(images, data_shape, as_source)
-    check_whole(images, data_shape)
+    shape = check_whole(images, data_shape)
     if not isinstance(images, Stored | np.memmap):
         tensor: Tensor = as_images(images, data_shape)
         return tensor
-    stored = _as_stored(images, data_shape)
+    stored = _as_stored(images, shape)
     if stored.dtype != torch.uint8:
         _check_finite(stored.some())
     return stored
 
 
-def _as_stored(images: Stored | np.memmap[Any, Any], data_shape: tuple[int, ...] | None) -> Stored:
+def _as_stored(images: Stored | np.memmap, data_shape: tuple[int, ...] | None) -> Stored:
     if isinstance(images, np.memmap):
         _check_numbers(images.dtype)
         if images.ndim not in (2, 3, 4):
@@ -136,7 +139,7 @@ def _as_stored(images: Stored | np.memmap[Any, Any], data_shape: tuple[int, ...]
     return images
 
 
-def _check_numbers(dtype: np.dtype[Any]) -> None:
+def _check_numbers(dtype: np.dtype[np.generic]) -> None:
     if dtype.kind not in "uifb":
         raise InputError(f"images must be numbers, got an array of {dtype}")
 
@@ -166,7 +169,7 @@ def _channels_last(shape: tuple[int, ...]) -> str | None:
     return "transpose(0, 3, 1, 2)"
 
 
-def channels_first(array: Any) -> Any:
+def channels_first(array: NDArray[np.generic]) -> NDArray[np.generic]:
     """An array (N, H, W, C) as (N, C, H, W), and a line logged; any other as it is.
 
     It is for files, whose arrays nobody can give another shape in passing. Those of 8 pixels or
@@ -185,7 +188,7 @@ def channels_first(array: Any) -> Any:
     return array.transpose(0, 3, 1, 2)
 
 
-def unmasked(values: Any, what: str = "images") -> Any:
+def unmasked(values: T, what: str = "images") -> T:
     """The values themselves.
 
     Args:
@@ -206,7 +209,7 @@ def unmasked(values: Any, what: str = "images") -> Any:
     return values
 
 
-def _hidden(part: Any) -> int:
+def _hidden(part: object) -> int:
     """Values that a mask of numpy's or torch's hides."""
     if isinstance(part, np.ma.MaskedArray):
         return int(np.ma.getmaskarray(part).sum())
@@ -225,7 +228,7 @@ def _check_finite(images: Tensor) -> None:
         )
 
 
-def _as_tensor(images: Any) -> Tensor:
+def _as_tensor(images: object) -> Tensor:
     unmasked(images)
     if isinstance(images, Dataset):
         images = _read_whole(images)
@@ -241,7 +244,7 @@ def _as_tensor(images: Any) -> Tensor:
     return tensor if tensor.dtype == torch.uint8 else tensor.to(torch.float32)
 
 
-def _as_array(images: Any) -> np.ndarray[Any, Any]:
+def _as_array(images: object) -> NDArray[np.generic]:
     try:
         return np.asarray(images)
     except ValueError:  # rows of different lengths
@@ -250,7 +253,7 @@ def _as_array(images: Any) -> np.ndarray[Any, Any]:
         ) from None
 
 
-def _read_whole(data_set: Dataset[Any]) -> Tensor:
+def _read_whole(data_set: Dataset[object]) -> Tensor:
     """The images of a data set until it ends, as long as they fit in memory."""
     found: list[Tensor] = []
     room = limit()
@@ -281,7 +284,7 @@ def _read_whole(data_set: Dataset[Any]) -> Tensor:
     return torch.stack(found)
 
 
-def _items(data_set: Dataset[Any]) -> Iterator[Any]:
+def _items(data_set: Dataset[object]) -> Iterator[object]:
     if isinstance(data_set, IterableDataset):
         return iter(data_set)
     try:
@@ -325,10 +328,16 @@ def _first(part: Images, count: int) -> Any:
 
 
 @overload
-def split(images: Tensor, validation: Any, seed: int = 0) -> tuple[Tensor, Tensor | None]: ...
+def split(
+    images: Tensor, validation: Given | float | None, seed: int = 0
+) -> tuple[Tensor, Tensor | None]: ...
 @overload
-def split(images: Images, validation: Any, seed: int = 0) -> tuple[Images, Images | None]: ...
-def split(images: Images, validation: Any, seed: int = 0) -> tuple[Images, Images | None]:
+def split(
+    images: Images, validation: Given | float | None, seed: int = 0
+) -> tuple[Images, Images | None]: ...
+def split(
+    images: Images, validation: Given | float | None, seed: int = 0
+) -> tuple[Images, Images | None]:
     """Training and held-out images; of those on disk both parts stay there.
 
     Args:

@@ -22,7 +22,7 @@ TABLE: dict[str, Callable[[Any, tuple[int, ...]], Any]] = {
 """Name → (torchvision.transforms.v2, shape of an image) → transform."""
 
 
-def make(names: Sequence[Any], data_shape: tuple[int, ...]) -> Callable[[Tensor], Tensor] | None:
+def make(names: Sequence[object], data_shape: tuple[int, ...]) -> Callable[[Tensor], Tensor] | None:
     """Images (N, C, H, W) → the same, each image transformed on its own; None for no names.
 
     Args:
@@ -36,7 +36,7 @@ def make(names: Sequence[Any], data_shape: tuple[int, ...]) -> Callable[[Tensor]
         return None
     if len(data_shape) != 3:
         raise InputError(f"augmentation needs images (C, H, W), got data of shape {data_shape}")
-    steps = [name if callable(name) else _stock(name, data_shape) for name in names]
+    steps = [name if callable(name) else _stock(str(name), data_shape) for name in names]
 
     def one(image: Tensor) -> Tensor:
         for step in steps:
@@ -49,8 +49,9 @@ def make(names: Sequence[Any], data_shape: tuple[int, ...]) -> Callable[[Tensor]
     return transform
 
 
-def _stock(name: str, data_shape: tuple[int, ...]) -> Any:
+def _stock(name: str, data_shape: tuple[int, ...]) -> Callable[[Tensor], Tensor]:
     # Slow to import, and not at all beside a torch that it was not built for.
     from torchvision.transforms import v2
 
-    return TABLE[name](v2, data_shape)
+    made: Callable[[Tensor], Tensor] = TABLE[name](v2, data_shape)
+    return made

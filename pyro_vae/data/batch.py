@@ -4,16 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, overload
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
+from torch.utils.data import Dataset
 
 from pyro_vae.data.stored import LOOKED_AT, Stored
 from pyro_vae.data.stored import Images as Plain
 from pyro_vae.errors import InputError
 
-__all__ = ["Batch", "Images", "context", "cycled", "looked_at", "of_covariates", "plain"]
+__all__ = [
+    "Batch",
+    "Images",
+    "context",
+    "cycled",
+    "looked_at",
+    "of_covariates",
+    "plain",
+]
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,7 +62,7 @@ class Batch:
         given = iter(tensors)
         return self.each(lambda tensor: next(given))
 
-    def with_x(self, x: Any) -> Batch:
+    def with_x(self, x: object) -> Batch:
         """The same beside other data."""
         return Batch(x, self.covariates, self.mask)
 
@@ -71,7 +81,7 @@ class Batch:
     def __len__(self) -> int:
         return len(self._first())
 
-    def __getitem__(self, index: Any) -> Batch:
+    def __getitem__(self, index: Tensor | slice | int) -> Batch:
         return self.each(lambda tensor: tensor[index])
 
     def read(self, index: Tensor) -> Batch:
@@ -134,8 +144,17 @@ class Batch:
         return torch.Size(self._first().shape)
 
 
+Loaded: TypeAlias = Tensor | Batch
+"""Data in memory, alone or with what is known beside them."""
+
 Images: TypeAlias = Plain | Batch
 """Images in memory or on disk, alone or with what is known beside them."""
+
+Values: TypeAlias = Tensor | Mapping[str, Tensor]
+"""What is observed, or a mask of it: one thing, or several by their names."""
+
+Given: TypeAlias = Images | ArrayLike | Dataset[Any] | Mapping[str, Any]
+"""What users pass as images."""
 
 
 def _each(part: Any, change: Callable[[Any], Any]) -> Any:
@@ -144,33 +163,42 @@ def _each(part: Any, change: Callable[[Any], Any]) -> Any:
     return None if part is None else change(part)
 
 
-def plain(images: Any) -> Any:
-    """The data alone, without what is known beside them; several parts as one row of numbers."""
+@overload
+def plain(images: Loaded) -> Tensor: ...
+@overload
+def plain(images: Images) -> Plain: ...
+def plain(images: Images) -> Plain:
+    """The data alone, (N, *shape), without what is known beside them; several parts as one row."""
     if not isinstance(images, Batch):
         return images
     if isinstance(images.x, Mapping):
         return torch.cat([part.flatten(1).float() for part in images.x.values()], 1)
-    return images.x
+    found: Plain = images.x
+    return found
 
 
-def context(images: Any) -> dict[str, Tensor]:
+def context(images: object) -> dict[str, Tensor]:
     """The covariates that images come with, as an argument by its name; none if there are none."""
     known = images.covariates if isinstance(images, Batch) else None
     return {} if known is None else {"covariates": known}
 
 
-def cycled(images: Any, count: int) -> Tensor | None:
+def cycled(images: object, count: int) -> Tensor | None:
     """The covariates of images, gone through again and again, for so many samples; or None."""
     known = context(images).get("covariates")
     return None if known is None else known[torch.arange(count) % len(known)]
 
 
-def looked_at(images: Images) -> Any:
+def looked_at(images: Images) -> Loaded:
     """What stands for all images: themselves, or of those on disk ``LOOKED_AT``."""
     return images if isinstance(images, Tensor) else images.some()
 
 
-def of_covariates(images: Any, covariates: Any) -> Any:
+@overload
+def of_covariates(images: Loaded, covariates: ArrayLike | None) -> Loaded: ...
+@overload
+def of_covariates(images: Images, covariates: ArrayLike | None) -> Images: ...
+def of_covariates(images: Images, covariates: ArrayLike | None) -> Images:
     """Images with covariates beside them; as they are where there are none.
 
     Args:
@@ -196,8 +224,8 @@ def of_covariates(images: Any, covariates: Any) -> Any:
     return Batch(batch.x, tensor, batch.mask)
 
 
-def unpacked(x: Any, covariates: Any, mask: Any) -> tuple[Any, Any, Any]:
-    """Data, covariates and mask, which a batch has all together."""
+def unpacked(x: Any, covariates: Tensor | None, mask: Any) -> tuple[Any, Tensor | None, Any]:
+    """Data, covariates (N, C) and mask, which a batch has all together."""
     if not isinstance(x, Batch):
         return x, covariates, mask
     return (

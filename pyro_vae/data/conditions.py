@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -12,6 +12,7 @@ from torch.nn.functional import one_hot
 from pyro_vae.data.arrays import Data
 from pyro_vae.data.batch import Batch
 from pyro_vae.errors import InputError, shown, unknown
+from pyro_vae.types import JSON
 
 __all__ = ["condition_of", "conditioned", "of_classes"]
 
@@ -19,7 +20,7 @@ LABELS = "labels"
 _MOST = 10_000  # classes; more are numbers of something else
 
 
-def condition_of(data: Data, by: str) -> dict[str, Any]:
+def condition_of(data: Data, by: str) -> JSON:
     """How a data set's images are told from each other, as plain data.
 
     Args:
@@ -45,7 +46,7 @@ def condition_of(data: Data, by: str) -> dict[str, Any]:
     return {"by": by, "classes": high + 1}
 
 
-def conditioned(data: Data, condition: Mapping[str, Any] | None) -> Data:
+def conditioned(data: Data, condition: JSON | None) -> Data:
     """The data with covariates beside the images: each label in one-hot form.
 
     Args:
@@ -73,7 +74,7 @@ def conditioned(data: Data, condition: Mapping[str, Any] | None) -> Data:
     return data._replace(**changed)
 
 
-def of_classes(labels: Any, classes: int) -> Tensor:
+def of_classes(labels: Tensor | Sequence[int], classes: int) -> Tensor:
     """Classes in one-hot form.
 
     Args:

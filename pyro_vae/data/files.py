@@ -12,6 +12,7 @@ from typing import IO, Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_vae import ours
@@ -61,7 +62,7 @@ def read(path: str | Path) -> Data:
         raise InputError(said if said.startswith(f"{path}") else f"{path}: {said}") from None
 
 
-def _data(arrays: dict[str, Any], path: Path) -> Data:
+def _data(arrays: dict[str, NDArray[np.generic]], path: Path) -> Data:
     parts_there = part_names(arrays, path)
     if len(parts_there) > 1 and "train" in parts_there:
         found: dict[str, Any] = {}
@@ -69,11 +70,13 @@ def _data(arrays: dict[str, Any], path: Path) -> Data:
         for part, name in parts_there.items():
             shape = tuple(found["train"].shape[1:]) if found else None
             found[part] = as_images(channels_first(arrays.pop(name)), shape)
-            labels[part] = _labels(arrays.pop(f"{name}_labels", None), found[part])
+            there = f"{name}_labels" in arrays
+            labels[part] = _labels(arrays.pop(f"{name}_labels") if there else None, found[part])
         data = of_parts(found, labels)
     else:
         images: Any = as_source(channels_first(arrays.pop("images")))
-        data = parts(images, _labels(arrays.pop("labels", None), images))
+        labels_there = arrays.pop("labels") if "labels" in arrays else None
+        data = parts(images, _labels(labels_there, images))
     over = f"arrays {', '.join(sorted(arrays))}" if arrays else ""
     if over:
         _LOG.warning(f"{path}: passed over: {over}")
@@ -176,7 +179,7 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (Path(place, name) for name in names if Path(place, name).is_file())
 
 
-def _arrays(path: Path) -> dict[str, Any]:
+def _arrays(path: Path) -> dict[str, NDArray[np.generic]]:
     try:
         if path.suffix == ".npy" and path.stat().st_size > limit():
             return {"images": _mapped(path)}
@@ -215,8 +218,8 @@ def _check_kind(stream: IO[bytes], suffix: str) -> None:
         raise InputError(f"not a readable {suffix} file: it {was}")
 
 
-def _mapped(path: Path) -> Any:
-    array = np.load(path, mmap_mode="r", allow_pickle=False)
+def _mapped(path: Path) -> NDArray[np.generic]:
+    array: NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
     if not array.flags.c_contiguous:
         raise InputError(
             "it is in Fortran's order, in which an image lies all over the file: save it with "
@@ -234,7 +237,7 @@ def _check_size(archive: zipfile.ZipFile) -> None:
         )
 
 
-def _labels(array: Any, images: Tensor | Stored) -> Tensor | None:
+def _labels(array: NDArray[np.generic] | None, images: Tensor | Stored) -> Tensor | None:
     if array is None:
         return None
     labels = np.asarray(array)

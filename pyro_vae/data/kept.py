@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from pyro_vae.data.arrays import Data, first
-from pyro_vae.data.batch import Batch, Images, plain
+from pyro_vae.data.batch import Batch, Images, Loaded, plain
 from pyro_vae.data.stored import Stored
+from pyro_vae.types import JSON, Fields
 
 __all__: list[str] = []
 
@@ -22,7 +22,7 @@ _WHOLE = 2**30  # bytes of training images up to which all of them are read
 _SOME = 1000  # of more, so many stand for all
 
 
-def kept_of(train: Images, held_out: Images | None) -> dict[str, Any]:
+def kept_of(train: Images, held_out: Images | None) -> JSON:
     """What is kept of a run's images, as plain data for its configuration.
 
     Args:
@@ -42,7 +42,7 @@ def kept_of(train: Images, held_out: Images | None) -> dict[str, Any]:
     }
 
 
-def _trained_on(images: Images, gaps: bool = True) -> dict[str, Any]:
+def _trained_on(images: Images, gaps: bool = True) -> JSON:
     train = plain(images)
     n, shape = len(train), tuple(train.shape[1:])
     index = torch.arange(n)
@@ -61,9 +61,7 @@ def digests_of(images: Images | None) -> str:
     return base64.b64encode(b"".join(found)).decode("ascii")
 
 
-def as_kept(
-    data: Data, config: Mapping[str, Any], name: str, same: bool
-) -> tuple[Data, str | None]:
+def as_kept(data: Data, config: Fields, name: str, same: bool) -> tuple[Data, str | None]:
     """The data with those images held out that a run held out, also where the data have changed.
 
     Images are known by their content, whatever their names and their order.
@@ -96,7 +94,7 @@ def as_kept(
 
 
 def _divided(
-    data: Data, known: set[bytes], kept: Mapping[str, Any], name: str, same: bool, gaps: bool
+    data: Data, known: set[bytes], kept: Fields, name: str, same: bool, gaps: bool
 ) -> tuple[Data, str | None]:
     """Those that were held out, wherever they are now, and all others."""
     parts = {"train": data.train, "test": data.test, "validation": data.validation}
@@ -146,7 +144,7 @@ def _some(images: Images, labels: Tensor | None, mask: Tensor) -> tuple[Images, 
     return some, None if labels is None else labels[index]
 
 
-def _read(digests: Any) -> Iterator[bytes]:
+def _read(digests: object) -> Iterator[bytes]:
     try:
         whole = base64.b64decode(str(digests), validate=True)
     except ValueError:  # damaged by hand
@@ -170,7 +168,7 @@ def _contents(images: Images, index: Tensor, gaps: bool) -> list[bytes]:
 
     Runs of earlier versions were kept without: a gap was the value that stands in it.
     """
-    some = images[index.to(images.device)]
+    some: Loaded = images[index.to(images.device)]
     rows = [row.tobytes() for row in plain(some).cpu().numpy()]
     missing = _missing(some) if gaps else None
     if missing is None:
@@ -179,7 +177,7 @@ def _contents(images: Images, index: Tensor, gaps: bool) -> list[bytes]:
     return [row + hole for row, hole in zip(rows, holes, strict=True)]
 
 
-def _missing(images: Any) -> Tensor | None:
+def _missing(images: Images) -> Tensor | None:
     """Where rows have gaps, in the order of :func:`plain`; None where nothing tells of any."""
     if not isinstance(images, Batch) or images.mask is None:
         return None

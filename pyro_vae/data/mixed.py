@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import torch
@@ -11,19 +11,27 @@ from torch import Tensor
 
 from pyro_vae.data.batch import Batch, Images
 from pyro_vae.errors import InputError, unknown
+from pyro_vae.types import JSON
 
 __all__: list[str] = []
 
 
-def check_whole(images: Any, data_shape: Any) -> None:
-    """Refuse what is no mapping where several things are wanted."""
+Shape: TypeAlias = tuple[int, ...] | Mapping[str, tuple[int, ...]]
+"""Of one image; of several things by their names."""
+
+T = TypeVar("T")
+
+
+def check_whole(images: object, data_shape: Shape | None) -> tuple[int, ...] | None:
+    """The shape of one thing: refuse what is no mapping where several things are wanted."""
     if isinstance(data_shape, Mapping):
         raise InputError(
             f"data must be a mapping from {', '.join(data_shape)}, got {type(images).__name__}"
         )
+    return data_shape
 
 
-def as_batch(images: Any, data_shape: Any, read: Callable[..., Any]) -> Batch:
+def as_batch(images: object, data_shape: Shape | None, read: Callable[..., Any]) -> Batch:
     """A batch, or several things, each checked by itself; a gap among floats is told by the mask.
 
     Raises:
@@ -47,7 +55,8 @@ def as_batch(images: Any, data_shape: Any, read: Callable[..., Any]) -> Batch:
             raise unknown("part of data", name, known)
     if not batch.x:
         raise InputError(f"give at least one of {', '.join(known)}")
-    x, masks = {}, dict(batch.mask or {})
+    x: dict[str, Any] = {}
+    masks = dict(batch.mask or {})
     for name, part in batch.x.items():
         x[name] = _gaps_filled(part, name, masks)
         x[name] = read(x[name], known[name])
@@ -57,7 +66,7 @@ def as_batch(images: Any, data_shape: Any, read: Callable[..., Any]) -> Batch:
     return Batch(x, batch.covariates, masks or None)
 
 
-def _gaps_filled(part: Any, name: str, masks: dict[str, Any]) -> Any:
+def _gaps_filled(part: T, name: str, masks: JSON) -> T | Tensor:
     """A part whose NaN, by which tables tell gaps, have become 0, and the mask that tells them."""
     if not isinstance(part, Tensor | np.ndarray) or part.dtype in (torch.uint8, np.uint8):
         return part

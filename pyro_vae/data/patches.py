@@ -26,6 +26,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from pyro_vae.errors import InputError
@@ -121,7 +122,7 @@ PHOTOGRAPHS = (
 )
 
 
-def cut() -> dict[str, np.ndarray[Any, Any]]:
+def cut() -> dict[str, NDArray[np.generic]]:
     """The patches, uint8 (N, 3, 32, 32): 5,000 as ``train`` and 500 as ``test``.
 
     Raises:
@@ -152,7 +153,7 @@ def cut() -> dict[str, np.ndarray[Any, Any]]:
     return arrays
 
 
-def check(arrays: Mapping[str, np.ndarray[Any, Any]], what: str) -> None:
+def check(arrays: Mapping[str, NDArray[np.generic]], what: str) -> None:
     """Make sure that patches are those that this module has always made.
 
     Args:
@@ -201,7 +202,7 @@ def make(folder: Path, overwrite: bool = False) -> Path:
     return path
 
 
-def _write(path: Path, arrays: Mapping[str, np.ndarray[Any, Any]]) -> None:
+def _write(path: Path, arrays: Mapping[str, NDArray[np.generic]]) -> None:
     temporary = path.with_name(f".{FILE}.{os.getpid()}")
     try:
         with temporary.open("wb") as stream:

@@ -7,9 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from typing import IO, Any, Literal, Protocol, TypeVar
+from typing import IO, Literal, Protocol, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image, UnidentifiedImageError
 
 from pyro_vae.errors import InputError, positive, shown
@@ -146,14 +147,14 @@ class Pictures:
         self.files, self.fit, self.shift = files, fit, shift
         self.shape = (len(files), *shape)
 
-    def __getitem__(self, rows: Any) -> np.ndarray[Any, Any]:
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.generic]:
         files = [self.files[row] for row in rows]
         out = np.empty((len(files), *self.shape[1:]), np.uint8)
         for place, levels in zip(out, each(self._levels, files), strict=True):
             place[...] = levels
         return out
 
-    def _levels(self, path: File) -> np.ndarray[Any, Any]:
+    def _levels(self, path: File) -> NDArray[np.generic]:
         channels, height, width = self.shape[1:]
         with _opened(path) as image:
             upright = _upright(image)

@@ -6,14 +6,16 @@ from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from itertools import pairwise
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from pyro_vae.data.batch import Batch, Images
+from pyro_vae.data.batch import Batch, Images, Loaded
+from pyro_vae.data.stored import Stored
 from pyro_vae.errors import TrainingError
 
 __all__ = ["batches", "order"]
@@ -42,7 +44,7 @@ def order(images: Images) -> Tensor:
     return torch.cat(parts).to(images.device)
 
 
-def batches(images: Images, parts: Sequence[Tensor], workers: int = 0) -> Iterator[Any]:
+def batches(images: Images, parts: Sequence[Tensor], workers: int = 0) -> Iterator[Loaded]:
     """The images of one index after the other; those on disk are read ahead of their use.
 
     Args:
@@ -71,9 +73,9 @@ def _on_disk(images: Images) -> bool:
     return not isinstance(images, Batch) or not images.in_memory
 
 
-def _by_thread(images: Any, parts: Sequence[Tensor]) -> Iterator[Tensor]:
+def _by_thread(images: Stored | Batch, parts: Sequence[Tensor]) -> Iterator[Loaded]:
     with ThreadPoolExecutor(1) as reader:
-        ahead: deque[Future[Tensor]] = deque()
+        ahead: deque[Future[Loaded]] = deque()
         for done in range(len(parts)):
             while len(ahead) <= _AHEAD and done + len(ahead) < len(parts):
                 ahead.append(reader.submit(images.read, parts[done + len(ahead)]))
@@ -86,22 +88,26 @@ class _Readable(Dataset[Any]):
     What a worker raises is raised anew with the worker's whole traceback as its words.
     """
 
-    def __init__(self, images: Any) -> None:
+    def __init__(self, images: Stored | Batch) -> None:
         self.images = images
 
-    def __getitem__(self, index: np.ndarray[Any, Any]) -> Tensor | Exception:
+    def __getitem__(self, index: NDArray[np.int64]) -> Loaded | Exception:
         try:
-            found: Tensor = self.images.read(torch.from_numpy(index))
-            return found
+            return self.images.read(torch.from_numpy(index))
         except Exception as error:
             return error
 
 
-def _as_it_is(batch: Any) -> Any:
+T = TypeVar("T")
+
+
+def _as_it_is(batch: T) -> T:
     return batch
 
 
-def _by_processes(images: Any, parts: Sequence[Tensor], workers: int) -> Iterator[Tensor]:
+def _by_processes(
+    images: Stored | Batch, parts: Sequence[Tensor], workers: int
+) -> Iterator[Loaded]:
     loader = DataLoader(
         _Readable(images.to("cpu")),
         batch_size=None,

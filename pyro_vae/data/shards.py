@@ -19,6 +19,7 @@ from typing import IO, Any, Literal, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from PIL.ContainerIO import ContainerIO
 
 from pyro_vae.data import files
@@ -148,14 +149,14 @@ class _Arrays:
                 )
         self.shape, self.dtype = (len(members), *first.shape), first.dtype
 
-    def __getitem__(self, rows: Any) -> np.ndarray[Any, Any]:
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.generic]:
         out = np.empty((len(rows), *self.shape[1:]), self.dtype)
         members = [self.members[row] for row in rows]
         for place, values in zip(out, each(self._values, members), strict=True):
             place[...] = values
         return out
 
-    def _values(self, member: _Member) -> np.ndarray[Any, Any]:
+    def _values(self, member: _Member) -> NDArray[np.generic]:
         header = _header(member)
         try:
             with member.open("rb") as stream:

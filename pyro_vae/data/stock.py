@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -20,6 +19,7 @@ from pyro_vae.data.table import SUFFIX, read_table
 from pyro_vae.data.tables import data_of
 from pyro_vae.data.vision import Source, emnist_files, idx_files
 from pyro_vae.errors import InputError, shown, unknown
+from pyro_vae.types import JSON
 
 __all__ = ["TABLE", "load"]
 
@@ -129,7 +129,7 @@ def load(
     download: bool = False,
     resize: int | None = None,
     crop: int | None = None,
-    like: Mapping[str, Any] | None = None,
+    like: JSON | None = None,
 ) -> Data:
     """A stock data set, or a file or folder of the user's own.
 

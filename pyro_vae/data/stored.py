@@ -6,10 +6,11 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias
+from typing import Protocol, TypeAlias
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_vae.errors import InputError
@@ -34,10 +35,10 @@ class Rows(Protocol):
         """(N, C, H, W), (N, H, W) or (N, D)."""
 
     @property
-    def dtype(self) -> np.dtype[Any]:
+    def dtype(self) -> np.dtype[np.generic]:
         """Of the numbers in it."""
 
-    def __getitem__(self, rows: Any) -> Any:
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.generic]:
         """The images of some rows, an ascending int64 array."""
 
 
@@ -172,7 +173,7 @@ Images: TypeAlias = Tensor | Stored
 """Images in memory or on disk: both have a length, a shape, a dtype, a device and an index."""
 
 
-def wanted_type(dtype: np.dtype[Any]) -> torch.dtype:
+def wanted_type(dtype: np.dtype[np.generic]) -> torch.dtype:
     """What numbers become: levels stay uint8, any other is a float32."""
     return torch.uint8 if dtype == np.uint8 else torch.float32
 

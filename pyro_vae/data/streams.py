@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
 from pyro_vae.data.arrays import unmasked
@@ -22,7 +23,7 @@ _HEAD = 256
 """Images from the beginning that are kept, since they are looked at after every epoch."""
 
 
-def stream(source: Iterable[Any], images: int, buffer: int = 10_000) -> Stored:
+def stream(source: Iterable[object], images: int, buffer: int = 10_000) -> Stored:
     """Images that are read one after the other, anew in every epoch.
 
     An epoch is the first ``images`` of them. They are shuffled within a buffer: each trains within
@@ -57,7 +58,7 @@ def stream(source: Iterable[Any], images: int, buffer: int = 10_000) -> Stored:
 class _Stream:
     """Rows of a stream: read forwards, kept while they may still be asked for."""
 
-    def __init__(self, source: Iterable[Any], images: int, window: int) -> None:
+    def __init__(self, source: Iterable[object], images: int, window: int) -> None:
         self.source, self.window = source, window
         self._noise = torch.Generator().manual_seed(noise("stream")).get_state()
         self._restart()
@@ -74,7 +75,7 @@ class _Stream:
         self._head: list[np.ndarray[Any, Any]] = []
         self._restart()
 
-    def __getitem__(self, rows: Any) -> np.ndarray[Any, Any]:
+    def __getitem__(self, rows: NDArray[np.int64]) -> NDArray[np.generic]:
         if len(rows) == 0:
             return np.empty((0, *self.shape[1:]), self.dtype)
         low, high = int(rows[0]), int(rows[-1])
@@ -115,7 +116,7 @@ class _Stream:
         while self._next - len(self._kept) < min(needed, self._next):
             self._kept.popleft()
 
-    def _iterate(self) -> Iterator[np.ndarray[Any, Any]]:
+    def _iterate(self) -> Iterator[NDArray[np.generic]]:
         batched = isinstance(self.source, DataLoader) and self.source.batch_size is not None
         for number, item in enumerate(self.source):
             found = unmasked(item[0] if isinstance(item, tuple | list) else item)

@@ -6,7 +6,7 @@ import logging
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TypeVar
 
 from PIL import Image
 
@@ -17,6 +17,8 @@ from pyro_vae.errors import InputError
 __all__: list[str] = []
 
 _LOG = logging.getLogger("pyro_vae")
+
+K = TypeVar("K")
 
 
 def images_of(parts: Sequence[Sequence[File]], fit: Fit) -> list[Images]:
@@ -93,7 +95,7 @@ class _Survey:
         self.colour |= seen.colour
         self.files += 1
 
-    def _count(self, counts: dict[Any, _Count], key: object, file: File) -> None:
+    def _count(self, counts: dict[K, _Count], key: K, file: File) -> None:
         counts.setdefault(key, _Count(file, self.files)).files += 1
 
     def common_size(self) -> tuple[int, int]:

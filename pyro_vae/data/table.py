@@ -6,7 +6,6 @@ from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
@@ -16,6 +15,7 @@ from pyro_vae.data.gathered import Gathered
 from pyro_vae.data.kinds import KINDS, SKIP, kind_of, values_of
 from pyro_vae.data.rows import delimiter_of, rows
 from pyro_vae.errors import InputError, shown, unknown
+from pyro_vae.types import JSON
 
 __all__ = ["Column", "Table", "read_table"]
 
@@ -130,7 +130,7 @@ class Table:
             raise InputError(f"{self.path}: no column is left")
         return replace(self, columns=tuple(kept))
 
-    def described(self) -> list[dict[str, Any]]:
+    def described(self) -> list[JSON]:
         """Its columns as plain data, that :func:`read_table` reads another file like.
 
         Returns:
@@ -142,9 +142,7 @@ class Table:
         ]
 
 
-def read_table(
-    path: str | Path, like: Sequence[Mapping[str, Any]] | None = None, absent: bool = False
-) -> Table:
+def read_table(path: str | Path, like: Sequence[JSON] | None = None, absent: bool = False) -> Table:
     """Read a .csv file: UTF-8, fields set apart by a comma, semicolon, tab or bar.
 
     Fields that are empty, NA, N/A, NaN, null or ? are missing. The first row has the names where
@@ -187,7 +185,7 @@ def read_table(
     return Table(str(path), tuple(columns), passed_over, header)
 
 
-def _names(like: Sequence[Mapping[str, Any]]) -> list[str]:
+def _names(like: Sequence[JSON]) -> list[str]:
     return [said["name"] for said in like]
 
 

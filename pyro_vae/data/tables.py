@@ -7,7 +7,6 @@ import itertools
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,11 +18,12 @@ from pyro_vae.data.files import parts
 from pyro_vae.data.rows import delimiter_of, rows
 from pyro_vae.data.table import Table
 from pyro_vae.errors import InputError
+from pyro_vae.types import JSON
 
 __all__ = ["batch_of"]
 
 
-def batch_of(table: Table, told: Sequence[Mapping[str, Any]] = ()) -> Batch:
+def batch_of(table: Table, told: Sequence[JSON] = ()) -> Batch:
     """A table's rows, its columns as parts by their names.
 
     Args:
@@ -40,7 +40,7 @@ def batch_of(table: Table, told: Sequence[Mapping[str, Any]] = ()) -> Batch:
     return Batch(batch.x, _seen(table, told) if told else None, batch.mask)
 
 
-def _seen(table: Table, told: Sequence[Mapping[str, Any]]) -> Tensor:
+def _seen(table: Table, told: Sequence[JSON]) -> Tensor:
     found = []
     for said in told:
         values, low_high = table[said["name"]].values, tuple(said["interval"])
@@ -50,7 +50,7 @@ def _seen(table: Table, told: Sequence[Mapping[str, Any]]) -> Tensor:
     return torch.cat(found, 1)
 
 
-def data_of(table: Table, told: Sequence[Mapping[str, Any]] = ()) -> Data:
+def data_of(table: Table, told: Sequence[JSON] = ()) -> Data:
     """A table as a data set, a tenth of whose rows are held out, always the same.
 
     Arguments are those of :func:`batch_of`.
@@ -61,9 +61,7 @@ def data_of(table: Table, told: Sequence[Mapping[str, Any]] = ()) -> Data:
     return parts(batch_of(table, told), None)._replace(table=table)
 
 
-def write_rows(
-    columns: Sequence[Mapping[str, Any]], values: Mapping[str, Tensor], path: Path
-) -> None:
+def write_rows(columns: Sequence[JSON], values: Mapping[str, Tensor], path: Path) -> None:
     """Write rows of a table as a .csv file.
 
     Args:

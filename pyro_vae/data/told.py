@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
 from pyro_vae.data.arrays import Data
 from pyro_vae.data.batch import plain
+from pyro_vae.types import JSON
 
 __all__: list[str] = []
 
 _LOOKED_AT = 1000  # images on disk that the range is read off
 
 
-def told(data: Data) -> dict[str, Any]:
+def told(data: Data) -> JSON:
     """What was read, as plain data.
 
     Args:

@@ -12,6 +12,7 @@ from typing import Any
 
 from pyro_vae.config import FitConfig
 from pyro_vae.diagnostics.situations import FLAT, Situation, overfitted_words
+from pyro_vae.types import JSON
 from pyro_vae.warning_signs import (
     DEAD,
     FALLEN,
@@ -75,7 +76,7 @@ def _data_range(s: Situation) -> Cause | None:
     )
 
 
-def _range_mend(s: Situation) -> tuple[str, dict[str, Any]]:
+def _range_mend(s: Situation) -> tuple[str, JSON]:
     """The range that the data have, a scale that goes with it, or a mean that stays inside."""
     low, high = s.interval
     e = s.evidence
@@ -213,7 +214,7 @@ def _not_trained(s: Situation) -> Cause | None:
     return Cause("not-trained-enough", said, mend, changes, verdict="unfinished")
 
 
-def _longer(s: Situation, steps: int) -> tuple[str, dict[str, Any]]:
+def _longer(s: Situation, steps: int) -> tuple[str, JSON]:
     """Three times as many epochs, at least 2,000 steps, and no smaller a rate than is usual."""
     epochs = int(s.settings.get("epochs", FitConfig.epochs))
     lr = float(s.settings.get("lr", FitConfig.lr))

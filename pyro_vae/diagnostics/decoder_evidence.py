@@ -11,26 +11,28 @@ from torch import Tensor
 
 from pyro_vae import elbo
 from pyro_vae.data import context, plain
+from pyro_vae.data.batch import Loaded
 from pyro_vae.links import Interval
 from pyro_vae.plots.runs import unit
+from pyro_vae.types import JSON
 from pyro_vae.vae import VAE
 
 __all__: list[str] = []
 
 
-def _blocks(images: Any) -> Sequence[Any]:
+def _blocks(images: Loaded) -> Sequence[Loaded]:
     """Blocks of about one size, so that none holds a single image."""
     parts: Sequence[Any] = images.chunk(-(-len(images) // elbo.BLOCK))
     return parts
 
 
-def _shown(vae: VAE, z: Tensor, images: Any) -> Tensor:
+def _shown(vae: VAE, z: Tensor, images: Loaded) -> Tensor:
     likelihood = vae.decode(z, **context(images))
     return vae.levels.shown(vae.obs.display(likelihood), vae.obs.interval)
 
 
 @torch.no_grad()
-def error_of(vae: VAE, images: Any) -> float:
+def error_of(vae: VAE, images: Loaded) -> float:
     """Mean squared error of the mean reconstruction over that of the mean image.
 
     Args:
@@ -43,7 +45,7 @@ def error_of(vae: VAE, images: Any) -> float:
 
 
 @torch.no_grad()
-def looks_of(vae: VAE, images: Any, train: Any = None) -> dict[str, Any]:
+def looks_of(vae: VAE, images: Loaded, train: Loaded | None = None) -> JSON:
     """The fields of :class:`~pyro_vae.diagnostics.evidence.Evidence` that pictures decide.
 
     Args:
@@ -86,7 +88,7 @@ def _ratio(part: Tensor, whole: Tensor) -> float:
 
 
 @torch.no_grad()
-def scales_of(vae: VAE, images: Any) -> tuple[float | None, float]:
+def scales_of(vae: VAE, images: Loaded) -> tuple[float | None, float]:
     """The observation's own standard deviation and the error, in units of the data's range."""
     variance, error = 0.0, 0.0
     for part in _blocks(images):
@@ -105,14 +107,14 @@ def scales_of(vae: VAE, images: Any) -> tuple[float | None, float]:
     return sigma, math.sqrt(error) * width
 
 
-def range_of(vae: VAE, images: Any) -> tuple[float, float]:
+def range_of(vae: VAE, images: Loaded) -> tuple[float, float]:
     """The data's smallest and largest value, as the observation takes them."""
     x = plain(vae.observe(images[: elbo.BLOCK]))
     return float(x.min()), float(x.max())
 
 
 @torch.no_grad()
-def saturated(vae: VAE, images: Any) -> float:
+def saturated(vae: VAE, images: Loaded) -> float:
     """Share of values from links onto an interval that have reached either of its ends."""
     found = [0.0]
     some = images[: elbo.BLOCK]

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from functools import partial
-from typing import Any, overload
+from typing import overload
+
+from numpy.typing import ArrayLike
 
 from pyro_vae import warning_signs
 from pyro_vae.data import as_images, of_covariates
+from pyro_vae.data.batch import Given, Loaded
 from pyro_vae.diagnostics.causes import ENOUGH, RISING, Cause, causes_of
 from pyro_vae.diagnostics.evidence import Evidence, evidence_of
 from pyro_vae.diagnostics.history_evidence import betas_of, course_of
@@ -19,6 +22,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.metrics.calibration import CALIBRATED, calibration_scores
 from pyro_vae.metrics.encodings import encoded, evaluating
 from pyro_vae.training import History
+from pyro_vae.types import Fields
 from pyro_vae.vae import VAE, checked_vae
 from pyro_vae.warning_signs import STEPS, collapsed_words
 
@@ -67,7 +71,7 @@ class Diagnosis:
             return f"all inputs give about one picture ({e.spread:.2g} of the data's spread)"
         return words.get(self.verdict, of_units)
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data for JSON."""
         causes = [
             {
@@ -89,27 +93,27 @@ class Diagnosis:
 @overload
 def diagnose(
     vae: VAE,
-    images: Any,
+    images: Given,
     history: History | None = None,
-    settings: Mapping[str, Any] | None = None,
-    train: Any = None,
-    covariates: Any = None,
+    settings: Fields | None = None,
+    train: Given | None = None,
+    covariates: ArrayLike | None = None,
 ) -> Diagnosis | ProgramDiagnosis: ...
 
 
 @overload
 def diagnose(
-    vae: tuple[Callable[..., Any], Callable[..., Any]], images: Any
+    vae: tuple[Callable[..., object], Callable[..., object]], images: Given
 ) -> ProgramDiagnosis: ...
 
 
 def diagnose(
-    vae: VAE | tuple[Callable[..., Any], Callable[..., Any]],
-    images: Any,
+    vae: VAE | tuple[Callable[..., object], Callable[..., object]],
+    images: Given,
     history: History | None = None,
-    settings: Mapping[str, Any] | None = None,
-    train: Any = None,
-    covariates: Any = None,
+    settings: Fields | None = None,
+    train: Given | None = None,
+    covariates: ArrayLike | None = None,
 ) -> Diagnosis | ProgramDiagnosis:
     """Why a VAE gives what it gives, and what mends it.
 
@@ -174,9 +178,7 @@ def diagnose(
     return Diagnosis(verdict, causes, evidence, few + remarks)
 
 
-def _of_sites(
-    vae: VAE, batch: Any, history: History, settings: Mapping[str, Any]
-) -> ProgramDiagnosis:
+def _of_sites(vae: VAE, batch: Loaded, history: History, settings: Fields) -> ProgramDiagnosis:
     """What the sites of a VAE of several things tell, unless it was still getting better."""
     beta, _ = betas_of(history, settings)
     with evaluating(vae):
@@ -210,7 +212,7 @@ def _without_held_out(history: History) -> History:
     return replace(history, records=records)
 
 
-def _remarks(vae: VAE, images: Any) -> tuple[str, ...]:
+def _remarks(vae: VAE, images: Loaded) -> tuple[str, ...]:
     """What a verdict on pictures and latents leaves out: whether p(x|z) is calibrated."""
     if vae.kind_on(images) == "loss":
         return ()

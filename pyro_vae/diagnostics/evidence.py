@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae import elbo, forecasting, warning_signs
+from pyro_vae.data.batch import Loaded
 from pyro_vae.diagnostics.decoder_evidence import (
     error_of,
     looks_of,
@@ -24,6 +24,7 @@ from pyro_vae.forecasting import Forecast
 from pyro_vae.forecasting.forecaster import forecast
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.training import History
+from pyro_vae.types import JSON, Fields
 from pyro_vae.vae import VAE
 
 __all__ = ["Evidence"]
@@ -113,17 +114,17 @@ class Evidence:
     predicted_more: int | None
     covered: float | None
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data for JSON."""
         return asdict(self)
 
 
 def evidence_of(
     vae: VAE,
-    images: Any,
+    images: Loaded,
     history: History | None,
-    settings: Mapping[str, Any],
-    train: Any = None,
+    settings: Fields,
+    train: Loaded | None = None,
 ) -> Evidence:
     """Measure.
 
@@ -140,10 +141,10 @@ def evidence_of(
 
 def _measured(
     vae: VAE,
-    images: Any,
+    images: Loaded,
     history: History,
-    settings: Mapping[str, Any],
-    train: Any,
+    settings: Fields,
+    train: Loaded | None,
 ) -> Evidence:
     beta, wanted = betas_of(history, settings)
     course = course_of(history, settings)
@@ -182,9 +183,7 @@ def _measured(
     )
 
 
-def _nothing(
-    vae: VAE, images: Any, course: Mapping[str, Any], beta: float, wanted: float
-) -> Evidence:
+def _nothing(vae: VAE, images: Loaded, course: Fields, beta: float, wanted: float) -> Evidence:
     """What is left to say of a model whose weights are not finite."""
     low, high = range_of(vae, images)
     unknown = dict.fromkeys(("shown_low", "shown_high", "kl", "error", "spread"), math.nan)
@@ -214,7 +213,7 @@ def _finite_weights(vae: VAE) -> bool:
     return all(bool(torch.isfinite(p).all()) for p in vae.parameters())
 
 
-def _forecasts(vae: VAE, images: Any, beta: float) -> dict[str, Any]:
+def _forecasts(vae: VAE, images: Loaded, beta: float) -> JSON:
     found: dict[str, Any] = dict.fromkeys(_FORECAST)
     latents = vae.latent_dim
     if vae.covariates:  # they tell of the image what the forecast would have latents tell

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
-from typing import Any
 
 from pyro_vae import schedules, warning_signs
 from pyro_vae.training import History
+from pyro_vae.types import JSON, Fields
 
 __all__: list[str] = []
 
@@ -15,7 +14,7 @@ _TARGETS = ("target_kl", "target_reconstruction")
 """Options under which β is adapted instead of given."""
 
 
-def betas_of(history: History, settings: Mapping[str, Any]) -> tuple[float, float]:
+def betas_of(history: History, settings: Fields) -> tuple[float, float]:
     """β at the end, and the β that its schedule ends at."""
     adapted = any(settings.get(name) is not None for name in _TARGETS)
     try:
@@ -28,7 +27,7 @@ def betas_of(history: History, settings: Mapping[str, Any]) -> tuple[float, floa
     return beta, beta if math.isnan(wanted) else wanted
 
 
-def course_of(history: History, settings: Mapping[str, Any]) -> dict[str, Any]:
+def course_of(history: History, settings: Fields) -> JSON:
     """The fields of :class:`~pyro_vae.diagnostics.evidence.Evidence` that records decide."""
     return {**_of_steps(history), **_of_epochs(history, bool(settings.get("keep_best")))}
 
@@ -38,7 +37,7 @@ def finite(history: History) -> bool:
     return all(math.isfinite(record["loss"]) for record in history.steps)
 
 
-def _of_steps(history: History) -> dict[str, Any]:
+def _of_steps(history: History) -> JSON:
     steps = history.steps
     if not steps:
         names = ("kl_peak", "rising", "steps", "steps_per_epoch", "gradient_norm")
@@ -54,7 +53,7 @@ def _of_steps(history: History) -> dict[str, Any]:
     }
 
 
-def _rising(steps: list[dict[str, Any]], tenth: int) -> float | None:
+def _rising(steps: list[JSON], tenth: int) -> float | None:
     """Gain of the last tenth as a share of all gain, each step scored at the last one's β."""
     beta = steps[-1]["beta"]
     scores = [(record["beta"] - beta) * record["kl"] - record["loss"] for record in steps]
@@ -65,7 +64,7 @@ def _rising(steps: list[dict[str, Any]], tenth: int) -> float | None:
     return (last - before) / (last - first) if last > first else None
 
 
-def _of_epochs(history: History, keep_best: bool) -> dict[str, Any]:
+def _of_epochs(history: History, keep_best: bool) -> JSON:
     """How the held-out score stands at the weights that training ended with."""
     key = history.objective
     held_out, training = history.epochs("held-out"), history.epochs()

@@ -15,6 +15,7 @@ from pyro_vae.metrics import evaluate
 from pyro_vae.metrics.particles import rows_of, run
 from pyro_vae.metrics.programs import as_arguments
 from pyro_vae.objectives.terms import latent_sites, other_sites, shared_plates, subsampling
+from pyro_vae.types import JSON, Site
 from pyro_vae.warning_signs import SILENT
 
 __all__ = ["ProgramDiagnosis"]
@@ -59,13 +60,13 @@ class ProgramDiagnosis:
         units = sum(site["units"] for site in latents)
         return f"{active} of {units} units are active, the KL is {self.scores['kl']:.3g} nats"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data for JSON."""
         return {**asdict(self), "summary": self.summary}
 
 
 def diagnose_programs(
-    model: Callable[..., Any], guide: Callable[..., Any], data: Any
+    model: Callable[..., object], guide: Callable[..., object], data: Any
 ) -> ProgramDiagnosis:
     """Tell whether latent sites carry anything, and whether a scale in the programs is why.
 
@@ -94,7 +95,7 @@ def diagnose_programs(
     return ProgramDiagnosis(verdict, tuple(causes), weights, scores)
 
 
-def _dead(scores: dict[str, Any], latents: dict[str, Any], name: str) -> bool:
+def _dead(scores: JSON, latents: JSON, name: str) -> bool:
     """Whether a latent site carries nothing."""
     site, each = latents[name], scores["kl_per_latent"]
     if each is None:
@@ -107,7 +108,7 @@ def _dead(scores: dict[str, Any], latents: dict[str, Any], name: str) -> bool:
 
 @torch.no_grad()
 def _weights(
-    model: Callable[..., Any], guide: Callable[..., Any], data: Any
+    model: Callable[..., object], guide: Callable[..., object], data: object
 ) -> dict[str, tuple[float, float]]:
     arguments, count = as_arguments(data)
     first = rows_of(arguments, count, slice(0, BLOCK))
@@ -115,7 +116,7 @@ def _weights(
         traces = run(model, guide, first, first)
     plates = shared_plates(*traces)
 
-    def scale(site: Any) -> float:
+    def scale(site: Site) -> float:
         # A plate's subsampling scales all sites alike, and says nothing of β.
         off = site["mask"] is False
         return (

@@ -12,11 +12,13 @@ from torch import nn
 from pyro_vae import networks, observations
 from pyro_vae.config import FitConfig
 from pyro_vae.data import as_images
+from pyro_vae.data.batch import Given
 from pyro_vae.diagnostics.diagnosing import Diagnosis, diagnose
 from pyro_vae.errors import InputError
 from pyro_vae.heads import Head, Param
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.training import fit
+from pyro_vae.types import JSON, Fields
 from pyro_vae.vae import VAE
 
 __all__ = ["Verification", "verify"]
@@ -50,7 +52,7 @@ class Verification:
         gone = cause not in [found.code for found in self.after.causes]
         return gone and self.after.verdict not in ("collapsed", "diverging")
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data for JSON."""
         return {
             "changes": dict(self.changes),
@@ -63,9 +65,9 @@ class Verification:
 def verify(
     vae: VAE,
     found: Diagnosis,
-    images: Any,
-    held_out: Any = None,
-    settings: Mapping[str, Any] | None = None,
+    images: Given,
+    held_out: Given | None = None,
+    settings: Fields | None = None,
     net: networks.Networks | tuple[nn.Module, nn.Module] | str | None = None,
     prior: Callable[..., nn.Module] | str | None = None,
     posterior: Callable[..., nn.Module] | str | None = None,
@@ -114,9 +116,7 @@ def verify(
     return Verification(cause.changes, len(history.epochs()), found, after)
 
 
-def _changed(
-    changes: Mapping[str, Any], settings: Mapping[str, Any], code: str, images: int
-) -> dict[str, Any]:
+def _changed(changes: Fields, settings: Fields, code: str, images: int) -> JSON:
     """Options of ``fit`` for the short run."""
     known = FitConfig.of(**settings).to_dict()
     known.update((name, value) for name, value in changes.items() if name in known)
@@ -132,7 +132,7 @@ def _changed(
 
 def _rebuilt(
     vae: VAE,
-    changes: Mapping[str, Any],
+    changes: Fields,
     net: networks.Networks | tuple[nn.Module, nn.Module] | str | None,
     prior: Callable[..., nn.Module] | str | None,
     posterior: Callable[..., nn.Module] | str | None,
@@ -156,7 +156,7 @@ def _rebuilt(
     )
 
 
-def _head(head: Head, changes: Mapping[str, Any]) -> Head:
+def _head(head: Head, changes: Fields) -> Head:
     if "obs" in changes:
         head = observations.get(changes["obs"], None, head.interval, head.scaled)
     parameters: dict[str, Any] = {}

@@ -5,13 +5,14 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
-from torch.distributions import Normal
+from torch.distributions import Distribution, Normal
 
 from pyro_vae.data import context, plain
+from pyro_vae.data.batch import Loaded
 from pyro_vae.elbo.scores import BLOCK, block_noise, observed_block
 from pyro_vae.heads import BuiltHead
 from pyro_vae.noise import fixed_noise, noise
@@ -47,7 +48,7 @@ class Constant(NamedTuple):
 
 
 def best_constants(
-    vae: VAE, images: Any, limit: int | None = None, steps: int = 120
+    vae: VAE, images: Loaded, limit: int | None = None, steps: int = 120
 ) -> dict[str, Constant]:
     """The best constant prediction of each observed site, under its own observation.
 
@@ -71,7 +72,7 @@ def best_constants(
     }
 
 
-def predict_half(vae: VAE, images: Any, limit: int | None = None, steps: int = 120) -> Constant:
+def predict_half(vae: VAE, images: Loaded, limit: int | None = None, steps: int = 120) -> Constant:
     """Predicting the middle of the range at every pixel, with the scale that suits it best.
 
     Arguments are as for :func:`best_constants`; the VAE is of one observation.
@@ -81,7 +82,7 @@ def predict_half(vae: VAE, images: Any, limit: int | None = None, steps: int = 1
 
 
 @torch.no_grad()
-def constant_score(vae: VAE, constants: Mapping[str, Constant], images: Any) -> float:
+def constant_score(vae: VAE, constants: Mapping[str, Constant], images: Loaded) -> float:
     """What a constant prediction that was found on other images reaches on these.
 
     Args:
@@ -177,7 +178,7 @@ def _counted(
 
 
 @torch.no_grad()
-def _two_for_all(likelihood: Any, x: Tensor) -> Tensor:
+def _two_for_all(likelihood: Distribution, x: Tensor) -> Tensor:
     """Two rows with the mean log-density of all, whatever the parameters: μ + σ and μ − σ of each
     site, where it is quadratic in x; else the rows themselves.
     """
@@ -189,7 +190,7 @@ def _two_for_all(likelihood: Any, x: Tensor) -> Tensor:
 
 
 @torch.no_grad()
-def start_at(vae: VAE, constants: Mapping[str, Constant], images: Any) -> None:
+def start_at(vae: VAE, constants: Mapping[str, Constant], images: Loaded) -> None:
     """Let a model start at a constant prediction: as an offset under the decoder's raw output.
 
     Args:
@@ -204,7 +205,7 @@ def start_at(vae: VAE, constants: Mapping[str, Constant], images: Any) -> None:
 
 
 @torch.no_grad()
-def freeze_residuals(vae: VAE, images: Any) -> None:
+def freeze_residuals(vae: VAE, images: Loaded) -> None:
     """Set scales that are residuals to those of the training images at a latent drawn for each.
 
     Args:

@@ -9,11 +9,14 @@ from typing import Any
 
 import torch
 from pyro import poutine
+from pyro.poutine import Trace
 
 from pyro_vae.data import Images
+from pyro_vae.data.batch import Loaded
 from pyro_vae.elbo.terms import Terms, active_units, terms_of
 from pyro_vae.latent_model import local_params
 from pyro_vae.noise import fixed_noise, noise
+from pyro_vae.types import JSON
 from pyro_vae.vae import VAE
 
 __all__ = [
@@ -72,7 +75,7 @@ def held_out_terms(vae: VAE, images: Images, seed: int = 0) -> Terms:
 @torch.no_grad()
 def held_out_traces(
     vae: VAE, images: Images, seed: int = 0
-) -> Iterator[tuple[Any, Any, Any, tuple[Any, Any]]]:
+) -> Iterator[tuple[Loaded, Loaded, Loaded, tuple[Trace, Trace]]]:
     """Model and guide, run on every block of images under its noise.
 
     Args:
@@ -94,7 +97,7 @@ def held_out_traces(
         yield batch, x, seen, traces
 
 
-def observed_block(vae: VAE, batch: Any) -> tuple[Any, Any]:
+def observed_block(vae: VAE, batch: Loaded) -> tuple[Loaded, Loaded]:
     """A block of images as the observation takes them, and what the encoder is given.
 
     To be called under ``block_noise``.
@@ -113,7 +116,7 @@ def objective_key(kind: str) -> str:
     return "objective" if kind == "loss" else "elbo"
 
 
-def scores_of(terms: Terms, kind: str) -> dict[str, Any]:
+def scores_of(terms: Terms, kind: str) -> JSON:
     """Scores from terms: nats per image, averaged over images.
 
     Args:

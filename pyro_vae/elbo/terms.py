@@ -6,15 +6,17 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import reduce
-from typing import Any
 
 import torch
 from pyro.distributions import Independent
+from pyro.poutine import Trace
 from torch import Tensor
+from torch.distributions import Distribution
 
 from pyro_vae.errors import InputError
 from pyro_vae.objectives import terms as sites
 from pyro_vae.posteriors import code_of
+from pyro_vae.types import Site
 
 __all__ = ["ACTIVE", "Terms", "active_of_moments", "active_units", "terms_of"]
 
@@ -102,7 +104,7 @@ def by_name(name: str) -> list[str | int]:
 
 
 @torch.no_grad()
-def terms_of(model_trace: Any, guide_trace: Any, closed: bool = True) -> Terms:
+def terms_of(model_trace: Trace, guide_trace: Trace, closed: bool = True) -> Terms:
     """The terms at every latent and observed site of two traces.
 
     What a handler masks is not scored; scales (β, a subsampled plate's) are left out, and so is the
@@ -142,7 +144,7 @@ def terms_of(model_trace: Any, guide_trace: Any, closed: bool = True) -> Terms:
     )
 
 
-def _latent_terms(name: str, model: Any, guide: Any, data: int, nested: bool) -> LatentTerms:
+def _latent_terms(name: str, model: Site, guide: Site, data: int, nested: bool) -> LatentTerms:
     q, p = guide["fn"], model["fn"]
     split = _split(q, p, guide["value"], nested)
     if split is not None:
@@ -165,13 +167,13 @@ def _latent_terms(name: str, model: Any, guide: Any, data: int, nested: bool) ->
     )
 
 
-def _log_prob(site: Any) -> Tensor:
+def _log_prob(site: Site) -> Tensor:
     if "unscaled_log_prob" not in site:
         site["unscaled_log_prob"] = site["fn"].log_prob(site["value"])
     return _masked(site["unscaled_log_prob"], site, 0)
 
 
-def _masked(value: Tensor, site: Any, event_dim: int) -> Tensor:
+def _masked(value: Tensor, site: Site, event_dim: int) -> Tensor:
     """Zero where a handler says that a site's element does not count."""
     mask = site["mask"]
     if not isinstance(mask, Tensor):
@@ -179,7 +181,7 @@ def _masked(value: Tensor, site: Any, event_dim: int) -> Tensor:
     return value.where(mask.reshape(mask.shape + (1,) * event_dim), value.new_zeros(()))
 
 
-def _per_image(value: Tensor, site: Any, data: int) -> Tensor:
+def _per_image(value: Tensor, site: Site, data: int) -> Tensor:
     """A figure of a site's batch as one of each image: summed over all plates but the data's."""
     # Without particles or plates nothing new is made: the traces' own tensors still have a graph.
     value = sites.over_particles(value.detach(), site)
@@ -187,27 +189,27 @@ def _per_image(value: Tensor, site: Any, data: int) -> Tensor:
     return value.sum(others) if others else value
 
 
-def _per_unit(value: Tensor, site: Any, data: int, event_dim: int) -> Tensor:
+def _per_unit(value: Tensor, site: Site, data: int, event_dim: int) -> Tensor:
     """As :func:`_per_image`, with the elements of all other plates and of the event in a row."""
     value = value.detach()
     value = value.flatten(value.dim() - event_dim) if event_dim else value.unsqueeze(-1)
     return sites.over_particles(value, site, 1).movedim(data - 1, 0).flatten(1)
 
 
-def _split(q: Any, p: Any, z: Tensor, nested: bool) -> Tensor | None:
+def _split(q: Distribution, p: Distribution, z: Tensor, nested: bool) -> Tensor | None:
     """The KL of each element of the event, batch_shape + event_shape, where both are independent.
 
     At the drawn z where there is no closed form, or it would not be the right one.
     """
-    q, p, shape = _elements(q), _elements(p), q.batch_shape + q.event_shape
-    if q is None or p is None:
+    of_q, of_p, shape = _elements(q), _elements(p), q.batch_shape + q.event_shape
+    if of_q is None or of_p is None:
         return None
-    closed = sites.closed_kl(q, p) if nested else None
-    value: Tensor = q.log_prob(z) - p.log_prob(z) if closed is None else closed
+    closed = sites.closed_kl(of_q, of_p) if nested else None
+    value: Tensor = of_q.log_prob(z) - of_p.log_prob(z) if closed is None else closed
     return value.expand(torch.broadcast_shapes(value.shape, shape))
 
 
-def _elements(distribution: Any) -> Any | None:
+def _elements(distribution: Distribution) -> Distribution | None:
     """A distribution of single numbers, batch_shape + event_shape; None where it is not of such."""
     while isinstance(distribution, Independent):
         distribution = distribution.base_dist

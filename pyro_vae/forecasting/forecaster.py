@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 from torch import Tensor
+from torch.distributions import Distribution
 
 from pyro_vae.checks import check_images
 from pyro_vae.data import Batch, as_images
+from pyro_vae.data.batch import Given
 from pyro_vae.errors import InputError
 from pyro_vae.forecasting.gaussian import Forecast, forecast_of
 from pyro_vae.heads import Head
@@ -22,11 +23,11 @@ __all__ = ["draw_forecast", "forecast"]
 
 
 def forecast(
-    images: Any,
-    obs: str | Head | Callable[[Tensor], Any] = "normal",
+    images: Given,
+    obs: str | Head | Callable[[Tensor], Distribution] = "normal",
     beta: float = 1.0,
     latent_dim: int = 20,
-    **parameters: Any,
+    **parameters: object,
 ) -> Forecast:
     """How many latents will survive training, and from which β and σ on none does.
 

@@ -6,13 +6,14 @@ import math
 import textwrap
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from pyro_vae import specs
 from pyro_vae.data import levels as data_levels
+from pyro_vae.data import plain
+from pyro_vae.data.batch import Loaded
 from pyro_vae.errors import InputError, positive
 from pyro_vae.forecasting.curvature import Curvature, curvature_at
 from pyro_vae.forecasting.spectra import Covariance, Spectrum, blocks_of
@@ -72,7 +73,7 @@ class Forecast:
         """Whether no latent survives."""
         return self.active_units == 0
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data for JSON."""
         return {**asdict(self), "collapses": self.collapses}
 
@@ -162,7 +163,7 @@ def forecast_gaussian(
     return _fixed(spectrum, variance, beta, latent_dim)
 
 
-def forecast_of(vae: VAE, images: Tensor, beta: float = 1.0, limit: int | None = None) -> Forecast:
+def forecast_of(vae: VAE, images: Loaded, beta: float = 1.0, limit: int | None = None) -> Forecast:
     """The forecast for a model's observation and number of latents.
 
     A Gaussian's is exact for linear networks. Another observation with one number per pixel is to
@@ -185,7 +186,7 @@ def forecast_of(vae: VAE, images: Tensor, beta: float = 1.0, limit: int | None =
     if limit is not None and len(images) > limit:
         images = images[torch.linspace(0, len(images) - 1, limit).long().to(images.device)]
     low, high = interval = vae.obs.interval
-    covariance = _covariance(images, vae.levels, interval)
+    covariance = _covariance(plain(images), vae.levels, interval)
     found = curvature_at(vae.likelihood, covariance)
     ends = torch.tensor([0.0, 1.0], dtype=torch.float64)
     unit = float(vae.levels.shown(ends, interval).diff())

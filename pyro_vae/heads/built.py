@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from pyro_vae import links
 from pyro_vae.data import levels as data_levels
@@ -104,7 +105,7 @@ class BuiltHead(nn.Module):
         elif param.scope in ("dataset", "dimension"):
             self.learned[name] = nn.Parameter(torch.zeros(shape))
 
-    def forward(self, raw: Tensor, x: Tensor | None = None) -> Any:
+    def forward(self, raw: Tensor, x: Tensor | None = None) -> Distribution:
         """The distribution of raw output.
 
         Args:
@@ -140,7 +141,8 @@ class BuiltHead(nn.Module):
         batch = lead + self.grid
         if distribution.batch_shape != batch:
             distribution = distribution.expand(batch)
-        return distribution.to_event(len(self.grid))
+        found: Distribution = distribution.to_event(len(self.grid))
+        return found
 
     def _values(self, raw: Tensor) -> dict[str, Tensor]:
         values: dict[str, Tensor] = {}
@@ -278,7 +280,7 @@ class BuiltHead(nn.Module):
             reason = str(error).splitlines()[0]
             raise InputError(f"{self.head.title} refuses its parameters: {reason}") from error
 
-    def _check_classes(self, distribution: Any) -> None:
+    def _check_classes(self, distribution: Distribution) -> None:
         """An encoder that sees a number for each class must see those that there are."""
         if data_levels.get(self.head.levels).width(self.head.interval) == 1:
             return

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import Distribution, constraints
 
 __all__: list[str] = []
 
@@ -21,29 +21,30 @@ class Whole:
 
     function: Callable[[Tensor], Any]
 
-    def __call__(self, raw: Tensor) -> Any:
+    def __call__(self, raw: Tensor) -> Distribution:
         """The distribution of raw (..., num_raw, *data_shape)."""
-        return self.function(raw)
+        found: Distribution = self.function(raw)
+        return found
 
 
-def class_of(family: Any) -> Any:
+def class_of(family: object) -> Any:
     """The class or function at the bottom of a family."""
     return class_of(family.func) if isinstance(family, partial) else family
 
 
-def attribute(family: Any, name: str, default: Any) -> Any:
+def attribute(family: object, name: str, default: object) -> Any:
     """An attribute that the family declares as plain data, or the default."""
     value = getattr(class_of(family), name, default)
     return default if callable(value) or isinstance(value, property) else value
 
 
-def title_of(family: Any) -> str:
+def title_of(family: object) -> str:
     """Its name, for messages."""
     family = family.function if isinstance(family, Whole) else class_of(family)
     return str(getattr(family, "__name__", type(family).__name__))
 
 
-def is_discrete(support: Any) -> bool:
+def is_discrete(support: object) -> bool:
     """Whether a family's support is discrete; False where it declares none."""
     try:
         return isinstance(support, constraints.Constraint) and bool(support.is_discrete)

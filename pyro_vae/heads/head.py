@@ -9,6 +9,7 @@ from operator import attrgetter
 from typing import Any
 
 from torch import Tensor
+from torch.distributions import Distribution
 
 from pyro_vae.data import levels as data_levels
 from pyro_vae.errors import InputError, unknown
@@ -107,7 +108,7 @@ class Head:
         return cls(family, tuple(pairs), display, parameter, levels, kind)
 
     @classmethod
-    def wrap(cls, function: Callable[[Tensor], Any]) -> Head:
+    def wrap(cls, function: Callable[[Tensor], Distribution]) -> Head:
         """A head from a bare function raw → distribution with an attribute ``num_raw``.
 
         Args:

@@ -8,7 +8,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import Distribution, constraints
+from torch.distributions.constraints import Constraint
 
 from pyro_vae import links
 from pyro_vae.heads.families import Family, attribute
@@ -23,7 +24,7 @@ _FROM, _BY = 0.3, 0.1
 _TOLERANCE = 1e-3
 
 
-def example(family: Family, parameters: Parameters, **values: Tensor) -> Any:
+def example(family: Family, parameters: Parameters, **values: Tensor) -> Distribution:
     """The family's distribution at raw output 0, by the parameters' or their constraints' links.
 
     Args:
@@ -31,12 +32,13 @@ def example(family: Family, parameters: Parameters, **values: Tensor) -> Any:
         parameters: Of a head.
         **values: Values to take instead.
     """
-    return family(
+    found: Distribution = family(
         **{**{name: _at_zero(family, name, p) for name, p in parameters.items()}, **values}
     )
+    return found
 
 
-def _at_zero(family: Family, name: str, param: Param) -> Any:
+def _at_zero(family: Family, name: str, param: Param) -> Tensor:
     if not isinstance(param.scope, str):
         return torch.full(param.shape or (), float(param.scope or 0.0))
     constraint = attribute(family, "arg_constraints", {}).get(name)
@@ -79,7 +81,7 @@ def is_location(family: Family, parameters: Parameters, name: str) -> bool:
         return False
 
 
-def _alike(here: Any, there: Any, start: float, width: float) -> bool:
+def _alike(here: Distribution, there: Distribution, start: float, width: float) -> bool:
     """Whether log-densities differ by a constant between points as far apart as the two are."""
     shape = here.batch_shape + here.event_shape
     gaps, largest = [], 1.0
@@ -95,7 +97,7 @@ def _alike(here: Any, there: Any, start: float, width: float) -> bool:
     return bool((among.amax(0) - among.amin(0)).max() <= _TOLERANCE * largest)
 
 
-def bounds_of(support: Any) -> tuple[float, float]:
+def bounds_of(support: Constraint | None) -> tuple[float, float]:
     """The ends of a continuous support, infinite where it has none.
 
     Raises:

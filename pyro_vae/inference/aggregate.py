@@ -8,8 +8,10 @@ from typing import Any
 import pyro.distributions as dist
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from pyro_vae.data import as_images
+from pyro_vae.data.batch import Given
 from pyro_vae.errors import InputError, positive
 from pyro_vae.inference.targets import seeded, standing, targets
 from pyro_vae.vae import VAE
@@ -20,7 +22,7 @@ _ITERATIONS = 1000
 
 
 def aggregate_draws(
-    vae: VAE, images: Any, draws: int = 1, covariates: Tensor | None = None, seed: int = 0
+    vae: VAE, images: Given, draws: int = 1, covariates: Tensor | None = None, seed: int = 0
 ) -> Tensor:
     r"""Draws from the aggregate posterior, :math:`q(z) = \frac1N \sum_n q(z|x_n)`.
 
@@ -44,12 +46,12 @@ def aggregate_draws(
 
 def mixture_prior(
     vae: VAE,
-    images: Any,
+    images: Given,
     components: int = 10,
     seed: int = 0,
     draws: int = 1,
     covariates: Tensor | None = None,
-) -> Any:
+) -> Distribution:
     r"""Fit a mixture of normals with full covariances to the aggregate posterior.
 
     .. math:: p(z) = \sum_k \pi_k N(z; \mu_k, \Sigma_k) \quad \text{by EM on draws of} \quad
@@ -97,7 +99,8 @@ def mixture_prior(
         torch.from_numpy(part) for part in (fitted.weights_, fitted.means_, fitted.covariances_)
     )
     factors = torch.linalg.cholesky(covariances)
-    return dist.MixtureSameFamily(
+    mixed: Distribution = dist.MixtureSameFamily(
         dist.Categorical(weights.to(z)),
         dist.MultivariateNormal(means.to(z), scale_tril=factors.to(z)),
     )
+    return mixed

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from torch import Tensor
 
 from pyro_vae.checks import check_images
 from pyro_vae.data import as_images
+from pyro_vae.data.batch import Given
 from pyro_vae.elbo import held_out_terms
 from pyro_vae.metrics import importance_bound
 from pyro_vae.vae import VAE
@@ -29,7 +30,7 @@ class Anomaly(NamedTuple):
     reference: float
 
 
-def anomaly(vae: VAE, images: Any, reference: Any, iwae: int | None = None) -> Anomaly:
+def anomaly(vae: VAE, images: Given, reference: Given, iwae: int | None = None) -> Anomaly:
     r"""Score how anomalous images are, by a bound on log p(x) and by typicality.
 
     .. math:: s_\mathrm{bound}(x) = -\mathcal L(x), \qquad
@@ -63,10 +64,10 @@ def anomaly(vae: VAE, images: Any, reference: Any, iwae: int | None = None) -> A
     return Anomaly(-found, (found - mean).abs(), float(mean))
 
 
-def _bounds(vae: VAE, images: Any, iwae: int | None) -> Tensor:
-    images = as_images(images, vae.data_shape)
-    check_images(vae, images)
+def _bounds(vae: VAE, images: Given, iwae: int | None) -> Tensor:
+    checked = as_images(images, vae.data_shape)
+    check_images(vae, checked)
     if iwae is not None:
-        return importance_bound(vae, images, iwae).observed
-    terms = held_out_terms(vae, images)
+        return importance_bound(vae, checked, iwae).observed
+    terms = held_out_terms(vae, checked)
     return (terms.reconstruction.double() - terms.kl.double()).cpu()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import pyro.distributions as dist
 import torch
@@ -110,7 +109,7 @@ def hmc(
     )
 
 
-def _chain(vae: VAE, target: Target, num_samples: int, warmup_steps: int, number: int) -> Any:
+def _chain(vae: VAE, target: Target, num_samples: int, warmup_steps: int, number: int) -> MCMC:
     centre, spread = target.start(vae)
     start = centre if number == 0 else target.guide(vae).rsample()
     # In units of the guide's own scale steps suit all latents from the start.
@@ -123,7 +122,7 @@ def _chain(vae: VAE, target: Target, num_samples: int, warmup_steps: int, number
     return sampler
 
 
-def _draws(runs: list[Any]) -> Draws:
+def _draws(runs: list[MCMC]) -> Draws:
     z = torch.stack([run.get_samples()["latent"].detach() for run in runs])
     found = diagnostics({"latent": z})["latent"]
     left = [run.diagnostics()["divergences"] for run in runs]

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from pyro_vae.data import Batch, context
 from pyro_vae.errors import positive
@@ -131,13 +130,13 @@ def impute_parts(vae: VAE, batch: Batch, draws: int = 100, seed: int = 0) -> dic
     return found
 
 
-def _expected(part: Observed, p: Any) -> Tensor:
+def _expected(part: Observed, p: Distribution) -> Tensor:
     """The mean of a part, (N, *shape), or the probability of each class, (N, *shape, K)."""
     classes = part.levels.width(part.head.interval)
     if classes == 1:
         mean: Tensor = p.mean
         return mean
-    base = p.base_dist
+    base: Distribution = getattr(p, "base_dist")  # noqa: B009
     shape = (*p.batch_shape, *part.shape)
     values = (part.head.interval[0] + k for k in range(classes))
     return torch.stack([base.log_prob(torch.full(shape, v)).exp() for v in values], -1)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import pyro
 import pyro.distributions as dist
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from pyro_vae.elbo import BLOCK
 from pyro_vae.errors import InputError, positive
@@ -44,7 +44,7 @@ def refine(
     covariates: Tensor | None = None,
     particles: int = 4,
     seed: int = 0,
-) -> Any:
+) -> Distribution:
     r"""Refine the posterior of each image by gradient steps on its own parameters.
 
     .. math:: \max_{\mu_n, \sigma_n} E_{N(z; \mu_n, \mathrm{diag}\,\sigma_n^2)}
@@ -97,7 +97,8 @@ def refine(
     loc, scale = (torch.cat(parts) for parts in zip(*found, strict=True))
     if not bool(torch.isfinite(loc).all() and torch.isfinite(scale).all()):
         raise InputError(f"the bound was lost at lr {lr:g}: give a smaller one")
-    return dist.Normal(loc, scale).to_event(1)
+    made: Distribution = dist.Normal(loc, scale).to_event(1)
+    return made
 
 
 def _refined(

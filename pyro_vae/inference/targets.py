@@ -6,12 +6,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from pyro_vae.checks import check_images
+from pyro_vae.data import plain
 from pyro_vae.elbo import BLOCK, local_params
 from pyro_vae.elbo.scores import block_noise, observed_block
 from pyro_vae.errors import InputError
@@ -47,7 +48,7 @@ class Target:
         """p(z) p(x|z) at these images, as a Pyro program."""
         return partial(vae.model, self.x, covariates=self.covariates, mask=self.mask)
 
-    def guide(self, vae: VAE) -> Any:
+    def guide(self, vae: VAE) -> Distribution:
         """The encoder's q(z|x), batch_shape (n,)."""
         return vae.encode(self.seen, self.covariates, self.mask)
 
@@ -95,8 +96,8 @@ def targets(
             observed, seen = observed_block(vae, x[rows])
         yield Target(
             number,
-            observed,
-            seen,
+            plain(observed),
+            plain(seen),
             None if mask is None else mask[rows],
             None if covariates is None else covariates[rows],
         )

@@ -9,6 +9,7 @@ from typing import Any
 from torch import Tensor
 
 from pyro_vae import networks, observations
+from pyro_vae.data.batch import Given
 from pyro_vae.errors import positive
 from pyro_vae.inference.aggregate import aggregate_draws
 from pyro_vae.inference.targets import seeded, standing
@@ -59,7 +60,7 @@ class TwoStage:
 
 def two_stage(
     vae: VAE,
-    images: Any,
+    images: Given,
     epochs: int = 30,
     seed: int = 0,
     lr: float = 1e-3,

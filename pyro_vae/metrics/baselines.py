@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from pyro_vae.data import levels as data_levels
 from pyro_vae.data import plain
+from pyro_vae.data.batch import Loaded
 from pyro_vae.elbo import BLOCK
 from pyro_vae.elbo.scores import block_noise, observed_block
 from pyro_vae.forecasting.spectra import WIDE
@@ -114,7 +115,7 @@ def _covariance(centred: Tensor) -> Tensor:
     return found / len(centred)
 
 
-def ppca_rows(vae: VAE, images: Any, kind: str) -> Tensor:
+def ppca_rows(vae: VAE, images: Loaded, kind: str) -> Tensor:
     """Images as probabilistic PCA takes them, in the unit in which the ELBO counts.
 
     A density is given x as the observation has it; a mass over integers x + u, u uniform, whose

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -11,6 +10,7 @@ from torch import Tensor
 from pyro_vae.data import context, plain
 from pyro_vae.metrics.encodings import Block, pieces, univariate
 from pyro_vae.metrics.pit import Predicted, predicted
+from pyro_vae.types import JSON
 from pyro_vae.vae import VAE
 
 __all__: list[str] = []
@@ -55,7 +55,7 @@ def predictions(vae: VAE, blocks: list[Block]) -> Predicted:
     )
 
 
-def calibration_scores(vae: VAE, blocks: list[Block]) -> dict[str, Any]:
+def calibration_scores(vae: VAE, blocks: list[Block]) -> JSON:
     """How well p(x|z) is calibrated, pixel by pixel.
 
     Args:
@@ -99,7 +99,7 @@ def _distance(u: Tensor) -> float:
     return float(torch.maximum(steps[1:] - ordered, ordered - steps[:-1]).max())
 
 
-def _sigma_scores(found: Predicted, x: Tensor, scale: float) -> dict[str, Any] | None:
+def _sigma_scores(found: Predicted, x: Tensor, scale: float) -> JSON | None:
     if found.sigma is None or found.mean is None:
         return None
     sigma, error = found.sigma * scale, (x.double() - found.mean) * scale
@@ -140,7 +140,7 @@ def _correlation(a: Tensor, b: Tensor) -> float | None:
     return float((a * b).sum()) / spread
 
 
-def _neighbours(u: Tensor) -> dict[str, Any] | None:
+def _neighbours(u: Tensor) -> JSON | None:
     """Correlation of residuals at every offset up to :data:`REACH` pixels."""
     if u.dim() != 4 or min(u.shape[-2:]) < 2:
         return None

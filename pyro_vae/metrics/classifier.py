@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from safetensors import SafetensorError
@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from pyro_vae.data import Data, as_images, plain
+from pyro_vae.data.batch import Loaded
 from pyro_vae.errors import InputError
 from pyro_vae.files import replace
 from pyro_vae.metrics.classifier_network import (
@@ -65,7 +66,7 @@ class Classifier:
         """Length of a feature vector."""
         return FEATURES
 
-    def features(self, images: Any) -> Tensor:
+    def features(self, images: Loaded) -> Tensor:
         """Features of images, in blocks.
 
         Args:
@@ -79,11 +80,11 @@ class Classifier:
         """
         return self._through(self.network.features, images)
 
-    def logits(self, images: Any) -> Tensor:
+    def logits(self, images: Loaded) -> Tensor:
         """Logits of the classes, (N, classes), float64; arguments as for :meth:`features`."""
         return self._through(self.network, images)
 
-    def _through(self, part: Callable[[Tensor], Tensor], images: Any) -> Tensor:
+    def _through(self, part: Callable[[Tensor], Tensor], images: Loaded) -> Tensor:
         checked = as_images(images, self.data_shape)
         _check_range(checked)
         return in_blocks(part, as_unit(checked))
@@ -159,8 +160,8 @@ def labelled(data: Data) -> Labelled:
     Raises:
         InputError: If labels are missing or of one class, or the data are no images on [0, 1].
     """
-    train, train_labels, test, test_labels = data
-    train, test = plain(train), plain(test)
+    train, train_labels = plain(data.train), data.train_labels
+    test, test_labels = plain(data.test), data.test_labels
     if train_labels is None or test_labels is None:
         raise InputError(
             "a classifier needs labels, and these data have none: give a data set with labels "

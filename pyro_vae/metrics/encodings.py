@@ -10,9 +10,12 @@ from typing import Any
 import pyro
 import torch
 from pyro.distributions import MaskedDistribution
+from pyro.poutine import Trace
 from torch import Tensor
+from torch.distributions import Distribution
 
 from pyro_vae.data import plain
+from pyro_vae.data.batch import Loaded
 from pyro_vae.elbo import Terms, evaluation_mode, terms_of
 from pyro_vae.elbo.scores import held_out_traces
 from pyro_vae.noise import fixed_noise, noise
@@ -59,7 +62,7 @@ def evaluating(vae: VAE) -> Iterator[None]:
 
 
 def encoded(
-    vae: VAE, images: Any, mass: Callable[[Any, Tensor], Tensor | None] | None = None
+    vae: VAE, images: Loaded, mass: Callable[[Distribution, Tensor], Tensor | None] | None = None
 ) -> list[Block]:
     """Blocks of images, run through model and guide once: their terms are
     :func:`pyro_vae.elbo.held_out_terms`'.
@@ -81,15 +84,15 @@ def encoded(
     return blocks
 
 
-def _posterior(vae: VAE, seen: Any, guide_trace: Any, terms: Terms) -> Any | None:
+def _posterior(vae: VAE, seen: Loaded, guide_trace: Trace, terms: Terms) -> Distribution | None:
     """q(z|x), which of several sites the model alone knows as one distribution."""
     first, *more = terms.latents
-    found = vae.encode(seen) if more else guide_trace.nodes[first]["fn"]
+    found: Distribution = vae.encode(seen) if more else guide_trace.nodes[first]["fn"]
     whole = found.event_shape == (terms.mean.shape[1],) and found.batch_shape == (len(seen),)
     return found if whole else None
 
 
-def _latent(guide_trace: Any, terms: Terms) -> Tensor:
+def _latent(guide_trace: Trace, terms: Terms) -> Tensor:
     values = [guide_trace.nodes[name]["value"] for name in terms.latents]
     return values[0] if len(values) == 1 else torch.cat(values, -1)
 
@@ -124,7 +127,7 @@ def pieces(blocks: list[Block], limit: int | None = None) -> Iterator[tuple[Bloc
             done += rows.stop - rows.start
 
 
-def univariate(p: Any, data_shape: tuple[int, ...]) -> Any | None:
+def univariate(p: Distribution, data_shape: tuple[int, ...]) -> Distribution | None:
     """The distributions of single pixels, batch_shape (..., *data_shape), where p is made of them.
 
     Args:

@@ -8,10 +8,12 @@ from functools import partial
 from typing import Any
 
 import torch
+from numpy.typing import ArrayLike
 from torch import Tensor
 
 from pyro_vae import elbo, warning_signs
 from pyro_vae.data import as_images, of_covariates
+from pyro_vae.data.batch import Given, Loaded
 from pyro_vae.elbo.scores import bits_per_dim, objective_key
 from pyro_vae.errors import unknown
 from pyro_vae.metrics.baselines import FITTED, fit_ppca, ppca_rows, uniform_bits
@@ -30,6 +32,7 @@ from pyro_vae.metrics.programs import evaluate_programs
 from pyro_vae.metrics.reconstructions import reconstructed, reconstruction_scores
 from pyro_vae.observed import KINDS
 from pyro_vae.plots.runs import unit
+from pyro_vae.types import JSON
 from pyro_vae.vae import VAE, checked_vae
 
 __all__ = ["PARTS", "evaluate"]
@@ -39,15 +42,15 @@ PARTS = ("ppca", "latents", "reconstructions", "calibration")
 
 
 def evaluate(
-    vae: VAE | tuple[Callable[..., Any], Callable[..., Any]],
-    images: Any,
+    vae: VAE | tuple[Callable[..., object], Callable[..., object]],
+    images: Given,
     *,
-    train: Any = None,
-    covariates: Any = None,
+    train: Given | None = None,
+    covariates: ArrayLike | None = None,
     iwae: int | None = None,
     memory_budget: str | int = "512MB",
     parts: Collection[str] = PARTS,
-) -> dict[str, Any]:
+) -> JSON:
     """Scores of a VAE beside their baselines, the same from call to call.
 
     Args:
@@ -157,7 +160,7 @@ def evaluate(
     return scores
 
 
-def _collapsed(vae: VAE, images: Any, train: Any) -> float:
+def _collapsed(vae: VAE, images: Loaded, train: Loaded | None) -> float:
     """What a collapsed model reaches: the best constant prediction, of training images if known."""
     constants = elbo.best_constants(vae, images if train is None else train)
     if train is None:
@@ -165,7 +168,7 @@ def _collapsed(vae: VAE, images: Any, train: Any) -> float:
     return elbo.constant_score(vae, constants, images)
 
 
-def _mean_image(vae: VAE, images: Any) -> Tensor:
+def _mean_image(vae: VAE, images: Loaded) -> Tensor:
     sums = [unit(vae, part).double().sum(0) for part in images.split(elbo.BLOCK)]
     return (torch.stack(sums).sum(0) / len(images)).float()
 
@@ -175,7 +178,7 @@ def _bits(vae: VAE, value: float, kind: str) -> float:
     return bits_per_dim(value, kind, vae.obs.levels, dims, vae.obs.interval)
 
 
-def _no_bits(vae: VAE, images: Any, kind: str) -> str | None:
+def _no_bits(vae: VAE, images: Loaded, kind: str) -> str | None:
     """Why bits per dimension would mean nothing, or None where they do."""
     if kind == "loss" and _residual(vae):
         return "not a likelihood: σ is computed from the very x that it scores"
@@ -197,11 +200,11 @@ def _residual(vae: VAE) -> bool:
 def _bits_scores(
     vae: VAE,
     blocks: list[Block],
-    images: Any,
+    images: Loaded,
     kind: str,
-    scores: dict[str, Any],
+    scores: JSON,
     collapsed: float | None,
-) -> dict[str, Any]:
+) -> JSON:
     why = _no_bits(vae, images, kind)
     if collapsed is None:
         why = "several observations, whose nats have no one unit"
@@ -225,9 +228,7 @@ def _bits_scores(
     return bits
 
 
-def _iwae(
-    vae: VAE, images: Any, kind: str, scores: dict[str, Any], k: int, budget: str | int
-) -> dict[str, Any]:
+def _iwae(vae: VAE, images: Loaded, kind: str, scores: JSON, k: int, budget: str | int) -> JSON:
     wanted = scores["mass_bits_per_dim"] is not None
     bounds = importance_bound(vae, images, k, budget, mass=wanted)
     bound, error = float(bounds.observed.mean()), standard_error(bounds.observed)
@@ -245,7 +246,9 @@ def _iwae(
     }
 
 
-def _ppca(vae: VAE, images: Any, kind: str, fitted: Any, held_out: bool, latents: int) -> Any:
+def _ppca(
+    vae: VAE, images: Loaded, kind: str, fitted: Loaded, held_out: bool, latents: int
+) -> JSON | None:
     """Probabilistic PCA with as many latents, in the ELBO's unit and in bits."""
     if kind == "loss":
         return None
@@ -258,7 +261,7 @@ def _ppca(vae: VAE, images: Any, kind: str, fitted: Any, held_out: bool, latents
     return {"log_likelihood": value, "bits_per_dim": bits, "fitted_to": on}
 
 
-def _frozen(vae: VAE, images: Any) -> dict[str, Any] | None:
+def _frozen(vae: VAE, images: Loaded) -> JSON | None:
     """Scores of a scale that is a residual, at its value on the training data: a real density."""
     if not _residual(vae):
         return None

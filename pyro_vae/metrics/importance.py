@@ -7,9 +7,12 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import torch
+from pyro.poutine import Trace
 from torch import Tensor
+from torch.distributions import Distribution
 
 from pyro_vae.data import Batch, plain
+from pyro_vae.data.batch import Loaded
 from pyro_vae.distributions import log_interval_mass
 from pyro_vae.distributions.discretized import in_float64
 from pyro_vae.elbo import BLOCK, local_params
@@ -44,7 +47,7 @@ class Bounds(NamedTuple):
     mass: Tensor | None
 
 
-def checked_particles(iwae: Any) -> int:
+def checked_particles(iwae: object) -> int:
     """A number of particles.
 
     Raises:
@@ -59,7 +62,7 @@ def checked_particles(iwae: Any) -> int:
 
 
 def importance_bound(
-    vae: VAE, images: Tensor, iwae: int, memory_budget: str | int = "512MB", mass: bool = False
+    vae: VAE, images: Loaded, iwae: int, memory_budget: str | int = "512MB", mass: bool = False
 ) -> Bounds:
     r"""The importance-weighted bound (Burda, Grosse and Salakhutdinov 2016).
 
@@ -109,7 +112,7 @@ def importance_bound(
 def _block_bounds(
     vae: VAE,
     program: Particles,
-    images: Any,
+    images: Loaded,
     number: int,
     particles: int,
     at_once: int,
@@ -119,7 +122,7 @@ def _block_bounds(
     with block_noise(number, images.device):
         x, seen = observed_block(vae, images)
 
-    def weights(trace: Any, log_p: dict[str, Tensor], rows: slice) -> Tensor | None:
+    def weights(trace: Trace, log_p: dict[str, Tensor], rows: slice) -> Tensor | None:
         """Log-mass less log-density of the observed levels."""
         (observed,) = (name for name in log_p if name not in program.terms.latents)
         levels = log_level_mass(vae, trace.nodes[observed]["fn"], plain(images)[rows])
@@ -193,7 +196,7 @@ def _device(arguments: Arguments) -> torch.device:
     return next(value.device for value in arguments if isinstance(value, Tensor | Batch))
 
 
-def log_level_mass(vae: VAE, p: Any, levels: Tensor) -> Tensor | None:
+def log_level_mass(vae: VAE, p: Distribution, levels: Tensor) -> Tensor | None:
     r"""Log of the mass that a density gives to each image's own levels, summed over pixels.
 
     .. math:: \sum_d \log [F_d(e_{k_d+1}) - F_d(e_{k_d})],
@@ -223,7 +226,7 @@ def log_level_mass(vae: VAE, p: Any, levels: Tensor) -> Tensor | None:
     return mass.flatten(mass.dim() - dims).sum(-1)
 
 
-def _interval(base: Any, lo: Tensor, hi: Tensor) -> Tensor | None:
+def _interval(base: Distribution, lo: Tensor, hi: Tensor) -> Tensor | None:
     try:
         return log_interval_mass(base, lo, hi)
     except TypeError:

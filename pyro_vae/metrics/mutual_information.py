@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from pyro_vae.metrics.encodings import Block
+from pyro_vae.types import JSON
 
 __all__: list[str] = []
 
@@ -39,7 +39,7 @@ def log_aggregate(blocks: list[Block], latents: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
-def latent_scores(blocks: list[Block], kl: Tensor) -> dict[str, Any]:
+def latent_scores(blocks: list[Block], kl: Tensor) -> JSON:
     r"""How much the latents say of x, and how the aggregate posterior differs from the prior.
 
     .. math:: \frac1M \sum_i \mathrm{KL}(q(z|x_i)\,\|\,p(z))

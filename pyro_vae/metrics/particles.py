@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 import pyro
 import torch
 from pyro import poutine
+from pyro.poutine import Trace
 from torch import Tensor
 
 from pyro_vae.data import Batch
@@ -31,7 +32,7 @@ def rows_of(arguments: Arguments, count: int, rows: slice | Tensor) -> Arguments
         rows: Which images.
     """
 
-    def some(value: Any) -> Any:
+    def some(value: object) -> object:
         if isinstance(value, Tensor):
             return value[rows] if value.dim() and len(value) == count else value
         if isinstance(value, dict):
@@ -44,8 +45,8 @@ def rows_of(arguments: Arguments, count: int, rows: slice | Tensor) -> Arguments
 
 
 def run(
-    model: Callable[..., Any], guide: Callable[..., Any], given: Arguments, seen: Arguments
-) -> tuple[Any, Any]:
+    model: Callable[..., object], guide: Callable[..., object], given: Arguments, seen: Arguments
+) -> tuple[Trace, Trace]:
     """Run a guide, and its model on what it drew.
 
     Args:
@@ -95,8 +96,8 @@ class Particles:
 
     def __init__(
         self,
-        model: Callable[..., Any],
-        guide: Callable[..., Any],
+        model: Callable[..., object],
+        guide: Callable[..., object],
         given: Arguments,
         seen: Arguments,
         count: int,
@@ -141,7 +142,7 @@ class Particles:
 
     def model(
         self, drawn: Drawn, some: slice, rows: slice, given: Arguments
-    ) -> tuple[Any, dict[str, Tensor]]:
+    ) -> tuple[Trace, dict[str, Tensor]]:
         """Run the model at some particles of some images.
 
         Args:
@@ -174,14 +175,16 @@ class Particles:
         where[self.dim - event_dim], where[self.data - event_dim] = some, rows
         return value[tuple(where)]
 
-    def _plated(self, program: Any, count: int) -> Any:
-        def run(*arguments: Any) -> None:
+    def _plated(self, program: Callable[..., object], count: int) -> Callable[..., object]:
+        def run(*arguments: object) -> None:
             with pyro.plate(sites.PARTICLES, count, dim=self.dim):
                 program(*arguments)
 
         return run
 
-    def _traced(self, program: Any, arguments: Arguments) -> tuple[Any, dict[str, Tensor]]:
+    def _traced(
+        self, program: Callable[..., object], arguments: Arguments
+    ) -> tuple[Trace, dict[str, Tensor]]:
         trace = poutine.trace(program).get_trace(*arguments)
         trace.compute_log_prob()
         found = sites.log_densities(trace, self._plates)

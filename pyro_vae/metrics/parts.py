@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from pyro_vae import elbo, warning_signs
 from pyro_vae.data import Batch, context
@@ -14,12 +15,13 @@ from pyro_vae.elbo.scores import objective_key
 from pyro_vae.metrics.encodings import evaluating
 from pyro_vae.metrics.programs import evaluate_programs
 from pyro_vae.observed import Observed
+from pyro_vae.types import JSON
 from pyro_vae.vae import VAE
 
 __all__: list[str] = []
 
 
-def evaluate_parts(vae: VAE, batch: Batch, train: Batch | None, **options: Any) -> dict[str, Any]:
+def evaluate_parts(vae: VAE, batch: Batch, train: Batch | None, **options: Any) -> JSON:
     """Scores of several things together, and of each.
 
     Args:
@@ -66,7 +68,7 @@ def evaluate_parts(vae: VAE, batch: Batch, train: Batch | None, **options: Any) 
 
 
 def error_of_part(
-    observed: Observed, p: Any, x: Tensor, mask: Tensor | None
+    observed: Observed, p: Distribution, x: Tensor, mask: Tensor | None
 ) -> dict[str, float | int]:
     """How far a prediction is from what was observed.
 

@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
+from pyro_vae.data.batch import Loaded
 from pyro_vae.metrics.calibration import BINS
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.plots.runs import draw_grid, draw_reconstructions
+from pyro_vae.types import JSON
 from pyro_vae.vae import VAE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
+    from matplotlib.lines import Line2D
+
 
 __all__: list[str] = []
 
@@ -44,9 +52,9 @@ def draw_latents(means: Tensor, labels: Tensor | None, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _legend(dots: Any) -> tuple[list[Any], list[str]]:
+def _legend(dots: PathCollection) -> tuple[list[Line2D], list[str]]:
     """A dot for each label, of at most twenty."""
-    handles, names = dots.legend_elements(num=None)
+    handles, names = dots.legend_elements(num=None)  # type: ignore[arg-type]
     return handles[:20], names[:20]
 
 
@@ -110,13 +118,13 @@ def draw_interpolations(
     draw_grid(rows, path, f"{vae.obs.title}: between the latents of two images")
 
 
-def draw_kinds(vae: VAE, images: Any, kinds: Sequence[str], path: Path) -> None:
+def draw_kinds(vae: VAE, images: Loaded, kinds: Sequence[str], path: Path) -> None:
     """Inputs above every kind of reconstruction."""
     with fixed_noise(noise("pictures"), images.device):
         draw_reconstructions(vae, images, path, kinds)
 
 
-def draw_calibration(calibration: dict[str, Any], path: Path) -> None:
+def draw_calibration(calibration: JSON, path: Path) -> None:
     """Integrals, coverage, σ against error and correlation of residuals.
 
     Args:
@@ -135,7 +143,7 @@ def draw_calibration(calibration: dict[str, Any], path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _integrals(axis: Any, calibration: dict[str, Any]) -> None:
+def _integrals(axis: Axes, calibration: JSON) -> None:
     edges = np.linspace(0, 1, BINS + 1)
     axis.stairs(BINS * np.array(calibration["pit"]), edges, fill=True, color=BLUE)
     axis.axhline(1, color=GREY, linestyle=":")
@@ -143,7 +151,7 @@ def _integrals(axis: Any, calibration: dict[str, Any]) -> None:
     axis.set_title(f"distance from uniform {calibration['pit_distance']:.3f}", fontsize=9)
 
 
-def _coverage(axis: Any, calibration: dict[str, Any]) -> None:
+def _coverage(axis: Axes, calibration: JSON) -> None:
     wanted, found = zip(*calibration["coverage"], strict=True)
     axis.plot([0, 1], [0, 1], color=GREY, linestyle=":")
     axis.plot(wanted, found, "o", color=BLUE)
@@ -155,7 +163,7 @@ def _coverage(axis: Any, calibration: dict[str, Any]) -> None:
     axis.set(xlabel="central interval's probability", ylabel="pixels inside")
 
 
-def _sigma(axis: Any, calibration: dict[str, Any]) -> None:
+def _sigma(axis: Axes, calibration: JSON) -> None:
     sigma = calibration["sigma"]
     images, pixels = np.array(sigma["per_image"]), np.array(sigma["per_pixel"])
     axis.plot(images[:, 0], images[:, 1], ".", color=GREY, markersize=3, label="an image")
@@ -167,7 +175,7 @@ def _sigma(axis: Any, calibration: dict[str, Any]) -> None:
     axis.legend(fontsize=8, loc="best")
 
 
-def _residuals(axis: Any, calibration: dict[str, Any]) -> None:
+def _residuals(axis: Axes, calibration: JSON) -> None:
     near = calibration["neighbours"]
     grid = np.array(near["map"])
     down, across = grid.shape[0] // 2 + 0.5, grid.shape[1] // 2 + 0.5

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from pyro_vae.distributions import log_interval_mass
 from pyro_vae.distributions.discretized import LevelMass, in_float64
@@ -33,7 +34,7 @@ class Predicted(NamedTuple):
     sigma: Tensor | None
 
 
-def predicted(p: Any, pixels: Any | None, x: Tensor) -> Predicted:
+def predicted(p: Distribution, pixels: Distribution | None, x: Tensor) -> Predicted:
     r"""The randomised probability integral transform of x, with the moments it was predicted by.
 
     .. math:: u = P(X < x) + v\, P(X = x), \qquad v \sim U(0, 1)
@@ -59,18 +60,19 @@ def predicted(p: Any, pixels: Any | None, x: Tensor) -> Predicted:
     return Predicted(_by_ranks(p, x, noise), *_moments(p))
 
 
-def _by_cdf(pixels: Any, x: Tensor, noise: Tensor) -> Tensor:
+def _by_cdf(pixels: Distribution, x: Tensor, noise: Tensor) -> Tensor:
     u: Tensor = pixels.cdf(x)
-    if pixels.support.is_discrete:
+    support: Any = pixels.support
+    if support.is_discrete:
         u = u - (1 - noise) * pixels.log_prob(x).exp()
     return u.clamp(0, 1)
 
 
-def _by_interval(pixels: Any, x: Tensor, noise: Tensor) -> Tensor:
+def _by_interval(pixels: Distribution, x: Tensor, noise: Tensor) -> Tensor:
     return log_interval_mass(pixels, torch.full_like(x, -math.inf), x).exp().clamp(0, 1)
 
 
-def _by_ranks(p: Any, x: Tensor, noise: Tensor) -> Tensor:
+def _by_ranks(p: Distribution, x: Tensor, noise: Tensor) -> Tensor:
     below, equal = torch.zeros_like(noise), torch.zeros_like(noise)
     for _ in range(RANKED):
         drawn = p.sample()
@@ -79,7 +81,7 @@ def _by_ranks(p: Any, x: Tensor, noise: Tensor) -> Tensor:
     return (below + noise * (equal + 1)) / (RANKED + 1)
 
 
-def _levels(pixels: Any) -> Tensor | None:
+def _levels(pixels: Distribution) -> Tensor | None:
     """All values of a mass over few, or whose masses are at hand, (levels, 1, ...), else None."""
     if not getattr(pixels, "has_enumerate_support", False):
         return None
@@ -90,7 +92,7 @@ def _levels(pixels: Any) -> Tensor | None:
     return values if isinstance(pixels, LevelMass) or len(values) <= RANKED else None
 
 
-def _enumerated(pixels: Any, levels: Tensor, x: Tensor, noise: Tensor) -> Predicted:
+def _enumerated(pixels: Distribution, levels: Tensor, x: Tensor, noise: Tensor) -> Predicted:
     below, at, mean, second = (torch.zeros_like(noise) for _ in range(4))
     if isinstance(pixels, LevelMass):
         masses = iter(pixels._masses().split(_AT_ONCE))
@@ -106,7 +108,7 @@ def _enumerated(pixels: Any, levels: Tensor, x: Tensor, noise: Tensor) -> Predic
     return Predicted((below + noise * at).clamp(0, 1), mean, sigma)
 
 
-def _moments(p: Any) -> tuple[Tensor | None, Tensor | None]:
+def _moments(p: Distribution) -> tuple[Tensor | None, Tensor | None]:
     try:
         mean, sigma = p.mean.double(), p.variance.double().sqrt()
     except NotImplementedError:

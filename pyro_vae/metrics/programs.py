@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import pyro
 import torch
@@ -18,6 +17,7 @@ from pyro_vae.metrics.chunking import bytes_of
 from pyro_vae.metrics.importance import checked_particles, log_mean, log_weights, standard_error
 from pyro_vae.metrics.particles import Arguments, Particles, rows_of, run
 from pyro_vae.noise import fixed_noise, noise
+from pyro_vae.types import JSON
 
 __all__: list[str] = []
 
@@ -27,7 +27,7 @@ UNRELIABLE = 0.7
 _TAIL = 25  # particles below which there is no tail to fit
 
 
-def as_arguments(data: Any) -> tuple[Arguments, int]:
+def as_arguments(data: object) -> tuple[Arguments, int]:
     """What programs are called with, and how many images that is.
 
     Args:
@@ -54,7 +54,7 @@ def as_arguments(data: Any) -> tuple[Arguments, int]:
 
 @torch.no_grad()
 def terms_of_programs(
-    model: Callable[..., Any], guide: Callable[..., Any], data: Any, seed: int = 0
+    model: Callable[..., object], guide: Callable[..., object], data: object, seed: int = 0
 ) -> tuple[Terms, Tensor]:
     """Terms of the ELBO of any programs, at one draw for each image under fixed noise.
 
@@ -84,13 +84,13 @@ def terms_of_programs(
 
 
 def evaluate_programs(
-    model: Callable[..., Any],
-    guide: Callable[..., Any],
-    data: Any,
+    model: Callable[..., object],
+    guide: Callable[..., object],
+    data: object,
     *,
     iwae: int | None = None,
     memory_budget: str | int = "512MB",
-) -> dict[str, Any]:
+) -> JSON:
     r"""Scores of a model and a guide, the same from call to call.
 
     Args:
@@ -134,8 +134,12 @@ def evaluate_programs(
 
 @torch.no_grad()
 def _bound(
-    model: Callable[..., Any], guide: Callable[..., Any], data: Any, particles: int, budget: int
-) -> dict[str, Any]:
+    model: Callable[..., object],
+    guide: Callable[..., object],
+    data: object,
+    particles: int,
+    budget: int,
+) -> JSON:
     arguments, count = as_arguments(data)
     few = min(2, count)
     first = rows_of(arguments, count, slice(0, few))

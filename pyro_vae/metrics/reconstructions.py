@@ -11,9 +11,11 @@ from torch import Tensor
 from torch.nn.functional import conv2d
 
 from pyro_vae.data import context
+from pyro_vae.data.batch import Loaded
 from pyro_vae.errors import InputError
 from pyro_vae.metrics.encodings import DRAWN
 from pyro_vae.noise import fixed_noise, noise
+from pyro_vae.types import JSON
 from pyro_vae.vae import VAE
 
 __all__: list[str] = []
@@ -29,7 +31,7 @@ _WINDOW = 11  # of the structural similarity
 
 
 def reconstructed(
-    vae: VAE, codes: Tensor, kinds: Sequence[str], images: Any = None
+    vae: VAE, codes: Tensor, kinds: Sequence[str], images: Loaded | None = None
 ) -> dict[str, Tensor]:
     """Reconstructions, those of ``"sample"`` the same from call to call.
 
@@ -66,7 +68,7 @@ def reconstructed(
     return {kind: torch.cat(part) for kind, part in parts.items()}
 
 
-def reconstruction_scores(vae: VAE, pictures: dict[str, Tensor], target: Tensor) -> dict[str, Any]:
+def reconstruction_scores(vae: VAE, pictures: dict[str, Tensor], target: Tensor) -> JSON:
     """Scores of every kind of reconstruction that the observation has, and the data's own.
 
     Args:

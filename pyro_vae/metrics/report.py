@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor
 
 from pyro_vae import ours
 from pyro_vae.data import as_images, cycled, plain
+from pyro_vae.data.batch import Loaded
 from pyro_vae.errors import InputError
 from pyro_vae.files import write_text
 from pyro_vae.metrics.classifier import sha256_of
@@ -25,6 +25,7 @@ from pyro_vae.metrics.pictures import (
 )
 from pyro_vae.observed import KINDS
 from pyro_vae.posteriors import code_of
+from pyro_vae.types import JSON
 from pyro_vae.vae import VAE
 
 __all__ = ["EVALUATION", "write_evaluation"]
@@ -38,7 +39,7 @@ WRITTEN = (EVALUATION, *(f"{name}.png" for name in _PICTURES))
 _SCATTERED = 2000
 
 
-def checked_labels(labels: Any, count: int) -> Tensor | None:
+def checked_labels(labels: Tensor | None, count: int) -> Tensor | None:
     """Labels as a tensor on the CPU, one for each image.
 
     Raises:
@@ -54,7 +55,7 @@ def checked_labels(labels: Any, count: int) -> Tensor | None:
     return tensor
 
 
-def keep_scores(vae: VAE, images: Any, scores: dict[str, Any], folder: Path) -> Path:
+def keep_scores(vae: VAE, images: Loaded, scores: JSON, folder: Path) -> Path:
     """Write scores as ``evaluation.json``, beside those that it has already.
 
     A score that is not among the new ones stays where it is of the same weights and images, which
@@ -80,7 +81,7 @@ def keep_scores(vae: VAE, images: Any, scores: dict[str, Any], folder: Path) -> 
     return path
 
 
-def _kept(path: Path, scores: dict[str, Any], of: dict[str, str]) -> dict[str, Any]:
+def _kept(path: Path, scores: JSON, of: dict[str, str]) -> JSON:
     """The new scores, and such of a file's as are not among them and of the same."""
     try:
         before = json.loads(path.read_text(encoding="utf-8"))
@@ -97,7 +98,7 @@ def _kept(path: Path, scores: dict[str, Any], of: dict[str, str]) -> dict[str, A
     }
 
 
-def _agree(before: dict[str, Any], scores: dict[str, Any]) -> bool:
+def _agree(before: JSON, scores: JSON) -> bool:
     """Whether scores that every evaluation has are the same but for rounding."""
     if before.get("kind") != scores.get("kind") or before.get("images") != scores.get("images"):
         return False
@@ -111,7 +112,11 @@ def _agree(before: dict[str, Any], scores: dict[str, Any]) -> bool:
 
 
 def write_evaluation(
-    vae: VAE, images: Any, scores: dict[str, Any], folder: str | Path, labels: Any = None
+    vae: VAE,
+    images: Loaded,
+    scores: JSON,
+    folder: str | Path,
+    labels: Tensor | None = None,
 ) -> list[Path]:
     """Write scores as ``evaluation.json`` and draw what they speak of.
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data import Data, as_images, cycled
+from pyro_vae.data.batch import Loaded
 from pyro_vae.elbo import BLOCK
 from pyro_vae.errors import InputError
 from pyro_vae.metrics.classifier import Classifier, labelled
@@ -23,6 +24,7 @@ from pyro_vae.metrics.fid import (
 )
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.plots.runs import unit
+from pyro_vae.types import JSON
 from pyro_vae.vae import VAE
 
 __all__ = ["check_samples", "sample_scores", "score_pictures"]
@@ -59,13 +61,13 @@ def check_samples(vae: VAE, data: Data, n: int, kind: str = "sample") -> None:
 
 def sample_scores(
     vae: VAE,
-    images: Any,
+    images: Loaded,
     classifier: Classifier | None,
     n: int | None = None,
     kind: str = "sample",
     seed: int = 0,
     features: Features | None = None,
-) -> dict[str, Any]:
+) -> JSON:
     """Scores of a VAE's samples against real images, the same from call to call.
 
     Args:
@@ -112,7 +114,7 @@ def sample_scores(
     }
 
 
-def _right(pictures: Tensor, images: Any, classifier: Classifier | None) -> float | None:
+def _right(pictures: Tensor, images: Loaded, classifier: Classifier | None) -> float | None:
     """Share of samples that the classifier takes for the class that they were drawn of."""
     known = cycled(images, len(pictures))
     if classifier is None or known is None:
@@ -123,7 +125,9 @@ def _right(pictures: Tensor, images: Any, classifier: Classifier | None) -> floa
     return float((logits.argmax(1) == known.argmax(1).cpu()).double().mean())
 
 
-def draw(vae: VAE, n: int, kind: str = "sample", seed: int = 0, images: Any = None) -> Tensor:
+def draw(
+    vae: VAE, n: int, kind: str = "sample", seed: int = 0, images: Loaded | None = None
+) -> Tensor:
     """Pictures at latents from the prior, (n, *data_shape) on [0, 1], in fixed blocks of noise.
 
     Args:
@@ -149,7 +153,7 @@ def score_pictures(
     classifier: Classifier | None,
     features: Features | None = None,
     seed: int = 0,
-) -> dict[str, Any]:
+) -> JSON:
     """Scores of generated pictures against real ones.
 
     Args:
@@ -225,7 +229,7 @@ def _half(made: Tensor, real: Tensor) -> int:
     return min(len(real) // 2, len(made))
 
 
-def _inception(classifier: Classifier | None, made: Tensor, real: Tensor) -> dict[str, Any]:
+def _inception(classifier: Classifier | None, made: Tensor, real: Tensor) -> JSON:
     names = ("is", "is_se", "is_real", "is_real_se", "sha256", "accuracy", "tested")
     values: tuple[Any, ...] = (None,) * len(names)
     if classifier is not None:
@@ -256,7 +260,7 @@ def _check_number(n: int, what: str, fewest: int, dims: int) -> None:
         raise InputError(f"FID on {dims} features needs at least {fewest} {what}, got {n}")
 
 
-def rows(scores: dict[str, Any]) -> list[tuple[str, str]]:
+def rows(scores: JSON) -> list[tuple[str, str]]:
     """Scores as lines of a table: a label, and its value in words.
 
     Args:

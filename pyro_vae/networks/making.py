@@ -13,6 +13,7 @@ from pyro_vae.errors import InputError
 from pyro_vae.networks.ladder import Ladder
 from pyro_vae.networks.pairs import MLP, Conv
 from pyro_vae.networks.sizes import Networks, Sizes
+from pyro_vae.types import JSON
 
 __all__ = ["NETWORKS", "make", "spec", "through"]
 
@@ -22,7 +23,7 @@ to them in the entry-point group ``pyro_vae.networks``."""
 
 
 def make(
-    net: str | Mapping[str, Any] | Networks | tuple[nn.Module, nn.Module], sizes: Sizes
+    net: str | Mapping[str, object] | Networks | tuple[nn.Module, nn.Module], sizes: Sizes
 ) -> tuple[nn.Module, nn.Module]:
     """The pair of networks that ``net`` names, is, or makes.
 
@@ -46,7 +47,7 @@ def _named(net: Any) -> Any:
     return specs.read("network", net, NETWORKS) if isinstance(net, str | Mapping) else net
 
 
-def spec(net: object) -> dict[str, Any] | None:
+def spec(net: object) -> JSON | None:
     """A stock network, or an installed package's, as plain data; None for the user's own."""
     return specs.described("network", _named(net), NETWORKS)
 

@@ -14,13 +14,14 @@ from pyro_vae.data.table import Column, Table
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads import Head, Param
 from pyro_vae.observations.lookup import available, get
+from pyro_vae.types import JSON
 
 __all__ = ["head_of_column", "parse_columns"]
 
 _FEATURES = 16
 
 
-def _of_classes(column: Column) -> dict[str, Any]:
+def _of_classes(column: Column) -> JSON:
     classes = len(column.categories)
     logits = Param(shape=(classes,), features=min(classes, _FEATURES))
     return {"levels": "classes", "interval": (0.0, classes - 1.0), "logits": logits}

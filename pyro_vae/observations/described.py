@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
 
@@ -10,6 +9,7 @@ from pyro_vae import specs
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads import Head, Param
 from pyro_vae.observations.lookup import get
+from pyro_vae.types import JSON, Fields
 
 __all__ = ["read", "spec"]
 
@@ -19,7 +19,7 @@ _CHECKED = ("levels", "interval", "scaled")
 """Those that :meth:`~pyro_vae.heads.Head.replace` checks."""
 
 
-def spec(head: Head) -> dict[str, Any] | None:
+def spec(head: Head) -> JSON | None:
     """A stock head, or an installed package's, as plain data.
 
     Returns:
@@ -35,12 +35,12 @@ def spec(head: Head) -> dict[str, Any] | None:
         return None
 
 
-def _fields(param: Param) -> dict[str, Any]:
+def _fields(param: Param) -> JSON:
     said = {f.name: getattr(param, f.name) for f in fields(param)}
     return dict(specs.plain({name: v for name, v in said.items() if v is not None}))
 
 
-def read(said: Mapping[str, Any]) -> Head:
+def read(said: Fields) -> Head:
     """The head that :func:`spec` described.
 
     Raises:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pyro.distributions as dist
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import Distribution, constraints
 
 from pyro_vae.distributions import Discretized, ZeroOneInflated
 from pyro_vae.heads import Param
@@ -83,11 +83,13 @@ def zero_one_inflated(gate_logits: Tensor, loc: Tensor, scale: Tensor) -> ZeroOn
     return ZeroOneInflated(Discretized(dist.Logistic(loc, scale)), gate_logits)
 
 
-def negative_binomial(mean: Tensor, total_count: Tensor) -> Any:
+def negative_binomial(mean: Tensor, total_count: Tensor) -> Distribution:
     """A negative binomial by its mean; its variance is mean + mean² / total_count."""
-    return dist.NegativeBinomial(total_count, logits=mean.log() - total_count.log())
+    found: Distribution = dist.NegativeBinomial(total_count, logits=mean.log() - total_count.log())
+    return found
 
 
-def log_normal(scale: Tensor, sigma: Tensor) -> Any:
+def log_normal(scale: Tensor, sigma: Tensor) -> Distribution:
     """A log-normal by its median, the scale, and the standard deviation sigma of log x."""
-    return dist.LogNormal(scale.log(), sigma)
+    found: Distribution = dist.LogNormal(scale.log(), sigma)
+    return found

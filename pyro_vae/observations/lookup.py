@@ -6,7 +6,6 @@ import json
 from dataclasses import replace
 from functools import cache
 from importlib import resources
-from typing import Any
 
 from pyro_vae import lookup
 from pyro_vae.errors import InputError, unknown
@@ -85,7 +84,7 @@ def resolve(path: str) -> Head:
     return _as_head(lookup.at_path(_WHAT, path), path)
 
 
-def _as_head(value: Any, path: str) -> Head:
+def _as_head(value: object, path: str) -> Head:
     if isinstance(value, Entry):
         return value.head
     if isinstance(value, Head):

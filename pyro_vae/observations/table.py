@@ -6,9 +6,9 @@ from dataclasses import dataclass
 from functools import partial
 from math import sqrt
 from operator import attrgetter
-from typing import Any
 
 import pyro.distributions as dist
+from pyro.distributions import Independent
 from torch import Tensor
 
 from pyro_vae import links
@@ -70,13 +70,13 @@ _PROBS = attrgetter("base_dist.probs")
 _LEVELS = "0 to 255"
 
 
-def _level_location(likelihood: Any) -> Tensor:
+def _level_location(likelihood: Independent) -> Tensor:
     """The location of a discretised density, in levels."""
     location: Tensor = 255 * likelihood.base_dist.base_dist.loc
     return location
 
 
-def _level_probs(likelihood: Any) -> Tensor:
+def _level_probs(likelihood: Independent) -> Tensor:
     """The probability of a binomial, or of a discretised continuous Bernoulli, in levels."""
     base = likelihood.base_dist
     location: Tensor = 255 * getattr(base, "base_dist", base).probs

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from torch import Tensor
-
 from pyro_vae.config import ObservationConfig
+from pyro_vae.data import plain
+from pyro_vae.data.batch import Loaded
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads import SCOPES, Head, Param
 from pyro_vae.observations.lookup import get, resolve
@@ -16,7 +16,7 @@ __all__ = ["head_of"]
 _BINARISED = {"stochastic": "binary", "threshold": "threshold"}
 
 
-def head_of(config: ObservationConfig, images: Tensor | None = None) -> Head:
+def head_of(config: ObservationConfig, images: Loaded | None = None) -> Head:
     """The head that options describe, for the training images where they are known.
 
     Raises:
@@ -26,7 +26,7 @@ def head_of(config: ObservationConfig, images: Tensor | None = None) -> Head:
         >>> head_of(ObservationConfig("normal", sigma="0.1")).parameters[1][1].scope
         0.1
     """
-    changes = dict(map(_parameter, config.param))
+    changes: dict[str, Any] = dict(map(_parameter, config.param))
     scale = _scale(config.sigma, config.sigma_per)
     if scale is not None:
         changes["scale"] = scale
@@ -42,7 +42,7 @@ def head_of(config: ObservationConfig, images: Tensor | None = None) -> Head:
     return head.replace(levels, interval, config.scale_with_range, **changes)
 
 
-def _scale(sigma: str | None, per: str | None) -> Any:
+def _scale(sigma: str | None, per: str | None) -> Param | float | str | None:
     """What --sigma and --sigma-per say of the parameter ``scale``."""
     if sigma == "from-data":
         return Param(per or "dataset", source="data")
@@ -59,14 +59,15 @@ def _scale(sigma: str | None, per: str | None) -> Any:
     return value
 
 
-def _interval(text: str, images: Tensor | None) -> tuple[float, float]:
+def _interval(text: str, images: Loaded | None) -> tuple[float, float]:
     """``low,high``, or where 0 and 1 go when pixels are ``standardised``."""
     if text == "standardised":
         if images is None:
             return 0.0, 1.0
-        if images.is_floating_point():
+        pixels = plain(images)
+        if pixels.is_floating_point():
             raise InputError("--range standardised takes 8-bit images, these are floats")
-        grey = images.float() / 255
+        grey = pixels.float() / 255
         mean, deviation = float(grey.mean()), float(grey.std())
         return -mean / deviation, (1 - mean) / deviation
     try:
@@ -78,7 +79,7 @@ def _interval(text: str, images: Tensor | None) -> tuple[float, float]:
     return low, high
 
 
-def _parameter(text: str) -> tuple[str, Any]:
+def _parameter(text: str) -> tuple[str, Param]:
     """``name=value[,floor=x][,link=name]`` as a name and a Param."""
     name, equals, rest = text.partition("=")
     if not equals or not name or not rest:

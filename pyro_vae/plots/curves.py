@@ -6,10 +6,10 @@ import copy
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
 
 from pyro_vae.data import levels as data_levels
 from pyro_vae.distributions.normalizers import log_normalizer
@@ -147,7 +147,7 @@ def _starts(built: BuiltHead) -> Iterator[tuple[str, int]]:
                 start += param.features or math.prod(built.shapes[name])
 
 
-def _axis(built: BuiltHead, raw: Tensor, p: Any, name: str) -> tuple[str, Tensor]:
+def _axis(built: BuiltHead, raw: Tensor, p: Distribution, name: str) -> tuple[str, Tensor]:
     """The name of what the raw number makes, and its values."""
     head = built.head
     if head.parameter is not None:
@@ -158,7 +158,7 @@ def _axis(built: BuiltHead, raw: Tensor, p: Any, name: str) -> tuple[str, Tensor
     return name, built.links[name](raw)
 
 
-def _name_of(p: Any, value: Tensor) -> str:
+def _name_of(p: Distribution, value: Tensor) -> str:
     """The name under which a distribution has these values."""
     base = getattr(p, "base_dist", p)
     for name in getattr(base, "arg_constraints", {}):
@@ -206,7 +206,7 @@ def _observed(head: Head, level: int, discrete: bool) -> Tensor:
     return torch.tensor([low + (high - low) * level / 255])
 
 
-def _shown(head: Head, p: Any, kind: str) -> Tensor | None:
+def _shown(head: Head, p: Distribution, kind: str) -> Tensor | None:
     """What a picture of this kind shows; None where the distribution has none."""
     try:
         value = head.display(p) if kind == "mean" else p.mode

@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -13,6 +13,10 @@ from torch import Tensor
 from pyro_vae.data import levels
 from pyro_vae.ours import MARK
 from pyro_vae.plots.curves import Curves
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 
 __all__ = ["draw_observation"]
 
@@ -73,7 +77,7 @@ def _constant(curves: Curves) -> float | None:
     return float(value.mean())
 
 
-def _log_prob(axis: Any, curves: Curves) -> None:
+def _log_prob(axis: Axes, curves: Curves) -> None:
     for colour, (label, value) in zip(COLOURS, curves.log_prob, strict=False):
         axis.plot(curves.parameter, value, color=colour, linewidth=1.2, label=label)
     _window(axis, torch.stack([value for _, value in curves.log_prob]))
@@ -82,13 +86,14 @@ def _log_prob(axis: Any, curves: Curves) -> None:
     _legend(axis)
 
 
-def _log_normalizer(axis: Any, curves: Curves) -> None:
+def _log_normalizer(axis: Axes, curves: Curves) -> None:
+    assert curves.log_normalizer is not None  # it is drawn only where there is one
     axis.plot(curves.parameter, curves.log_normalizer, color=COLOURS[0], linewidth=1.2)
     _parameter_axis(axis, curves)
     axis.set_ylabel("log-normaliser, nats")
 
 
-def _pictures(axis: Any, curves: Curves) -> None:
+def _pictures(axis: Axes, curves: Curves) -> None:
     for (kind, value), style in zip(curves.pictures, ("-", ":"), strict=False):
         axis.plot(curves.parameter, value, style, color=COLOURS[0], linewidth=1.2, label=kind)
     if curves.head.parameter is not None:
@@ -100,7 +105,7 @@ def _pictures(axis: Any, curves: Curves) -> None:
     _legend(axis)
 
 
-def _reach(axis: Any, curves: Curves) -> None:
+def _reach(axis: Axes, curves: Curves) -> None:
     assert curves.reach is not None
     axis.plot(curves.raw, curves.reach, color=COLOURS[0], linewidth=1.2)
     axis.set_xscale("asinh", linear_width=1.0)
@@ -113,14 +118,14 @@ def _reach(axis: Any, curves: Curves) -> None:
     axis.set_title(f"the mean reaches {low:.4g} to {high:.4g}", fontsize=9)
 
 
-def _loss(axis: Any, curves: Curves) -> None:
+def _loss(axis: Axes, curves: Curves) -> None:
     assert curves.errors is not None
     axis.plot(curves.errors.error, curves.errors.loss, color=COLOURS[0], linewidth=1.2)
     axis.set_xlabel("error x − loc (its root mean square where σ is shared)")
     axis.set_ylabel("loss with σ the error's own, nats")
 
 
-def _gradient(axis: Any, curves: Curves) -> None:
+def _gradient(axis: Axes, curves: Curves) -> None:
     assert curves.errors is not None
     axis.plot(curves.errors.error, curves.errors.gradient, color=COLOURS[0], linewidth=1.2)
     axis.axhline(0, color="#999999", linewidth=0.6)
@@ -128,7 +133,7 @@ def _gradient(axis: Any, curves: Curves) -> None:
     axis.set_ylabel("derivative of that loss in the error")
 
 
-def _legend(axis: Any) -> None:
+def _legend(axis: Axes) -> None:
     """Above the panel, where no curve runs."""
     axis.legend(
         loc="lower center",
@@ -141,13 +146,13 @@ def _legend(axis: Any) -> None:
     )
 
 
-def _parameter_axis(axis: Any, curves: Curves) -> None:
+def _parameter_axis(axis: Axes, curves: Curves) -> None:
     axis.set_xlabel(curves.name)
     if curves.head.parameter is None and _decades(curves.parameter):
         axis.set_xscale("log")
 
 
-def _picture_axis(axis: Any, curves: Curves, values: Tensor) -> None:
+def _picture_axis(axis: Axes, curves: Curves, values: Tensor) -> None:
     if levels.get(curves.head.levels).eight_bit:
         axis.set_ylim(-0.05, 1.05)
         axis.set_ylabel("picture, from 0 to 1")
@@ -162,7 +167,7 @@ def _decades(values: Tensor) -> bool:
     return bool(values.min() > 0) and float(values.max() / values.min()) > 1e3
 
 
-def _window(axis: Any, values: Tensor) -> None:
+def _window(axis: Axes, values: Tensor) -> None:
     """Leave depths out of view that would flatten everything else."""
     finite = values[torch.isfinite(values)]
     low, high = torch.quantile(finite, 0.2), finite.max()

@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_vae.data import cycled, plain
+from pyro_vae.data.batch import Loaded
 from pyro_vae.history import History
 from pyro_vae.ours import MARK
 from pyro_vae.vae import VAE
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
 
 __all__ = ["draw_grid", "draw_reconstructions", "draw_samples"]
 
@@ -54,16 +60,17 @@ def draw_grid(rows: Sequence[tuple[str, Tensor]], path: Path, title: str = "") -
     figure.savefig(path, dpi=110, metadata=MARK)
 
 
-def _pixels(picture: Tensor) -> Any:
-    array = picture.detach().cpu().float().numpy()
+def _pixels(picture: Tensor) -> NDArray[np.float32]:
+    array: NDArray[np.float32] = picture.detach().cpu().float().numpy()
     if array.ndim == 1:
         return array[None]
     if array.shape[0] == 3:
         return np.clip(array.transpose(1, 2, 0), 0, 1)
-    return array[0]
+    found: NDArray[np.float32] = array[0]
+    return found
 
 
-def unit(vae: VAE, images: Any) -> Tensor:
+def unit(vae: VAE, images: Loaded) -> Tensor:
     """Images as pictures on [0, 1]: levels k/255, floats as the observation shows them."""
     values: Tensor = plain(images)
     if values.dtype == torch.uint8 and vae.levels.eight_bit:
@@ -72,7 +79,7 @@ def unit(vae: VAE, images: Any) -> Tensor:
 
 
 def draw_reconstructions(
-    vae: VAE, images: Any, path: Path, kinds: Sequence[str] = ("mean",), count: int = 16
+    vae: VAE, images: Loaded, path: Path, kinds: Sequence[str] = ("mean",), count: int = 16
 ) -> None:
     """Inputs above their reconstructions, a row for each kind."""
     images = images[:count]
@@ -147,7 +154,7 @@ def draw_curves(history: History, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _curves(axis: Any, history: History, key: str, label: str) -> None:
+def _curves(axis: Axes, history: History, key: str, label: str) -> None:
     colour = COLOURS.get(key, COLOURS["objective"])
     steps = history.steps
     values = [np.nan if r.get(key) is None else r[key] for r in steps]
@@ -166,7 +173,7 @@ def _curves(axis: Any, history: History, key: str, label: str) -> None:
         )
 
 
-def _limit(axis: Any, history: History, name: str) -> None:
+def _limit(axis: Axes, history: History, name: str) -> None:
     """Leave the first steps' depths out of view where they would flatten everything else."""
     values = np.array(
         [r[k] for r in history.steps for k in ("reconstruction", name) if r.get(k) is not None]
@@ -179,7 +186,7 @@ def _limit(axis: Any, history: History, name: str) -> None:
         axis.set_ylim(low - margin, high + margin)
 
 
-def draw_run(vae: VAE, images: Any, history: History, folder: Path) -> None:
+def draw_run(vae: VAE, images: Loaded, history: History, folder: Path) -> None:
     """The three pictures of a run folder."""
     if not vae.joint:
         draw_reconstructions(vae, images, folder / "reconstructions.png")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pyro_vae.sweeps import Estimate
 from pyro_vae.sweeps.verdicts import Judged
+from pyro_vae.types import JSON
 
 __all__: list[str] = []
 
@@ -50,13 +50,13 @@ def read_claims(folder: Path) -> tuple[list[Told], str | None]:
         return [], f"{CLAIMS} is damaged: {type(error).__name__}: {error}"
 
 
-def _told(entry: dict[str, Any]) -> Told:
+def _told(entry: JSON) -> Told:
     checks = tuple(str(_judged(check)) for check in entry["checks"])
     expected = entry["expected"] if entry["expected"] != entry["verdict"] else None
     return Told(str(entry["statement"]), str(entry["verdict"]), expected, checks)
 
 
-def _judged(check: dict[str, Any]) -> Judged:
+def _judged(check: JSON) -> Judged:
     sides = {
         name: None if check[name] is None else Estimate(**check[name])
         for name in ("left", "right", "difference")

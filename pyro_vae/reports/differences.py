@@ -7,9 +7,9 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from pyro_vae.reports.runs import Found
+from pyro_vae.types import Fields
 
 __all__: list[str] = []
 
@@ -85,7 +85,7 @@ def _words(row: Mapping[str, str], names: Sequence[str]) -> str:
     return ", ".join(f"{short(name)}={row.get(name, '–')}" for name in names) or "all runs"
 
 
-def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+def _flat(value: Fields, prefix: str = "") -> Iterator[tuple[str, str]]:
     for key, part in value.items():
         name = f"{prefix}{key}"
         if name in _HIDDEN:
@@ -101,7 +101,7 @@ def _flat(value: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str
             yield name, _text(Path(part).name if named else part)
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if value is None or value == {} or value == []:
         return "none"
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -7,13 +7,21 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from pyro_vae.metrics.calibration import BINS
 from pyro_vae.reports.differences import Settings
 from pyro_vae.reports.runs import Found, number
 from pyro_vae.reports.strips import data_uri
 from pyro_vae.sweeps.pictures import COLOURS
+from pyro_vae.types import Fields
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 __all__: list[str] = []
 
@@ -108,7 +116,7 @@ def _columns(names: Collection[str]) -> int:
     return 2 if max(map(len, names), default=0) <= 22 else 1
 
 
-def _figure(names: Collection[str]) -> tuple[Any, Any]:
+def _figure(names: Collection[str]) -> tuple[Figure, Axes]:
     """One panel, as narrow as a telephone, and with height for a legend below it."""
     rows = -(-len(names) // _columns(names)) if len(names) <= _LEGEND else 0
     from matplotlib.figure import Figure
@@ -117,7 +125,7 @@ def _figure(names: Collection[str]) -> tuple[Any, Any]:
     return figure, figure.subplots()
 
 
-def _legend(figure: Any, axis: Any) -> None:
+def _legend(figure: Figure, axis: Axes) -> None:
     handles, names = axis.get_legend_handles_labels()
     unique = dict(zip(names, handles, strict=True))
     if 1 < len(unique) <= _LEGEND:
@@ -200,9 +208,9 @@ def _course(run: Found, key: str, split: str) -> list[Point]:
     return [(step, value) for step, value in pairs if step is not None and value is not None]
 
 
-def _leave_out_depths(axis: Any) -> None:
+def _leave_out_depths(axis: Axes) -> None:
     """Let a first epoch, or one run that explodes, not flatten all others."""
-    values = sorted(float(y) for line in axis.get_lines() for y in line.get_ydata())
+    values = sorted(float(y) for line in axis.get_lines() for y in np.asarray(line.get_ydata()))
     few = len(values) // 20
     if few:
         low, high = values[few], values[-1 - few]
@@ -212,9 +220,7 @@ def _leave_out_depths(axis: Any) -> None:
         axis.set_ylim(bottom - 0.04 * (top - bottom) - 1e-9, top + 0.04 * (top - bottom) + 1e-9)
 
 
-def draw_coverage(
-    calibrations: Mapping[str, Mapping[str, Any]], settings: Settings, path: Path
-) -> None:
+def draw_coverage(calibrations: Mapping[str, Fields], settings: Settings, path: Path) -> None:
     """Cumulative distribution of the integrals of each run: the diagonal if calibrated.
 
     Args:

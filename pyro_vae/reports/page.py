@@ -7,12 +7,11 @@ import hashlib
 import re
 from importlib.metadata import version
 from importlib.resources import files
-from typing import Any
 
 __all__: list[str] = []
 
 
-def render(**contents: Any) -> str:
+def render(**contents: object) -> str:
     """The whole page; every text is escaped.
 
     Args:

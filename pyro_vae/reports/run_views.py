@@ -12,7 +12,8 @@ import torch
 from torch import Tensor
 
 from pyro_vae import data
-from pyro_vae.data import Data, as_images, conditioned, context, first
+from pyro_vae.data import Data, Images, as_images, conditioned, context, first
+from pyro_vae.data.batch import Loaded
 from pyro_vae.data.kept import as_kept
 from pyro_vae.diagnostics import Diagnosis, ProgramDiagnosis, diagnose
 from pyro_vae.errors import InputError
@@ -24,6 +25,7 @@ from pyro_vae.plots.runs import unit
 from pyro_vae.posteriors import code_of
 from pyro_vae.reports.runs import Found, number, table
 from pyro_vae.training import load
+from pyro_vae.types import JSON
 from pyro_vae.vae import VAE
 from pyro_vae.warning_signs import few_words
 
@@ -197,11 +199,13 @@ def _try(run: Found, what: str, make: Callable[[], T]) -> T | None:
         return None
 
 
-def _scored(vae: VAE, images: Any, train: Any, described: Mapping[str, Any]) -> dict[str, Any]:
+def _scored(
+    vae: VAE, images: Loaded, train: Images | None, described: Mapping[str, object]
+) -> JSON:
     return {"data": described.get("name"), **evaluate(vae, images, train=train, parts=())}
 
 
-def _pictures(vae: VAE, images: Any) -> dict[str, Tensor]:
+def _pictures(vae: VAE, images: Loaded) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     codes = vae.code(images)
     for kind in KINDS:
@@ -212,7 +216,7 @@ def _pictures(vae: VAE, images: Any) -> dict[str, Tensor]:
     return found
 
 
-def _traversal(vae: VAE, images: Any, scores: Mapping[str, Any]) -> Traversal:
+def _traversal(vae: VAE, images: Loaded, scores: Mapping[str, object]) -> Traversal:
     start = code_of(encoded(vae, images[:1])[0].posterior)[0]
     strength = scores.get("kl_per_latent")
     if not isinstance(strength, list) or len(strength) != vae.latent_dim:
@@ -229,7 +233,7 @@ def _traversal(vae: VAE, images: Any, scores: Mapping[str, Any]) -> Traversal:
     return Traversal(tuple(units), kl, tuple(along.tolist()), frames)
 
 
-def _calibration(run: Found, vae: VAE, images: Any) -> dict[str, Any] | None:
+def _calibration(run: Found, vae: VAE, images: Loaded) -> JSON | None:
     """That of its evaluation, or of a few images; None for a loss, which predicts nothing."""
     known = run.scores.get("calibration")
     if known is not None:
@@ -241,7 +245,7 @@ def _calibration(run: Found, vae: VAE, images: Any) -> dict[str, Any] | None:
     return _try(run, "calibration", lambda: calibration_scores(vae, encoded(vae, images)))
 
 
-def _is_whole(calibration: Any) -> bool:
+def _is_whole(calibration: JSON) -> bool:
     """Whether a calibration that was read from a file can be drawn."""
     try:
         pairs = [calibration["coverage"]]

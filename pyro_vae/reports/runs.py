@@ -16,6 +16,7 @@ from pyro_vae.sweeps.runs import FAILED, RESULT, read_json
 from pyro_vae.training import History
 from pyro_vae.training.checkpoints import FOLDER
 from pyro_vae.training.runs import CONFIG, METRICS, WEIGHTS, read_config
+from pyro_vae.types import JSON
 
 __all__: list[str] = []
 
@@ -52,7 +53,7 @@ class Found:
         return any(fault.startswith("failed") for fault in self.faults)
 
     @property
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> JSON:
         """The options of ``fit`` that it was trained with."""
         return table(self.config.get("fit"))
 
@@ -172,11 +173,11 @@ def _history(run: Found) -> History:
     return history
 
 
-def _is_record(record: Any) -> bool:
+def _is_record(record: object) -> bool:
     return isinstance(record, dict) and {"record", "split", "step", "epoch"} <= record.keys()
 
 
-def _scores(run: Found) -> dict[str, Any]:
+def _scores(run: Found) -> JSON:
     path, weights = run.folder / EVALUATION, run.folder / WEIGHTS
     if not path.is_file():
         return {}
@@ -190,12 +191,12 @@ def _scores(run: Found) -> dict[str, Any]:
     return scores
 
 
-def table(value: Any) -> dict[str, Any]:
+def table(value: object) -> JSON:
     """A table, or an empty one where there is something else."""
     return dict(value) if isinstance(value, Mapping) else {}
 
 
-def number(value: Any, *path: str) -> float | None:
+def number(value: object, *path: str) -> float | None:
     """A finite number at a path in nested tables, or None."""
     for key in path:
         value = value.get(key) if isinstance(value, Mapping) else None

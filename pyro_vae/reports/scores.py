@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
 
 from pyro_vae.metrics.score_table import SCORES
 from pyro_vae.reports.run_views import Looks
 from pyro_vae.reports.runs import Found, number, table
+from pyro_vae.types import JSON
 
 __all__: list[str] = []
 
@@ -168,7 +168,7 @@ def _beside(values: Sequence[float | None], form: str, what: str, unit: str = ""
     return Cell("–") if own is None else Cell(f"{own:{form}}{what}", own, unit, below)
 
 
-def _observation(run: Found) -> dict[str, Any]:
+def _observation(run: Found) -> JSON:
     """The first observed site's head as its configuration describes it."""
     sites = table(run.config.get("vae")).get("sites", ())
     return next((table(site["head"]) for site in sites if "head" in site), {})
@@ -201,7 +201,7 @@ def _noted(notes: list[str], why: str) -> int:
     return notes.index(why) + 1
 
 
-def _value(scores: Mapping[str, Any], key: str, unit: str = "") -> Cell:
+def _value(scores: Mapping[str, object], key: str, unit: str = "") -> Cell:
     value = number(scores, key)
     return Cell("–") if value is None else Cell(f"{value:.{SCORES[key].digits}f}", value, unit)
 
@@ -210,7 +210,7 @@ def _mark(beaten: bool) -> str:
     return "" if beaten else f", {NOT_BEATEN}"
 
 
-def _elbo(scores: Mapping[str, Any], unit: str, notes: list[str]) -> Cell:
+def _elbo(scores: Mapping[str, object], unit: str, notes: list[str]) -> Cell:
     elbo, constant = number(scores, "elbo"), number(scores, "collapsed")
     if elbo is None:
         objective = number(scores, "objective")
@@ -226,7 +226,7 @@ def _elbo(scores: Mapping[str, Any], unit: str, notes: list[str]) -> Cell:
     return Cell(text, elbo, unit, tuple(below))
 
 
-def _bits(scores: Mapping[str, Any], unit: str, notes: list[str]) -> Cell:
+def _bits(scores: Mapping[str, object], unit: str, notes: list[str]) -> Cell:
     bits = number(scores, "bits_per_dim")
     if bits is None:
         why = str(scores.get("no_bits") or "no bits per dimension were scored")
@@ -245,7 +245,7 @@ def _bits(scores: Mapping[str, Any], unit: str, notes: list[str]) -> Cell:
     return Cell(f"{bits:.3f}", bits, unit, tuple(below))
 
 
-def _mse(scores: Mapping[str, Any]) -> Cell:
+def _mse(scores: Mapping[str, object]) -> Cell:
     mse, mean = number(scores, "mse"), number(scores, "mse_mean_image")
     if mse is None:
         return Cell("–")
@@ -253,7 +253,7 @@ def _mse(scores: Mapping[str, Any]) -> Cell:
     return Cell(f"{mse:.4f}", mse, below=below)
 
 
-def _pit(scores: Mapping[str, Any], looks: Looks | None) -> Cell:
+def _pit(scores: Mapping[str, object], looks: Looks | None) -> Cell:
     found = looks.calibration if looks else scores.get("calibration")
     distance, images = number(found, "pit_distance"), number(found, "images")
     if distance is None:

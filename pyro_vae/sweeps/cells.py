@@ -14,6 +14,7 @@ from pyro_vae.data.stock import TABLE
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.training import RunConfig
 from pyro_vae.training.run_config import read_option
+from pyro_vae.types import JSON
 
 __all__: list[str] = []
 
@@ -46,7 +47,7 @@ class Cell:
     home: Path = Path()
 
     @classmethod
-    def of(cls, name: str, labels: dict[str, Any], options: Table, home: Path) -> Cell:
+    def of(cls, name: str, labels: JSON, options: Table, home: Path) -> Cell:
         """A cell from its options.
 
         Raises:
@@ -175,7 +176,7 @@ def option_name(name: str, where: str) -> str:
     return spelt
 
 
-def placed(option: str, value: Any, home: Path) -> Any:
+def placed(option: str, value: object, home: Path) -> object:
     """An option's value, with a path of data from a folder that it is relative to.
 
     Args:
@@ -242,7 +243,7 @@ def _check(cells: Sequence[Cell]) -> None:
         names.add(cell.name.casefold())
 
 
-def _options(table: Table, where: str) -> dict[str, Any]:
+def _options(table: Table, where: str) -> JSON:
     return {option_name(name, where): value for name, value in table.items()}
 
 
@@ -274,7 +275,7 @@ def _cell(common: Table, points: Sequence[Point], home: Path) -> Cell:
     return Cell.of(_name(labels), labels, {**common, **own}, home)
 
 
-def _axis(name: str, values: Any) -> list[Point] | Range:
+def _axis(name: str, values: object) -> list[Point] | Range:
     """The points of an axis: its name, the point's label, and the options it sets."""
     if not isinstance(values, list | Mapping):
         raise InputError(f"grid.{name} must be a list of values or a table, got {values!r}")
@@ -298,7 +299,7 @@ def _name(labels: Table) -> str:
     return _safe(",".join(f"{axis}={_text(label)}" for axis, label in labels.items()))
 
 
-def _text(value: Any) -> str:
+def _text(value: object) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):

@@ -24,13 +24,14 @@ all of it lies below 0 and does not hold if all of it lies above; ``~`` holds if
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.sweeps.cells import Cell, option_name, placed
 from pyro_vae.training.run_config import read_option
+from pyro_vae.types import Fields
 
 __all__: list[str] = []
 
@@ -113,7 +114,7 @@ class Claim:
     expected: str | None = None
 
 
-def read_claims(entries: Sequence[Any], cells: Sequence[Cell]) -> tuple[Claim, ...]:
+def read_claims(entries: Sequence[object], cells: Sequence[Cell]) -> tuple[Claim, ...]:
     """Claims from a spec's tables.
 
     Args:
@@ -135,7 +136,7 @@ def read_claims(entries: Sequence[Any], cells: Sequence[Cell]) -> tuple[Claim, .
     return tuple(claims)
 
 
-def _claim(entry: Mapping[str, Any], cells: Sequence[Cell]) -> Claim:
+def _claim(entry: Fields, cells: Sequence[Cell]) -> Claim:
     rest = {k: v for k, v in entry.items() if k not in ("statement", "expected", "checks")}
     expected = entry.get("expected")
     if expected is not None and expected not in VERDICTS:
@@ -148,7 +149,7 @@ def _claim(entry: Mapping[str, Any], cells: Sequence[Cell]) -> Claim:
     return Claim(entry["statement"], tuple(_check(check, cells) for check in checks), expected)
 
 
-def _check(table: Any, cells: Sequence[Cell]) -> Check:
+def _check(table: object, cells: Sequence[Cell]) -> Check:
     if not isinstance(table, Mapping):
         raise InputError(f"a check must be a table, got {table!r}")
     for key in table:
@@ -179,13 +180,13 @@ def _check(table: Any, cells: Sequence[Cell]) -> Check:
     )
 
 
-def _number(name: str, value: Any) -> float:
+def _number(name: str, value: object) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float):
         raise InputError(f"{name} must be a number, got {value!r}")
     return float(value)
 
 
-def _score(value: Any) -> str | Crossing:
+def _score(value: object) -> str | Crossing:
     if isinstance(value, str):
         return value
     names = ("option", "at", "equals")
@@ -200,7 +201,7 @@ def _score(value: Any) -> str | Crossing:
     return Crossing(option, value["at"], _number("equals", value["equals"]))
 
 
-def _group(key: str, selection: Any, cells: Sequence[Cell]) -> Group:
+def _group(key: str, selection: object, cells: Sequence[Cell]) -> Group:
     if not isinstance(selection, Mapping):
         raise InputError(f"{key} must be a table that selects cells, got {selection!r}")
     tests = [_test(name, wanted, cells) for name, wanted in selection.items()]
@@ -212,11 +213,11 @@ def _group(key: str, selection: Any, cells: Sequence[Cell]) -> Group:
     return Group(text, tuple(cell.name for cell in found), options)
 
 
-def _listed(value: Any) -> str:
+def _listed(value: object) -> str:
     return "|".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def _test(name: str, wanted: Any, cells: Sequence[Cell]) -> Any:
+def _test(name: str, wanted: object, cells: Sequence[Cell]) -> Callable[[Cell], bool]:
     """Whether a cell is selected by one key."""
     values = wanted if isinstance(wanted, list) else [wanted]
     if name == "cell":

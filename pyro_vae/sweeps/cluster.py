@@ -109,7 +109,7 @@ class Cluster:
         stack.callback(self.ray.shutdown)
         self._init(address=self.address)
 
-    def _init(self, **options: Any) -> None:
+    def _init(self, **options: object) -> None:
         try:
             self.ray.init(log_to_driver=False, logging_level=logging.CRITICAL, **options)
         except Exception as error:

@@ -43,7 +43,7 @@ class Comparison:
 
 
 def compare(
-    spec: str | Path | Mapping[str, Any] | Spec,
+    spec: str | Path | Mapping[str, object] | Spec,
     out: str | Path,
     *,
     setting: str | None = None,

@@ -13,7 +13,7 @@ from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import torch
 
@@ -168,14 +168,14 @@ def _broken(future: Future[Path]) -> bool:
     return isinstance(future.exception(), BrokenProcessPool)
 
 
-def _begin(threads: int, leash: Connection[Any, Any]) -> None:
+def _begin(threads: int, leash: Connection[object, object]) -> None:
     """A worker's beginning: the terminal's interrupt is for the process that started it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
     threading.Thread(target=_follow, args=(leash,), daemon=True).start()
 
 
-def _follow(leash: Connection[Any, Any]) -> None:
+def _follow(leash: Connection[object, object]) -> None:
     try:
         leash.recv()
     except (EOFError, OSError):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -104,7 +103,7 @@ def _names(cell: Cell, evaluation: Evaluation) -> set[str]:
     return set(_paths(scores))
 
 
-def _paths(scores: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
+def _paths(scores: Mapping[str, object], prefix: str = "") -> Iterator[str]:
     """Names of numbers and of what may be one, with a dot before a nested one."""
     for key, value in scores.items():
         if isinstance(value, Mapping):

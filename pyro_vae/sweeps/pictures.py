@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from torch import Tensor
 
@@ -18,6 +18,7 @@ from pyro_vae.sweeps.statistics import Estimate, estimate
 from pyro_vae.training import load
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 __all__: list[str] = []
@@ -147,7 +148,7 @@ def _estimates(
             yield value, found
 
 
-def _errors(axis: Any, points: list[tuple[float, Estimate]], colour: str, name: str) -> None:
+def _errors(axis: Axes, points: list[tuple[float, Estimate]], colour: str, name: str) -> None:
     axis.errorbar(
         [value for value, _ in points],
         [found.mean for _, found in points],
@@ -166,7 +167,7 @@ def _cycle() -> Iterator[str]:
         yield from COLOURS
 
 
-def _legend(figure: Figure, axis: Any, count: int) -> None:
+def _legend(figure: Figure, axis: Axes, count: int) -> None:
     handles, names = axis.get_legend_handles_labels()
     if handles and count <= 16:
         figure.legend(handles, names, fontsize=7, frameon=False, loc="outside upper left", ncols=3)

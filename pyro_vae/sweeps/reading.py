@@ -12,7 +12,7 @@ __all__: list[str] = []
 _WORDS = {str: "text", list: "a list", Mapping: "a table", bool: "true or false"}
 
 
-def of_type(name: str, value: Any, *kinds: Any) -> Any:
+def of_type(name: str, value: object, *kinds: Any) -> Any:
     """A value, if it is of one of the types.
 
     Raises:
@@ -24,7 +24,7 @@ def of_type(name: str, value: Any, *kinds: Any) -> Any:
     return value
 
 
-def texts(name: str, value: Any) -> Sequence[str]:
+def texts(name: str, value: object) -> Sequence[str]:
     """A value, if it is a list of texts.
 
     Raises:

@@ -26,6 +26,7 @@ from pyro_vae.sweeps.scoring import Evaluation
 from pyro_vae.sweeps.spec import Spec
 from pyro_vae.training import History, RunConfig, load, runs
 from pyro_vae.training.locks import locked
+from pyro_vae.types import JSON
 
 __all__: list[str] = []
 
@@ -130,7 +131,7 @@ def _fault(error: Exception) -> str:
     return text if known else textwrap.shorten(f"{type(error).__name__}: {text}", _LONGEST)
 
 
-def _result(run: Run, trained: bool) -> dict[str, Any]:
+def _result(run: Run, trained: bool) -> JSON:
     before = read_json(run.folder / RESULT) if trained else None
     if before is None:
         began = time.perf_counter()
@@ -156,13 +157,13 @@ def _result(run: Run, trained: bool) -> dict[str, Any]:
     }
 
 
-def _last(history: History) -> dict[str, Any]:
+def _last(history: History) -> JSON:
     """The last training epoch's figures."""
     record = history.epochs()[-1]
     return {key: record.get(key) for key in LAST}
 
 
-def _flat(scores: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
+def _flat(scores: Mapping[str, object], prefix: str = "") -> dict[str, float]:
     """Numbers by their path, as ``reconstructions.mean.mse``; none that are not finite."""
     flat: dict[str, float] = {}
     for key, value in scores.items():
@@ -175,7 +176,7 @@ def _flat(scores: Mapping[str, Any], prefix: str = "") -> dict[str, float]:
     return flat
 
 
-def read_json(path: Path) -> dict[str, Any] | None:
+def read_json(path: Path) -> JSON | None:
     """What a file holds, or None if it is missing, damaged or no table."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
@@ -184,7 +185,7 @@ def read_json(path: Path) -> dict[str, Any] | None:
     return found if isinstance(found, dict) else None
 
 
-def write_last(folder: Path, name: str, value: Any) -> Path:
+def write_last(folder: Path, name: str, value: object) -> Path:
     """Write what is written last into a run's folder, and list it."""
     ours.claim(folder, ours.RUN, [name])
     return write_json(folder / name, value)
@@ -199,7 +200,7 @@ def check_folder(run: Run) -> None:
     ours.check(run.folder, ours.RUN, (*runs.WRITTEN, *WRITTEN, RESULT, FAILED))
 
 
-def write_json(path: Path, value: Any) -> Path:
+def write_json(path: Path, value: object) -> Path:
     """Write a file so that it is never half there."""
     path.parent.mkdir(parents=True, exist_ok=True)
     write_text(path, json.dumps(value, indent=2) + "\n")

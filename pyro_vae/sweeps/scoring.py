@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
-from typing import Any
 
 from pyro_vae.data import Data
 from pyro_vae.errors import positive, unknown
@@ -13,6 +11,7 @@ from pyro_vae.metrics.classifier import classifier_for
 from pyro_vae.metrics.sample_scores import sample_scores
 from pyro_vae.observed import KINDS
 from pyro_vae.sweeps.reading import of_type, texts
+from pyro_vae.types import JSON, Fields
 from pyro_vae.vae import VAE
 
 __all__: list[str] = []
@@ -34,11 +33,11 @@ class Evaluation:
     samples: bool = False
     sample_kind: str = "sample"
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data for JSON."""
         return {**asdict(self), "parts": list(self.parts)}
 
-    def scores(self, vae: VAE, data: Data) -> dict[str, Any]:
+    def scores(self, vae: VAE, data: Data) -> JSON:
         """Scores of a model, those of its samples under ``samples``.
 
         Args:
@@ -52,7 +51,7 @@ class Evaluation:
         return scores
 
 
-def read_evaluation(table: Mapping[str, Any]) -> Evaluation:
+def read_evaluation(table: Fields) -> Evaluation:
     """What a spec's table asks to score.
 
     Raises:
@@ -76,13 +75,14 @@ def read_evaluation(table: Mapping[str, Any]) -> Evaluation:
     return found
 
 
-def kinds_of(name: str, value: Any) -> tuple[str, ...]:
+def kinds_of(name: str, value: object) -> tuple[str, ...]:
     """Kinds of pictures.
 
     Raises:
         InputError: If the value is no list of them.
     """
-    for kind in texts(name, value):
+    kinds = texts(name, value)
+    for kind in kinds:
         if kind not in KINDS:
             raise unknown(f"kind in {name}", kind, KINDS)
-    return tuple(value)
+    return tuple(kinds)

@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from statistics import fmean
+from types import ModuleType
 from typing import Any
 
 from pyro_vae import ours
@@ -21,6 +22,7 @@ from pyro_vae.sweeps.runs import write_json
 from pyro_vae.sweeps.spec import Spec, read_spec
 from pyro_vae.sweeps.sweep import Progress
 from pyro_vae.sweeps.work import Work, load_all
+from pyro_vae.types import JSON
 
 __all__ = ["Search", "Trial", "search"]
 
@@ -63,13 +65,13 @@ class Search:
     best: Trial | None
     comparison: Comparison
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data for JSON: objective, trials and the best one's number."""
         return _record(self.objective, self.trials)
 
 
 def search(
-    spec: str | Path | Mapping[str, Any] | Spec,
+    spec: str | Path | Mapping[str, object] | Spec,
     out: str | Path,
     trials: int,
     objective: str,
@@ -161,7 +163,7 @@ def _together(known: int) -> int:
 
 
 @contextmanager
-def _quiet(optuna: Any) -> Iterator[None]:
+def _quiet(optuna: ModuleType) -> Iterator[None]:
     """Optuna tells of every trial on stderr; the sweep's progress does so already."""
     before = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
@@ -171,7 +173,7 @@ def _quiet(optuna: Any) -> Iterator[None]:
         optuna.logging.set_verbosity(before)
 
 
-def _study(optuna: Any, aim: Objective, seed: int) -> Any:
+def _study(optuna: ModuleType, aim: Objective, seed: int) -> Any:
     sampler = optuna.samplers.TPESampler(seed=seed, n_startup_trials=_RANDOM, constant_liar=True)
     direction = "maximize" if aim.maximise else "minimize"
     return optuna.create_study(sampler=sampler, direction=direction)
@@ -189,7 +191,7 @@ def _point(asked: Any, name: str, axis: list[Point] | Range) -> Point:
     return axis.point(suggest(name, axis.low, axis.high, log=axis.log))
 
 
-def _tell(optuna: Any, study: Any, asked: Any, value: float | None) -> None:
+def _tell(optuna: ModuleType, study: Any, asked: Any, value: float | None) -> None:
     if value is None:
         study.tell(asked, state=optuna.trial.TrialState.FAIL)
     else:
@@ -222,7 +224,7 @@ def _best(aim: Objective, trials: Sequence[Trial]) -> Trial | None:
     return max(there, key=lambda trial: sign * (trial.value or 0.0), default=None)
 
 
-def _record(aim: Objective, trials: Sequence[Trial]) -> dict[str, Any]:
+def _record(aim: Objective, trials: Sequence[Trial]) -> JSON:
     best = _best(aim, trials)
     return {
         "objective": asdict(aim),

@@ -56,13 +56,13 @@ import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from pyro_vae.errors import InputError, positive, unknown
 from pyro_vae.sweeps.cells import MOST, Cell, Space, count_cells, expand
 from pyro_vae.sweeps.claims import Claim, read_claims
 from pyro_vae.sweeps.reading import of_type, texts
 from pyro_vae.sweeps.scoring import Evaluation, kinds_of, read_evaluation
+from pyro_vae.types import JSON, Fields
 
 __all__ = ["Spec", "read_spec"]
 
@@ -163,7 +163,7 @@ def _shortened(cell: Cell, steps: int) -> Cell:
 
 
 def read_spec(
-    source: str | Path | Mapping[str, Any],
+    source: str | Path | Mapping[str, object],
     setting: str | None = None,
     many: bool = False,
     search: bool = False,
@@ -203,7 +203,7 @@ def read_spec(
 
 
 def _spec(
-    source: Mapping[str, Any],
+    source: Mapping[str, object],
     setting: str | None,
     many: bool,
     search: bool,
@@ -237,7 +237,7 @@ def _spec(
     )
 
 
-def _grids(table: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
+def _grids(table: Mapping[str, object]) -> tuple[list[Fields], list[Fields]]:
     """Tables of grids and of listed cells."""
     grid = table.get("grid", [])
     grids = [grid] if isinstance(grid, Mapping) else of_type("grid", grid, list)
@@ -252,7 +252,7 @@ def _grids(table: Mapping[str, Any]) -> tuple[list[Any], list[Any]]:
 
 
 def _cells(
-    base: Mapping[str, Any], grids: list[Any], listed: list[Any], many: bool, home: Path
+    base: Mapping[str, object], grids: list[Fields], listed: list[Fields], many: bool, home: Path
 ) -> tuple[Cell, ...]:
     count = count_cells(grids, listed)
     if count > MOST and not many:
@@ -260,13 +260,15 @@ def _cells(
     return expand(base, grids, listed, home)
 
 
-def _space(base: Mapping[str, Any], grids: list[Any], listed: list[Any], home: Path) -> Space:
+def _space(
+    base: Mapping[str, object], grids: list[Fields], listed: list[Fields], home: Path
+) -> Space:
     if len(grids) != 1 or not grids[0] or listed:
         raise InputError("a search takes one [grid], not several, and no [[cells]]")
     return Space(base, grids[0], home)
 
 
-def _with_setting(source: Mapping[str, Any], setting: str | None) -> dict[str, Any]:
+def _with_setting(source: Mapping[str, object], setting: str | None) -> JSON:
     settings = of_type("[settings]", source.get("settings", {}), Mapping)
     rest = {key: value for key, value in source.items() if key != "settings"}
     if setting is None and not settings:
@@ -281,7 +283,7 @@ def _with_setting(source: Mapping[str, Any], setting: str | None) -> dict[str, A
     return _laid_over(rest, over)
 
 
-def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+def _laid_over(below: Mapping[str, object], above: Mapping[str, object]) -> JSON:
     """Tables merged, all else replaced."""
     merged = dict(below)
     for key, value in above.items():
@@ -291,10 +293,11 @@ def _laid_over(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, 
     return merged
 
 
-def _seeds(value: Any) -> tuple[int, ...]:
-    fine = isinstance(value, list | tuple) and value and all(type(v) is int for v in value)
-    if not fine or min(value) < 0 or max(value) >= 2**32:
+def _seeds(value: object) -> tuple[int, ...]:
+    given = value if isinstance(value, list | tuple) else ()
+    fine = bool(given) and all(type(v) is int for v in given)
+    if not fine or min(given) < 0 or max(given) >= 2**32:
         raise InputError(f"seeds must be a list of integers from 0 to 2**32 - 1, got {value!r}")
-    if len(set(value)) < len(value):
+    if len(set(given)) < len(given):
         raise InputError(f"seeds must differ, got {value!r}")
-    return tuple(value)
+    return tuple(given)

@@ -6,7 +6,6 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
-from typing import Any
 
 from pyro_vae.sweeps.claims import Check, Claim, Crossing, Group
 from pyro_vae.sweeps.results import Row
@@ -63,7 +62,7 @@ class Verdict:
     expected: str | None
     checks: tuple[Judged, ...]
 
-    def to_dict(self) -> dict[str, Any]:
+    def to_dict(self) -> dict[str, object]:
         """Plain data for JSON."""
         return asdict(self)
 

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from pyro_vae import ours
 from pyro_vae.errors import InputError
+from pyro_vae.types import JSON
 
 __all__: list[str] = []
 
@@ -57,7 +58,7 @@ class Checkpoints:
         self.run, self.folder, self.keep = run, run / FOLDER, keep
         self.damaged: list[str] = []
 
-    def write(self, step: int, tree: Mapping[str, Any]) -> Path:
+    def write(self, step: int, tree: Mapping[str, object]) -> Path:
         """Write one and drop the oldest.
 
         Args:
@@ -84,7 +85,7 @@ class Checkpoints:
         self._discard([*self._files()[self.keep :], *self._left()])
         return path
 
-    def latest(self) -> tuple[int, dict[str, Any]] | None:
+    def latest(self) -> tuple[int, JSON] | None:
         """Step and content of the last one that is whole; None where there is none.
 
         Those that are damaged are named in ``damaged``.
@@ -152,7 +153,7 @@ def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return found
 
 
-def _read(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> JSON:
     if _digest(path) != path.stem.rpartition("-")[2]:
         raise ValueError("its content is not what was written")
     with safe_open(path, framework="pt") as stream:
@@ -178,7 +179,7 @@ def _flush(path: Path) -> None:
         os.close(handle)
 
 
-def _taken_apart(node: Any, tensors: dict[str, Tensor], path: str) -> Any:
+def _taken_apart(node: object, tensors: dict[str, Tensor], path: str) -> object:
     """JSON for a node; its tensors go into ``tensors``."""
     if isinstance(node, Tensor):
         tensors[path] = node.detach().cpu().contiguous().clone()

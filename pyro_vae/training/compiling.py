@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 from torch import Tensor, nn
 
 from pyro_vae.config import FitConfig
 from pyro_vae.data import Batch
+from pyro_vae.data.batch import Loaded
 from pyro_vae.errors import InputError
 from pyro_vae.objectives import capture
 from pyro_vae.training import distributed
@@ -58,7 +58,7 @@ class Compiled:
         self._program, self._parameters, self._backend = program, parameters, backend
         self._graphs: dict[object, capture.Graph] = {}
 
-    def add_gradients(self, batch: Any, beta: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
+    def add_gradients(self, batch: Loaded, beta: Tensor, share: Tensor) -> tuple[Tensor, Tensor]:
         """The sums of a batch's pass; adds the gradient of its loss to the parameters' own.
 
         Args:

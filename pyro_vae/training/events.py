@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from pyro_vae import ours
+from pyro_vae.types import JSON
 
 __all__: list[str] = []
 
 FOLDER = "events"
 """Folder of a run that holds them."""
+
+
+T = TypeVar("T")
 
 
 class Events:
@@ -29,7 +33,7 @@ class Events:
         self.run = folder
         self.writers: dict[str, Any] = {}
 
-    def write(self, records: Iterable[dict[str, Any]]) -> None:
+    def write(self, records: Iterable[JSON]) -> None:
         """Add the figures of records at their steps."""
         if self.run is None:
             return
@@ -51,7 +55,7 @@ class Events:
             writer.close()
 
 
-def _listed(make: Callable[[str], Any], run: Path, name: str) -> Any:
+def _listed(make: Callable[[str], T], run: Path, name: str) -> T:
     """A writer into a folder of a run, whose new file is listed as the run's."""
     before = set((run / name).glob("*"))
     writer = make(str(run / name))
@@ -60,7 +64,7 @@ def _listed(make: Callable[[str], Any], run: Path, name: str) -> Any:
     return writer
 
 
-def figures(record: dict[str, Any]) -> Iterator[tuple[str, float]]:
+def figures(record: JSON) -> Iterator[tuple[str, float]]:
     """Names and values of a record's figures; what it has none for is left out."""
     for name, value in record.items():
         if name in ("record", "split", "step") or value is None:

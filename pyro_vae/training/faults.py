@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
+from pyro.poutine import Trace
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from pyro_vae.data import plain
+from pyro_vae.data.batch import Loaded
 from pyro_vae.errors import TrainingError
 from pyro_vae.links import Interval
 from pyro_vae.objectives.terms import latent_sites, other_sites
+from pyro_vae.types import Site
 
 if TYPE_CHECKING:
     from pyro_vae.training.train_state import TrainState
@@ -75,7 +79,7 @@ class FaultError(TrainingError):
         self.explanation = explanation
 
 
-def explain(state: TrainState, batch: Any, index: Tensor) -> Explanation | None:
+def explain(state: TrainState, batch: Loaded, index: Tensor) -> Explanation | None:
     """Run a step's pass again and find the first thing that is not finite.
 
     Args:
@@ -135,8 +139,8 @@ class _Seen:
             if not any(module.children()):
                 self._hooks.append(module.register_forward_hook(self._look(name)))
 
-    def _look(self, name: str) -> Any:
-        def look(module: nn.Module, inputs: Any, output: Any) -> None:
+    def _look(self, name: str) -> Callable[[nn.Module, object, object], None]:
+        def look(module: nn.Module, inputs: object, output: object) -> None:
             if isinstance(output, Tensor) and not _finite(output):
                 self.layers.append(f"{name} ({type(module).__name__})")
 
@@ -148,7 +152,7 @@ class _Seen:
 
 
 def _first(
-    state: TrainState, x: Any, index: Tensor, seen: _Seen, traces: tuple[Any, Any]
+    state: TrainState, x: Loaded, index: Tensor, seen: _Seen, traces: tuple[Trace, Trace]
 ) -> tuple[str, str] | None:
     """What was not finite first, and what to change."""
     bad = [name for name, p in state.vae.named_parameters() if not _finite(p)]
@@ -176,7 +180,7 @@ def _first(
     return _first_gradient(state, traces)
 
 
-def _first_gradient(state: TrainState, traces: tuple[Any, Any]) -> tuple[str, str] | None:
+def _first_gradient(state: TrainState, traces: tuple[Trace, Trace]) -> tuple[str, str] | None:
     loss = state.objective.surrogate(*traces)
     named = [(name, p) for name, p in state.vae.named_parameters() if p.requires_grad]
     gradients = torch.autograd.grad(loss, [p for _, p in named], allow_unused=True)
@@ -186,7 +190,7 @@ def _first_gradient(state: TrainState, traces: tuple[Any, Any]) -> tuple[str, st
     return None
 
 
-def _sites(state: TrainState, traces: tuple[Any, Any]) -> Iterator[tuple[str, str, Any]]:
+def _sites(state: TrainState, traces: tuple[Trace, Trace]) -> Iterator[tuple[str, str, Site]]:
     """Name, title and site of each latent of the guide, and then of each observation."""
     for name, _, guide in latent_sites(*traces):
         yield name, "the posterior", guide
@@ -197,7 +201,7 @@ def _sites(state: TrainState, traces: tuple[Any, Any]) -> Iterator[tuple[str, st
         yield site["name"], title, site
 
 
-def _values(distribution: Any) -> Mapping[str, Tensor]:
+def _values(distribution: Distribution) -> Mapping[str, Tensor]:
     """The parameters of a distribution, by name."""
     base = getattr(distribution, "base_dist", distribution)
     names = getattr(base, "arg_constraints", {})
@@ -206,7 +210,7 @@ def _values(distribution: Any) -> Mapping[str, Tensor]:
 
 
 def _parameters(
-    state: TrainState, traces: tuple[Any, Any]
+    state: TrainState, traces: tuple[Trace, Trace]
 ) -> tuple[dict[str, tuple[float, float]], dict[str, float]]:
     ranges, saturated = {}, {}
     observed, _ = other_sites(*traces)

@@ -22,6 +22,7 @@ from pyro_vae import observations, posteriors, priors
 from pyro_vae.errors import InputError, shown
 from pyro_vae.several import Part
 from pyro_vae.training import weights
+from pyro_vae.types import JSON, Fields
 from pyro_vae.vae import VAE
 
 __all__: list[str] = []
@@ -72,7 +73,7 @@ _FORMAT_1: _Keys = {
 _OPTIONAL_1 = (*_OPTIONAL, "prior", "posterior", "covariates")
 
 
-def described(vae: VAE) -> dict[str, Any]:
+def described(vae: VAE) -> JSON:
     """A model as plain data, from which :func:`arguments` makes those of an equal one."""
     alone = len(vae.latent_dims) == 1
     heads = [[part] if alone else part for part in (vae.prior_spec, vae.posterior_spec)]
@@ -96,7 +97,7 @@ def described(vae: VAE) -> dict[str, Any]:
     return {**found, "ties": shared} if shared else found
 
 
-def arguments(spec: Mapping[str, Any], **own: Any) -> dict[str, Any]:
+def arguments(spec: Fields, **own: object) -> JSON:
     """What :class:`~pyro_vae.vae.VAE` is called with.
 
     Args:
@@ -126,13 +127,13 @@ def arguments(spec: Mapping[str, Any], **own: Any) -> dict[str, Any]:
     }
 
 
-def _of_each(latent: Sequence[Mapping[str, Any]], part: str) -> Any:
+def _of_each(latent: Sequence[Fields], part: str) -> object:
     """The one of one latent, or those of all; None where one is the user's own."""
     found = [site[part] for site in latent]
     return None if None in found else found if len(found) > 1 else found[0]
 
 
-def _observations(sites: Sequence[Mapping[str, Any]], own: Any) -> tuple[Any, Any]:
+def _observations(sites: Sequence[Fields], own: object) -> tuple[object, object]:
     """Shapes and heads: of one observation, or mappings; no heads where one is lacking."""
     if sites[0]["site"] == "obs":
         (site,) = sites
@@ -155,11 +156,11 @@ def _observations(sites: Sequence[Mapping[str, Any]], own: Any) -> tuple[Any, An
     return shapes, heads
 
 
-def _name(site: Mapping[str, Any]) -> str:
+def _name(site: Fields) -> str:
     return str(site["site"]).removeprefix("obs.")
 
 
-def upgraded(config: object, name: str | Path) -> dict[str, Any]:
+def upgraded(config: object, name: str | Path) -> JSON:
     """A configuration in the last format, whose model's description has all its parts.
 
     Args:
@@ -187,7 +188,7 @@ def upgraded(config: object, name: str | Path) -> dict[str, Any]:
     return {**config, "format": FORMAT, "vae": spec}
 
 
-def _of_format_1(spec: Mapping[str, Any]) -> dict[str, Any]:
+def _of_format_1(spec: Fields) -> JSON:
     """One observation; priors and posteriors were texts, and not named before they were several."""
     _check_keys(spec, _FORMAT_1, "vae", _OPTIONAL_1)
     spec = {"prior": "standard-normal", "posterior": "diagonal", "covariates": 0, **spec}
@@ -208,7 +209,7 @@ def _of_format_1(spec: Mapping[str, Any]) -> dict[str, Any]:
     return {"sites": sites, **{key: spec[key] for key in _SHARED if key in spec}}
 
 
-def _check(spec: Mapping[str, Any]) -> None:
+def _check(spec: Fields) -> None:
     """Make sure that a description has all its parts, and no other.
 
     Raises:
@@ -223,7 +224,7 @@ def _check(spec: Mapping[str, Any]) -> None:
     _check_names([site["site"] for site in spec["sites"]])
 
 
-def _is_latent(site: Mapping[str, Any]) -> bool:
+def _is_latent(site: Fields) -> bool:
     return str(site["site"]).partition(".")[0] == "latent"
 
 
@@ -240,7 +241,7 @@ def _check_names(names: list[str]) -> None:
 
 
 def _check_keys(
-    found: Mapping[str, Any], keys: _Keys, where: str, optional: Collection[str] = _OPTIONAL
+    found: Fields, keys: _Keys, where: str, optional: Collection[str] = _OPTIONAL
 ) -> None:
     for key in found:
         if key not in keys:

@@ -8,10 +8,13 @@ from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
+from numpy.typing import ArrayLike
+
 from pyro_vae import elbo, forecasting, warning_signs
 from pyro_vae.checks import check_images
 from pyro_vae.config import FitConfig
 from pyro_vae.data import Images, as_source, looked_at, of_covariates, split
+from pyro_vae.data.batch import Given, Loaded
 from pyro_vae.data.kept import kept_of
 from pyro_vae.errors import InputError, TrainingError
 from pyro_vae.history import History
@@ -25,6 +28,7 @@ from pyro_vae.training.progress import Progress, Silent, Stopped
 from pyro_vae.training.run_writer import RunWriter
 from pyro_vae.training.train_state import TrainState
 from pyro_vae.training.trainer import Trainer
+from pyro_vae.types import JSON
 from pyro_vae.vae import VAE, checked_vae
 from pyro_vae.warning_signs import few_words
 
@@ -33,8 +37,8 @@ __all__ = ["fit"]
 
 def fit(
     vae: VAE,
-    images: Any,
-    validation: Any = None,
+    images: Given,
+    validation: Given | float | None = None,
     epochs: int = 60,
     batch_size: int = 128,
     lr: float = 1e-3,
@@ -44,8 +48,8 @@ def fit(
     overwrite: bool = False,
     resume: bool = False,
     progress: Progress | None = None,
-    data: dict[str, Any] | None = None,
-    covariates: Any = None,
+    data: dict[str, object] | None = None,
+    covariates: ArrayLike | None = None,
     **options: Any,
 ) -> History:
     r"""Train a VAE: minimise :math:`\beta\,\mathrm{kl} - \mathrm{reconstruction}`, per image.
@@ -110,14 +114,14 @@ def fit(
 
 def train(
     vae: VAE,
-    train: Any,
-    held_out: Any,
+    train: Images,
+    held_out: Images | None,
     settings: FitConfig,
     out: str | Path | None = None,
     overwrite: bool = False,
     resume: bool = False,
     progress: Progress | None = None,
-    kept: Mapping[str, Any] | None = None,
+    kept: Mapping[str, object] | None = None,
 ) -> History:
     """Train a VAE as a configuration says; else as :func:`fit`.
 
@@ -231,7 +235,7 @@ def _ended(
     keeper.finish()
 
 
-def _prepare(vae: VAE, train: Any, settings: FitConfig, history: History) -> str | None:
+def _prepare(vae: VAE, train: Loaded, settings: FitConfig, history: History) -> str | None:
     """Everything that is read off the training images before the first step, and a warning."""
     with fixed_noise(noise("estimate", settings.seed), train.device):
         vae.estimate(train)
@@ -250,7 +254,7 @@ def _prepare(vae: VAE, train: Any, settings: FitConfig, history: History) -> str
     return _forecast(vae, train, settings, history)
 
 
-def _forecast(vae: VAE, train: Any, settings: FitConfig, history: History) -> str | None:
+def _forecast(vae: VAE, train: Loaded, settings: FitConfig, history: History) -> str | None:
     """Note how many latents should survive, and return a warning where none does."""
     # It is of how far latents may be from that prior, at a β known beforehand, of one observation
     # that nothing else tells of.
@@ -305,7 +309,9 @@ def _train(
         events.close()
 
 
-def _signs(state: TrainState, train: Any, judged: bool, history: History) -> Iterator[str | None]:
+def _signs(
+    state: TrainState, train: Loaded, judged: bool, history: History
+) -> Iterator[str | None]:
     """What the records so far give reason to warn of."""
     training, key = history.epochs(), history.objective
     if len(training) == 1:
@@ -333,9 +339,7 @@ def _warn(message: str | None, history: History, progress: Progress) -> None:
     progress.warn(message)
 
 
-def _held_out(
-    state: TrainState, images: Images, training: dict[str, Any], history: History
-) -> dict[str, Any]:
+def _held_out(state: TrainState, images: Images, training: JSON, history: History) -> JSON:
     began = time.perf_counter()
     scores = elbo.scores_of(elbo.held_out_terms(state.averaged, images), history.kind)
     loss = state.held_out_loss(images, training["beta"], scores)

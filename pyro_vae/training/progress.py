@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
 from pyro_vae.history import History
+from pyro_vae.types import JSON
 
 __all__ = ["Progress", "Stopped"]
 
@@ -22,7 +23,7 @@ class Progress(Protocol):
     def step(self, step: int) -> None:
         """A step is done."""
 
-    def epoch(self, training: dict[str, Any], held_out: dict[str, Any] | None) -> None:
+    def epoch(self, training: JSON, held_out: JSON | None) -> None:
         """An epoch is done: its records."""
 
     def warn(self, message: str) -> None:
@@ -38,7 +39,7 @@ class Silent:
     def step(self, step: int) -> None:
         """Say nothing."""
 
-    def epoch(self, training: dict[str, Any], held_out: dict[str, Any] | None) -> None:
+    def epoch(self, training: JSON, held_out: JSON | None) -> None:
         """Say nothing."""
 
     def warn(self, message: str) -> None:

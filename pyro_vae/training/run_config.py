@@ -26,6 +26,7 @@ from pyro_vae.config import (
 from pyro_vae.config.fit import resolved
 from pyro_vae.data import (
     Data,
+    Images,
     as_source,
     condition_of,
     conditioned,
@@ -51,6 +52,7 @@ from pyro_vae.training.memory import check_memory
 from pyro_vae.training.progress import Progress
 from pyro_vae.training.runs import read_config
 from pyro_vae.training.tables import of_table
+from pyro_vae.types import JSON
 from pyro_vae.vae import VAE
 
 __all__ = ["RunConfig", "Trained"]
@@ -131,7 +133,7 @@ class RunConfig(ModelConfig, DataConfig):
         return cls.of(**options)
 
     @property
-    def options(self) -> dict[str, Any]:
+    def options(self) -> JSON:
         """Every option by its name, as plain data."""
         return {name: list(v) if isinstance(v, tuple) else v for name, v in _flat(self)}
 
@@ -163,7 +165,7 @@ class RunConfig(ModelConfig, DataConfig):
         path = Path(self.data)
         return path.stem if path.suffix.lower() == SUFFIX else head_of(self.observation).title
 
-    def parts(self) -> dict[str, Any]:
+    def parts(self) -> JSON:
         """The networks, the prior and the posterior, by the names that ``VAE`` has for them.
 
         Raises:
@@ -177,7 +179,7 @@ class RunConfig(ModelConfig, DataConfig):
             for name, (what, table) in PARTS.items()
         }
 
-    def own(self) -> dict[str, Any]:
+    def own(self) -> JSON:
         """The parts of a user's own, which no run folder can name, as ``load`` takes them."""
         head, parts = head_of(self.observation), self.parts()
         own = {
@@ -236,7 +238,7 @@ class RunConfig(ModelConfig, DataConfig):
     def _asked(self) -> tuple[Any, ...]:
         return self.data, self.data_root, self.download, self.resize, self.crop
 
-    def _made(self, images: Any, shape: Any, head: Any) -> VAE:
+    def _made(self, images: Images, shape: Any, head: Any) -> VAE:
         """The model; parts that are not stock ones are tried on a few images."""
         parts, covariates = self.parts(), context(images).get("covariates")
         known: dict[str, Any] = {}
@@ -298,7 +300,7 @@ class RunConfig(ModelConfig, DataConfig):
         return Trained(vae, history, data)
 
 
-def read_option(name: str, value: Any) -> Any:
+def read_option(name: str, value: object) -> Any:
     """The one form of an option's value, whatever stands for it.
 
     Raises:
@@ -311,7 +313,7 @@ def read_option(name: str, value: Any) -> Any:
     return read(OPTIONS, name, value)
 
 
-def _each(part: Any) -> tuple[Any, ...]:
+def _each(part: object) -> tuple[object, ...]:
     return part if isinstance(part, tuple) else (part,)
 
 
@@ -326,7 +328,7 @@ def _loaded(asked: tuple[Any, ...]) -> Data:
     return load(*asked)
 
 
-def _flat(config: RunConfig) -> Iterator[tuple[str, Any]]:
+def _flat(config: RunConfig) -> Iterator[tuple[str, object]]:
     """Every option in its place, objects by name."""
     for name in declared(ModelConfig, DataConfig):
         yield name, getattr(config, name)

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from pyro_vae.data import Data, conditioned, first, load, stock
 from pyro_vae.data.kept import as_kept
 from pyro_vae.data.table import SUFFIX
 from pyro_vae.errors import InputError
+from pyro_vae.types import JSON
 
 __all__: list[str] = []
 
@@ -17,10 +17,10 @@ def load_data(
     name: str | None,
     root: Path | None,
     download: bool,
-    config: dict[str, Any] | None = None,
+    config: JSON | None = None,
     resize: int | None = None,
     crop: int | None = None,
-) -> tuple[Data, dict[str, Any]]:
+) -> tuple[Data, JSON]:
     """The data set that was asked for, or the one that a run was trained on.
 
     Image files come to the size that was asked for, else to that of the run's. What a run held out
@@ -52,7 +52,7 @@ def load_data(
     return conditioned(first(found, count), described.get("condition")), rest
 
 
-def check_kind(name: str, described: dict[str, Any]) -> None:
+def check_kind(name: str, described: JSON) -> None:
     """Refuse a table where a run is of images, and images where it is of a table.
 
     Raises:

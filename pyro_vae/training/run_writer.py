@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +14,7 @@ from pyro_vae.history import History
 from pyro_vae.training import distributed, formats, locks, runs
 from pyro_vae.training.checkpoints import Checkpoints
 from pyro_vae.training.trainer import Trainer
+from pyro_vae.types import JSON, Fields
 from pyro_vae.vae import VAE
 
 __all__: list[str] = []
@@ -43,7 +43,7 @@ class RunWriter:
     def __init__(
         self,
         folder: Path | None,
-        config: Mapping[str, Any],
+        config: Fields,
         images: int,
         interval: tuple[int | None, float | None],
         keep: int = 2,
@@ -62,7 +62,7 @@ class RunWriter:
         self._rollbacks, self._since = 0, 0
         self.damaged: list[str] = []
 
-    def saved(self) -> dict[str, Any] | None:
+    def saved(self) -> JSON | None:
         """The last whole checkpoint; None if there is none.
 
         Raises:
@@ -78,7 +78,7 @@ class RunWriter:
         self._check(found[1])
         return found[1]
 
-    def weights_of(self, saved: Mapping[str, Any], vae: VAE) -> None:
+    def weights_of(self, saved: Fields, vae: VAE) -> None:
         """Give the model a checkpoint's weights, before anything is made of the model.
 
         Raises:
@@ -90,7 +90,7 @@ class RunWriter:
             reason = str(error).splitlines()[0]
             raise InputError(f"{self.source} is a run of another model: {reason}") from None
 
-    def begin(self, course: Trainer, saved: Mapping[str, Any] | None) -> None:
+    def begin(self, course: Trainer, saved: Fields | None) -> None:
         """Take the run up where a checkpoint left it; or without one, remove a former run."""
         if self.folder is not None:
             if saved is None:
@@ -100,7 +100,7 @@ class RunWriter:
         if saved is not None:
             self._resume(course, saved)
 
-    def _resume(self, course: Trainer, saved: Mapping[str, Any]) -> None:
+    def _resume(self, course: Trainer, saved: Fields) -> None:
         metrics = None if self.source is None else self.source / runs.METRICS
         if metrics is not None and metrics.is_file():
             course.history.records = History.read(metrics).records
@@ -109,7 +109,7 @@ class RunWriter:
         self._memory = copy.deepcopy(dict(saved)) if self._remember else None
         self._step = course.state.step
 
-    def _check(self, saved: Mapping[str, Any]) -> None:
+    def _check(self, saved: Fields) -> None:
         before, now = saved["config"]["fit"], self.config["fit"]
         for name, value in now.items():
             if name not in _FREE and before.get(name) != value:

@@ -13,6 +13,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
+from torch.distributions import Distribution
 
 from pyro_vae import networks, ours, posteriors, priors, specs
 from pyro_vae.errors import InputError
@@ -21,6 +22,7 @@ from pyro_vae.heads import Head
 from pyro_vae.training import formats, weights
 from pyro_vae.training.checkpoints import FOLDER, Checkpoints, write_tensors
 from pyro_vae.training.locks import check_idle
+from pyro_vae.types import JSON, Fields
 from pyro_vae.vae import VAE, checked_vae
 
 __all__ = ["load", "read_config", "save"]
@@ -66,7 +68,7 @@ def check_apart(out: Path, data: str | Path) -> None:
         raise InputError(f"--out {out} lies inside --data {data}: give a folder outside of it")
 
 
-def save(vae: VAE, out: str | Path, **settings: Any) -> Path:
+def save(vae: VAE, out: str | Path, **settings: object) -> Path:
     """Write a model into a run folder.
 
     Args:
@@ -87,7 +89,7 @@ def save(vae: VAE, out: str | Path, **settings: Any) -> Path:
     return write(vae, folder, configuration(vae, **settings))
 
 
-def configuration(vae: VAE, **settings: Any) -> dict[str, Any]:
+def configuration(vae: VAE, **settings: object) -> JSON:
     """What config.json holds: how the model is made, and ``settings``.
 
     Raises:
@@ -106,7 +108,7 @@ def configuration(vae: VAE, **settings: Any) -> dict[str, Any]:
     return config
 
 
-def write(vae: VAE, folder: Path, config: Mapping[str, Any]) -> Path:
+def write(vae: VAE, folder: Path, config: Fields) -> Path:
     """Write weights and configuration.
 
     Returns:
@@ -120,7 +122,7 @@ def write(vae: VAE, folder: Path, config: Mapping[str, Any]) -> Path:
     return folder
 
 
-def read_config(run: str | Path) -> dict[str, Any]:
+def read_config(run: str | Path) -> JSON:
     """The configuration of a run folder; of its last checkpoint where training was cut short.
 
     A former format's is given in this version's; the folder stays as it is.
@@ -137,7 +139,7 @@ def read_config(run: str | Path) -> dict[str, Any]:
     return _config(path)
 
 
-def _config(path: Path) -> dict[str, Any]:
+def _config(path: Path) -> JSON:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:
@@ -145,7 +147,7 @@ def _config(path: Path) -> dict[str, Any]:
     return formats.upgraded(config, path)
 
 
-def _unfinished(folder: Path) -> dict[str, Any]:
+def _unfinished(folder: Path) -> JSON:
     """The last checkpoint of a run that was cut short."""
     found = Checkpoints(folder).latest()
     if found is None:
@@ -155,7 +157,7 @@ def _unfinished(folder: Path) -> dict[str, Any]:
 
 def load(
     run: str | Path,
-    obs: Head | Callable[[Tensor], Any] | Mapping[str, Any] | None = None,
+    obs: Head | Callable[[Tensor], Distribution] | Fields | None = None,
     net: networks.Networks | tuple[nn.Module, nn.Module] | None = None,
     name: str | None = None,
     prior: priors.Prior | None = None,
@@ -200,9 +202,9 @@ def load(
 
 
 def model_of(
-    config: Mapping[str, Any],
+    config: Fields,
     folder: Path,
-    obs: Head | Callable[[Tensor], Any] | Mapping[str, Any] | None = None,
+    obs: Head | Callable[[Tensor], Distribution] | Fields | None = None,
     net: networks.Networks | tuple[nn.Module, nn.Module] | None = None,
     name: str | None = None,
     prior: priors.Prior | None = None,
@@ -227,7 +229,7 @@ def model_of(
 
 
 def put_weights(
-    vae: VAE, tensors: Mapping[str, Tensor], ties: Sequence[Sequence[Mapping[str, Any]]] = ()
+    vae: VAE, tensors: Mapping[str, Tensor], ties: Sequence[Sequence[Fields]] = ()
 ) -> None:
     """Give a model its weights, an offset that training began at included.
 

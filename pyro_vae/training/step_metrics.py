@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 import torch
+from pyro.poutine import Trace
 from torch import Tensor
 
 from pyro_vae import elbo
+from pyro_vae.types import JSON
 
 __all__: list[str] = []
 
@@ -21,7 +22,7 @@ Layout = dict[str, int]
 means, per unit) and, where the KL splits, ``kl_per_unit/SITE``."""
 
 
-def sums_of(loss: Tensor, model_trace: Any, guide_trace: Any) -> dict[str, Tensor]:
+def sums_of(loss: Tensor, model_trace: Trace, guide_trace: Trace) -> dict[str, Tensor]:
     """Sums over a step's images, without gradients.
 
     Args:
@@ -92,7 +93,7 @@ class StepMetrics:
         self.layout, self.sizes = layout, torch.tensor(sizes)
         self.sums, self.settings = table[:, : -len(_STEP)], table[:, -len(_STEP) :]
 
-    def records(self, objective: str) -> list[dict[str, Any]]:
+    def records(self, objective: str) -> list[JSON]:
         """A record for each step.
 
         Args:
@@ -100,7 +101,7 @@ class StepMetrics:
         """
         return self._records(objective, self.sums, self.sizes, self.settings.tolist())
 
-    def mean(self, objective: str) -> dict[str, Any]:
+    def mean(self, objective: str) -> JSON:
         """The steps' averages, each with the weight of its images, and the last step's β."""
         settings = self.settings[-1].tolist()
         weights = (self.sizes / self.sizes.sum()).to(self.settings)
@@ -110,7 +111,7 @@ class StepMetrics:
 
     def _records(
         self, objective: str, sums: Tensor, sizes: Tensor, settings: Sequence[Sequence[float]]
-    ) -> list[dict[str, Any]]:
+    ) -> list[JSON]:
         """The records of steps, or of groups of them."""
         layout, per_image = self.layout, sums / sizes[:, None]
         figures = {

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
 from contextlib import nullcontext
-from typing import Any, cast
+from typing import cast
 
 import pyro
 import torch
+from pyro.poutine import Trace
 from torch import Tensor, nn
 
 from pyro_vae import elbo, objectives, optimisers, schedules
 from pyro_vae.config import FitConfig
 from pyro_vae.data import Batch, Images, augment
+from pyro_vae.data.batch import Loaded
 from pyro_vae.history import History
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.objectives.capture import NotCapturedError
@@ -23,6 +24,7 @@ from pyro_vae.training.compiling import compiled
 from pyro_vae.training.step_metrics import total
 from pyro_vae.training.train_step import PRECISIONS, TrainStep
 from pyro_vae.training.weights import Averaged
+from pyro_vae.types import JSON, Fields
 from pyro_vae.vae import VAE
 
 __all__: list[str] = []
@@ -88,7 +90,7 @@ class TrainState:
         message = schedules.check_length(self.schedule, self.total_steps)
         return [message] if message else []
 
-    def advance(self, batch: Any, images: int | None = None) -> Tensor:
+    def advance(self, batch: Loaded, images: int | None = None) -> Tensor:
         """One step.
 
         Args:
@@ -118,7 +120,7 @@ class TrainState:
             self.controller.update(kl=kl / images, reconstruction=reconstruction / images)
         return row
 
-    def _backward(self, batch: Any, beta: Tensor, images: int) -> tuple[Tensor, Tensor]:
+    def _backward(self, batch: Loaded, beta: Tensor, images: int) -> tuple[Tensor, Tensor]:
         """Gradients of a step, sums over this process's images, and the gradients' norm."""
         parts, total, norm = _chunks(batch, self.settings.accumulate), None, None
         for i, part in enumerate(parts):
@@ -131,7 +133,7 @@ class TrainState:
             norm = self._norm()
         return total, norm
 
-    def _pass(self, part: Any, beta: Tensor, share: float) -> tuple[Tensor, Tensor | None]:
+    def _pass(self, part: Loaded, beta: Tensor, share: float) -> tuple[Tensor, Tensor | None]:
         """The sums of a part of a batch, and its gradient's norm where a graph has computed it."""
         # The first step is always Pyro's own: checks are made in it that a graph has no place for.
         if self.compiled is not None and self.step > 0:
@@ -161,18 +163,19 @@ class TrainState:
             self.average.update_parameters(self.vae)
         self.step += 1
 
-    def _augmented(self, batch: Any) -> Any:
+    def _augmented(self, batch: Loaded) -> Loaded:
         if self.augment is None:
             return batch
         if isinstance(batch, Batch):
             return batch.with_x(self.augment(batch.x))
         return self.augment(batch)
 
-    def _shown(self, batch: Any) -> Any:
+    def _shown(self, batch: Loaded) -> Loaded:
         """What the observation is shown of a batch of images."""
-        return self.vae.observe(self._augmented(batch))
+        shown: Loaded = self.vae.observe(self._augmented(batch))
+        return shown
 
-    def traces(self, batch: Any) -> tuple[Any, tuple[Any, Any]]:
+    def traces(self, batch: Loaded) -> tuple[Loaded, tuple[Trace, Trace]]:
         """What the observation is shown, and the traces of model and guide on it.
 
         Args:
@@ -188,7 +191,7 @@ class TrainState:
         return self.beta.fill_(self.schedule(self.step))
 
     @torch.no_grad()
-    def held_out_loss(self, images: Images, beta: float, scores: dict[str, Any]) -> float:
+    def held_out_loss(self, images: Images, beta: float, scores: JSON) -> float:
         """What is minimised, on held-out images: per image, under fixed noise.
 
         Args:
@@ -214,7 +217,7 @@ class TrainState:
         """Whether the last step's β was its schedule's final one; a controlled β always counts."""
         return self.controller is not None or self.schedule(self.step - 1) == self.schedule.final
 
-    def end_epoch(self, held_out: dict[str, Any] | None, history: History) -> bool:
+    def end_epoch(self, held_out: JSON | None, history: History) -> bool:
         """Take note of a held-out score; True if training should stop.
 
         Scores count where β has settled: others belong to another objective.
@@ -233,7 +236,7 @@ class TrainState:
         patience = self.settings.patience
         return patience is not None and self.waited >= patience
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> JSON:
         """Everything that a step or an epoch changes: tensors and plain data."""
         kept = {name: getattr(self, name) for name in _PARTS}
         return {
@@ -245,7 +248,7 @@ class TrainState:
             "step": self.step,
         }
 
-    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+    def load_state_dict(self, saved: Fields) -> None:
         """Go back to a state that :meth:`state_dict` gave, for the same settings."""
         runs.put_weights(self.vae, saved["vae"])
         for name in _PARTS:
@@ -274,6 +277,6 @@ class TrainState:
         self.vae.eval()
 
 
-def _chunks(batch: Any, count: int) -> list[Any]:
+def _chunks(batch: Loaded, count: int) -> list[Loaded]:
     """A batch in as many parts as ``torch.chunk`` makes of it."""
     return list(batch.split(-(-len(batch) // count)))

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import torch
+from pyro.poutine import Trace
 from torch import Tensor, nn
 
 from pyro_vae import objectives
+from pyro_vae.data.batch import Loaded
 from pyro_vae.training.step_metrics import Layout, packed, sums_of
 from pyro_vae.vae import VAE
 
@@ -31,14 +31,14 @@ class TrainStep(nn.Module):
         self.arithmetic = PRECISIONS[precision]
         self.layout: Layout = {}
 
-    def forward(self, x: Any, beta: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, x: Loaded, beta: Tensor) -> tuple[Tensor, Tensor]:
         """The loss of a batch, and the sums of ``sums_of``."""
         traces = self.traces(x, beta)
         loss = self.objective.surrogate(*traces)
         row, self.layout = packed(sums_of(loss, *traces))
         return loss, row
 
-    def prepare(self, batch: Any, beta: Tensor) -> None:
+    def prepare(self, batch: Loaded, beta: Tensor) -> None:
         """Find out what an objective of particles must know of the program, without noise.
 
         Args:
@@ -51,7 +51,7 @@ class TrainStep(nn.Module):
             x = self.vae.observe(batch)
         self.objective.prepare(self.vae.model, self.vae.guide, x, beta=beta)
 
-    def traces(self, x: Any, beta: Tensor) -> tuple[Any, Any]:
+    def traces(self, x: Loaded, beta: Tensor) -> tuple[Trace, Trace]:
         """The model's and the guide's trace."""
         vae = self.vae
         if self.arithmetic is None:

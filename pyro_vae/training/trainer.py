@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
 
 import pyro
 import torch
@@ -13,12 +12,14 @@ from torch import Tensor
 
 from pyro_vae import elbo
 from pyro_vae.data import Images, batches, order
+from pyro_vae.data.batch import Loaded
 from pyro_vae.errors import TrainingError
 from pyro_vae.history import History
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.training import distributed, faults
 from pyro_vae.training.step_metrics import Layout, StepMetrics, layout_of_one_site
 from pyro_vae.training.train_state import NotFiniteError, TrainState
+from pyro_vae.types import JSON, Fields
 
 __all__: list[str] = []
 
@@ -46,7 +47,7 @@ class Trainer:
         self._noise: list[Tensor] | None = None
         self._checked = False
 
-    def run_epoch(self, train: Images, after_step: Callable[[], None]) -> dict[str, Any]:
+    def run_epoch(self, train: Images, after_step: Callable[[], None]) -> JSON:
         """The rest of the present epoch.
 
         Args:
@@ -82,7 +83,7 @@ class Trainer:
     def _seed(self) -> None:
         distributed.seed(self.state.settings.seed, self.epoch, self.batches)
 
-    def _step(self, batch: Any, index: Tensor) -> None:
+    def _step(self, batch: Loaded, index: Tensor) -> None:
         began, state = time.perf_counter(), self.state
         # The first batch has been through every check: later ones need none (they cost a third).
         checked, self._checked = self._checked, True
@@ -97,7 +98,7 @@ class Trainer:
         self._rows.append((len(index), row, time.perf_counter() - began))
         self._layout = state.program.layout
 
-    def _leave_out(self, batch: Any, index: Tensor, error: Exception) -> None:
+    def _leave_out(self, batch: Loaded, index: Tensor, error: Exception) -> None:
         """Say what is wrong with a batch, and go on without it if the settings say so."""
         with (
             _replayed(self._noise or [], batch.device),
@@ -114,7 +115,7 @@ class Trainer:
             raise faults.FaultError(explanation) from None
         self.left_out.append(explanation.sentence)
 
-    def _finish_epoch(self) -> dict[str, Any]:
+    def _finish_epoch(self) -> JSON:
         state, history = self.state, self.history
         if not self._rows:
             raise TrainingError(f"no batch of epoch {self.epoch} gave a finite gradient")
@@ -139,7 +140,7 @@ class Trainer:
         self.epoch, self.batches = self.epoch + 1, 0
         return epoch
 
-    def state_dict(self) -> dict[str, Any]:
+    def state_dict(self) -> JSON:
         """Everything, for a checkpoint; the history's records by their number."""
         return {
             "state": self.state.state_dict(),
@@ -154,7 +155,7 @@ class Trainer:
             "history": self.history.state_dict(),
         }
 
-    def load_state_dict(self, saved: Mapping[str, Any]) -> None:
+    def load_state_dict(self, saved: Fields) -> None:
         """Go back to where a checkpoint was made."""
         device = self.state.device
         self.state.load_state_dict(saved["state"])

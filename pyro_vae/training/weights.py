@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
+from pyro_vae.types import JSON, Fields
+
 __all__: list[str] = []
 
 
@@ -27,7 +29,7 @@ def _start(tensor: Tensor) -> int:
     return int(tensor.storage_offset())
 
 
-def ties(module: nn.Module) -> list[list[dict[str, Any]]]:
+def ties(module: nn.Module) -> list[list[JSON]]:
     """Which of a module's parameters and buffers overlap in memory.
 
     Returns:
@@ -65,7 +67,7 @@ def _overlapping(tensors: list[_Named]) -> Iterator[list[_Named]]:
     yield group
 
 
-def _described(names: list[str], tensor: Tensor, start: int) -> dict[str, Any]:
+def _described(names: list[str], tensor: Tensor, start: int) -> JSON:
     return {
         "names": names,
         "size": list(tensor.shape),
@@ -75,7 +77,7 @@ def _described(names: list[str], tensor: Tensor, start: int) -> dict[str, Any]:
 
 
 @torch.no_grad()
-def tie(module: nn.Module, wanted: Sequence[Sequence[Mapping[str, Any]]]) -> None:
+def tie(module: nn.Module, wanted: Sequence[Sequence[Fields]]) -> None:
     """Let a module's tensors share memory as :func:`ties` found another's do.
 
     Raises:
@@ -197,7 +199,7 @@ class Averaged(AveragedModel):
         self.n_averaged += 1
 
     def load_state_dict(
-        self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
+        self, state_dict: Mapping[str, Tensor], strict: bool = True, assign: bool = False
     ) -> None:
         """Take up the state that ``state_dict`` gave, into the memory that there is."""
         put(self, state_dict)
