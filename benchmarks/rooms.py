@@ -69,7 +69,18 @@ def main() -> None:
     """Print a line of JSON for each walk."""
     with tempfile.TemporaryDirectory() as folder:
         run = f"{folder}/run"
-        size = "--images 128 --batch-size 128 --epochs 1 --hidden 8 --compile off".split()
+        size = [
+            "--images",
+            "128",
+            "--batch-size",
+            "128",
+            "--epochs",
+            "1",
+            "--hidden",
+            "8",
+            "--compile",
+            "off",
+        ]
         for words in (["fit", *size, "--out", run], ["diagnose", run]):
             rooms, calls = walked(words)
             up = {

@@ -48,7 +48,7 @@ class Cause:
         sentence: What speaks for it, with numbers.
         mend: What to change, as options of ``pyro-vae fit`` or, where no option does it, words.
         changes: The same as options by name, empty where there are none.
-        verdict: What it makes of a run that is neither collapsed nor thinned out, if it is the first.
+        verdict: What it makes, as the first, of a run that is neither collapsed nor thinned out.
     """
 
     code: str

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pyro_vae import ours
+from pyro_vae.config.fields import number_or_text
 from pyro_vae.errors import InputError
 from pyro_vae.files import write_text
 from pyro_vae.history import History
@@ -112,7 +113,10 @@ class RunWriter:
     def _check(self, saved: Fields) -> None:
         before, now = saved["config"]["fit"], self.config["fit"]
         for name, value in now.items():
-            if name not in _FREE and before.get(name) != value:
+            was = before.get(name)
+            # Former versions wrote a number as it had been given: 1.0 is 1.
+            was = number_or_text(name)(was) if isinstance(was, str) else was
+            if name not in _FREE and was != value:
                 option = name.replace("_", "-")
                 raise InputError(
                     f"{self.source} was trained with {option} {before.get(name)}, not {value}: "
@@ -123,7 +127,9 @@ class RunWriter:
                 f"{self.source} was trained on {saved['images']} images, these are {self.images}"
             )
         kept = saved["config"].get("images")
-        if kept is not None and kept != self.config.get("images"):
+        # Former versions did not say that gaps are told from zeros: they had no gaps.
+        images = {"gaps": True, **kept} if kept is not None else None
+        if images is not None and images != self.config.get("images"):
             raise InputError(
                 f"{self.source} was trained on other images than these, or held out others: the "
                 "data have changed since; start anew"

@@ -137,7 +137,7 @@ def test_mistakes_in_a_folder(
             ("--data", "nowhere"),
             "unknown data set (or .npy, .npz, .csv or .tar file, or folder of images)",
         ),
-        (("--data", ".", "--crop", 0), "--crop"),
+        (("--data", ".", "--crop", 0), "crop must be a positive integer, got 0"),
     ],
     ids=["stock", "path", "name", "zero"],
 )

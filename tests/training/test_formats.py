@@ -333,8 +333,6 @@ MANGLED: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a prior that is a number": _site(1, prior=3),
     "a prior that is a list": _site(1, prior=["mixture"]),
     "a prior without a name": _site(1, prior={"components": 2}),
-    "a prior in the middle": _site(0, prior={"name": "standard-normal"}),
-    "posteriors that differ": _site(0, posterior={"name": "full"}),
     "no head": lambda vae: vae["sites"][2].pop("head"),
     "a head in words": _site(2, head="normal"),
     "a head that is a list": _site(2, head=[]),
@@ -353,6 +351,26 @@ MANGLED: dict[str, Callable[[dict[str, Any]], Any]] = {
     "a negative number of covariates": lambda vae: vae.update(covariates=-1),
     "ties that are a number": lambda vae: vae.update(ties=5),
 }
+
+
+@pytest.mark.parametrize(
+    ("part", "said"),
+    [
+        ({"prior": {"name": "standard-normal"}}, "prior of latent.1 must be made of the latent"),
+        ({"posterior": {"name": "full"}}, "model.safetensors is damaged or of another model"),
+    ],
+)
+def test_what_no_weights_go_with_is_one_line(
+    part: dict[str, Any], said: str, saved: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(saved, run)
+    config = json.loads((run / "config.json").read_text())
+    config["vae"]["sites"][0].update(part)
+    (run / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match=said) as caught:
+        load(run)
+    assert len(str(caught.value)) < len(str(run)) + 400
 
 
 @pytest.mark.parametrize("harm", MANGLED)
