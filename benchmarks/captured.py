@@ -24,8 +24,9 @@ from torch import Tensor
 
 import pyro_vae as pv
 from benchmarks import common
-from pyro_vae import elbo, observations
+from pyro_vae import observations
 from pyro_vae.config import FitConfig
+from pyro_vae.elbo import local_params
 from pyro_vae.objectives.capture import Graph
 from pyro_vae.training.train_state import TrainState
 
@@ -54,7 +55,7 @@ def errors(name: str, batch: Tensor) -> tuple[float, float]:
     def loss(x: Tensor, beta: Tensor) -> tuple[Tensor]:
         return (elbo.differentiable_loss(vae.model, vae.guide, vae.observe(x), beta=beta),)
 
-    with pyro.validation_enabled(False), elbo.local_params():
+    with pyro.validation_enabled(False), local_params():
         torch.manual_seed(1)
         eager = loss(batch, beta)[0]
         wanted = torch.autograd.grad(eager, parameters, allow_unused=True)
@@ -75,7 +76,7 @@ def ours(name: str, batch: Tensor, steps: int) -> Callable[[], None]:
     state = TrainState(model(name, batch), FitConfig.of(compile="on"), len(batch))
 
     def run() -> None:
-        with pyro.validation_enabled(False), elbo.local_params():
+        with pyro.validation_enabled(False), local_params():
             for _ in range(steps):
                 state.advance(batch)
 

@@ -22,8 +22,8 @@ import torch
 
 import pyro_vae as pv
 from benchmarks import common
-from pyro_vae import elbo
 from pyro_vae.config import FitConfig
+from pyro_vae.elbo import local_params
 from pyro_vae.training.train_state import TrainState
 
 AXES: dict[str, tuple[int, ...]] = {
@@ -46,7 +46,7 @@ def steps(compile: str, side: int, latent_dim: int, batch: int) -> Callable[[], 
     state = TrainState(vae, FitConfig.of(compile=compile), batch)
 
     def run() -> None:
-        with pyro.validation_enabled(False), elbo.local_params():
+        with pyro.validation_enabled(False), local_params():
             for _ in range(STEPS):
                 state.advance(images)
 

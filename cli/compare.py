@@ -65,14 +65,14 @@ def compare(spec: Path, out: Path | None, setting: str | None, **options: Any) -
 
     With --search an axis of [grid] may be a range: sigma = { low = 0.02, high = 1, log = true }.
     """
-    from pyro_vae import comparison
+    from pyro_vae import sweeps
 
     trials, objective = options["search"], options["objective"]
     _check(trials, objective, options["dry_run"])
-    known = comparison.read_spec(spec, setting, options["yes"], search=trials is not None)
+    known = sweeps.read_spec(spec, setting, options["yes"], search=trials is not None)
     known = known.limit(options["max_cells"], options["max_steps"], options["seeds"])
     if options["dry_run"]:
-        comparison.check_scores(known)
+        sweeps.check_scores(known)
         _dry_run(known, options["as_json"])
         return
     name = spec.stem if setting is None else f"{spec.stem}-{setting}"
@@ -89,9 +89,9 @@ def compare(spec: Path, out: Path | None, setting: str | None, **options: Any) -
     with Sweeping(out) as watcher:
         how = {key: options[key] for key in ("workers", "threads", "ray", "overwrite", "retry")}
         if trials is None:
-            found = comparison.compare(known, out, progress=watcher, **how)
+            found = sweeps.compare(known, out, progress=watcher, **how)
         else:
-            searched = comparison.search(known, out, trials, objective, progress=watcher, **how)
+            searched = sweeps.search(known, out, trials, objective, progress=watcher, **how)
             found = searched.comparison
     click.echo(f"results: {out}", err=True)
     if options["as_json"]:

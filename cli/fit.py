@@ -157,7 +157,8 @@ def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> tupl
     from pyro_vae.config.fit import resolved
     from pyro_vae.errors import InputError
     from pyro_vae.training import read_config, resume
-    from pyro_vae.training.resuming import FREE, OWN_OF_FIT, check_unfinished
+    from pyro_vae.training.resuming import FREE, check_unfinished
+    from pyro_vae.training.run_config import OWN
 
     from .progress import Watcher
 
@@ -167,7 +168,7 @@ def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> tupl
         if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
     ]
     for name in given:
-        if name not in ("device", "data", "data_root", *_OWN, *OWN_OF_FIT, *FREE):
+        if name not in ("device", "data", "data_root", *_OWN, *OWN, *FREE):
             raise InputError(
                 f"--resume goes on with the options that the run began with: leave out "
                 f"--{name.replace('_', '-')}"
@@ -175,7 +176,7 @@ def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> tupl
     config = read_config(run)
     check_unfinished(run)
     own: dict[str, Any] = own_of({name: options[name] for name in _OWN if name in given})
-    for name in (*OWN_OF_FIT, *FREE):
+    for name in (*OWN, *FREE):
         if name in given:
             own[name] = resolved(name, options[name])
     described = config.get("data") or {}

@@ -205,6 +205,11 @@ def test_a_path_on_the_command_line_is_an_object(
     done = cli("fit", *options, *own, "--out", run, "--checkpoint", "1")
     assert done.exit_code == 0, done.output
     assert read_config(run)["fit"]["optimizer"] == "torch.optim.adagrad:Adagrad"
+    assert read_config(run)["options"]["optimizer"] is None
+    with pytest.raises(pv.InputError, match="elbo of your own: pass elbo="):
+        pv.RunConfig.from_run(run)
+    again = pv.RunConfig.from_run(run, elbo=f"{__name__}:Half", optimizer=torch.optim.Adagrad)
+    assert (again.fit.epochs, type(again.fit.elbo)) == (2, Half)
     said = cli("fit", *options, "--elbo", "nowhere:Half", "--out", tmp_path / "other")
     assert said.exit_code == 2
     assert "does not import" in said.stderr

@@ -236,7 +236,7 @@ class FitConfig:
             raise InputError(
                 f"elbo must be a text or a pyro_vae.objectives.Objective, got {shown(self.elbo)}"
             )
-        if self.elbo.partition(":")[0] not in FORMS and _is_path(self.elbo):
+        if self.elbo.partition(":")[0] not in FORMS and is_path(self.elbo):
             raise _own_or_unknown("elbo", self.elbo, FORMS.values())
         return _parsed("elbo", lambda: objectives.parse(self.elbo))
 
@@ -325,7 +325,7 @@ def resolved(name: str, value: Any) -> Any:
 
     if isinstance(value, tuple):
         return tuple(resolved(name, each) for each in value)
-    if name not in ("beta", "elbo", "optimizer", "augment") or not _is_path(value):
+    if name not in ("beta", "elbo", "optimizer", "augment") or not is_path(value):
         return value
     if name == "elbo" and value.partition(":")[0] in FORMS:
         return value
@@ -336,7 +336,7 @@ def resolved(name: str, value: Any) -> Any:
     return found
 
 
-def _is_path(text: object) -> bool:
+def is_path(text: object) -> bool:
     """Whether a text reads as ``package.module:attribute``."""
     module, colon, attribute = str(text).partition(":")
     parts = [*module.split("."), *attribute.split(".")]
@@ -344,7 +344,7 @@ def _is_path(text: object) -> bool:
 
 
 def _own_or_unknown(name: str, value: object, accepted: Iterable[str]) -> InputError:
-    if isinstance(value, str) and _is_path(value):
+    if isinstance(value, str) and is_path(value):
         return InputError(f"{_flag(name)} {value!r} is of your own code: give the object, or path")
     words = {"augment": "augmentation"}
     return unknown(words.get(name, _flag(name)), value, accepted)

@@ -22,7 +22,7 @@ def render(**contents: object) -> str:
     from markupsafe import Markup, escape
 
     environment = Environment(
-        loader=PackageLoader("pyro_vae", "reporting/templates"),
+        loader=PackageLoader("pyro_vae", "reports/templates"),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,

@@ -12,7 +12,7 @@ from pyro_vae.training.checkpoints import FOLDER
 from pyro_vae.training.devices import device_of
 from pyro_vae.training.loop import train
 from pyro_vae.training.progress import Progress
-from pyro_vae.training.run_config import Trained
+from pyro_vae.training.run_config import OWN, Trained
 from pyro_vae.training.run_data import load_data
 from pyro_vae.training.runs import model_of, read_config
 
@@ -20,8 +20,6 @@ __all__ = ["resume"]
 
 FREE = ("keep_checkpoints", "workers")
 """Options that may be others than the run began with."""
-OWN_OF_FIT = ("beta", "elbo", "optimizer", "augment")
-"""Options of training that may be objects, which no folder can name."""
 _OF_MODEL = ("obs", "net", "prior", "posterior")
 
 
@@ -70,14 +68,14 @@ def resume(
     """
     folder = Path(run)
     for name in given:
-        if name not in (*FREE, *OWN_OF_FIT, *_OF_MODEL):
+        if name not in (*FREE, *OWN, *_OF_MODEL):
             raise InputError(f"resume goes on with the options that the run began with: {name}")
     config = read_config(folder)
     check_unfinished(folder)
     vae = model_of(config, folder, **{n: given[n] for n in _OF_MODEL if n in given})
     vae.to(device_of(device))
     found = load_data(None, None, False, config)[0] if data is None else data
-    settings = {**config["fit"], **{n: given[n] for n in (*FREE, *OWN_OF_FIT) if n in given}}
+    settings = {**config["fit"], **{n: given[n] for n in (*FREE, *OWN) if n in given}}
     images, held_out = split(as_source(found.train, vae.data_shape), found.held_out)
     kept: dict[str, Any] = {name: config[name] for name in ("data", "options") if name in config}
     history = train(

@@ -23,7 +23,7 @@ from pyro_vae.config import (
     declared,
     read,
 )
-from pyro_vae.config.fit import resolved
+from pyro_vae.config.fit import is_path, resolved
 from pyro_vae.data import (
     Data,
     Images,
@@ -39,7 +39,7 @@ from pyro_vae.data import (
 )
 from pyro_vae.data.files import digest
 from pyro_vae.data.kept import digests_of
-from pyro_vae.data.stock import is_path
+from pyro_vae.data.stock import is_path as is_file
 from pyro_vae.data.table import SUFFIX
 from pyro_vae.errors import InputError
 from pyro_vae.history import History
@@ -65,6 +65,10 @@ PARTS: dict[str, tuple[str, Mapping[str, Callable[..., Any]]]] = {
     "posterior": ("posterior", posteriors.POSTERIORS),
 }
 """What a model is made of beside its head: by name its kind, and the stock ones."""
+
+
+OWN = ("beta", "elbo", "optimizer", "augment")
+"""Options of training that may be objects, which no folder can name."""
 
 
 class Trained(NamedTuple):
@@ -121,16 +125,25 @@ class RunConfig(ModelConfig, DataConfig):
         return config
 
     @classmethod
-    def from_run(cls, folder: str | Path) -> RunConfig:
+    def from_run(cls, folder: str | Path, **own: Any) -> RunConfig:
         """The configuration of a run that was trained by one.
 
+        Args:
+            folder: The run's.
+            **own: What it has of the user's own, which no folder names, as for :meth:`of`.
+
         Raises:
-            InputError: If the folder is no run's, or the run was trained from a script.
+            InputError: If the folder is no run's, the run was trained from a script, or something
+                of the user's own is not given.
         """
         options = read_config(folder).get("options")
         if not isinstance(options, Mapping):
             raise InputError(f"{folder} was trained from a script, not by options")
-        return cls.of(**options)
+        found = {**options, **own}
+        for name in (*PARTS, "obs", *OWN):
+            if found.get(name) is None:
+                raise InputError(f"{folder} has {name} of your own: pass {name}=")
+        return cls.of(**found)
 
     @property
     def options(self) -> JSON:
@@ -151,7 +164,7 @@ class RunConfig(ModelConfig, DataConfig):
             for name, value in _flat(self)
             if name not in _ASIDE and value != usual[name]
         }
-        if is_path(self.data):
+        if is_file(self.data):
             options["data"] = digest(self.data)
         return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
 
@@ -196,6 +209,13 @@ class RunConfig(ModelConfig, DataConfig):
             InputError: If they are not at hand.
         """
         return self._read()[0]
+
+    def _kept(self) -> dict[str, Any]:
+        """The options, null where they name code of the user's: no folder leads to any."""
+        options = self.options
+        texts = {name: _each(options[name]) for name in OWN}
+        own = {*self.own(), *(n for n, found in texts.items() if any(map(is_path, found)))}
+        return {name: None if name in own else value for name, value in options.items()}
 
     def _read(self) -> tuple[Data, Any, dict[str, Any]]:
         """The data, the head or heads, and how the data are found again."""
@@ -295,7 +315,7 @@ class RunConfig(ModelConfig, DataConfig):
                 overwrite=overwrite,
                 resume=resume,
                 progress=progress,
-                kept={"data": described, "options": self.options},
+                kept={"data": described, "options": self._kept()},
             )
         return Trained(vae, history, data)
 
@@ -314,7 +334,7 @@ def read_option(name: str, value: object) -> Any:
 
 
 def _each(part: object) -> tuple[object, ...]:
-    return part if isinstance(part, tuple) else (part,)
+    return tuple(part) if isinstance(part, tuple | list) else (part,)
 
 
 def _shape_of(data: Data, head: Any) -> Any:
