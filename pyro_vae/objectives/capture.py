@@ -12,7 +12,6 @@ from torch import Tensor, fx
 
 from .tracing import (
     NoReading,
-    NotCapturedError,
     Restored,
     Snapshot,
     difference,
@@ -20,6 +19,7 @@ from .tracing import (
     plain_arithmetic,
     traceable,
 )
+from .tracing import NotCapturedError as NotCapturedError
 
 __all__: list[str] = []
 
