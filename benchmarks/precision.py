@@ -75,7 +75,7 @@ def search(name: str, dtype: torch.dtype, seconds: float) -> tuple[list[Any], li
 
 
 def main(seconds: float) -> None:
-    mp.mp.dps = 400  # the tails of a normal are differences of what is next to 1
+    mp.mp.dps = 60
     for name in RANGES:
         for dtype in (torch.float32, torch.float64):
             random.seed(0)

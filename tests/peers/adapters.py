@@ -35,7 +35,8 @@ def _continuous_bernoulli(x: Any, logit: Any) -> Any:
 
 
 def _truncated(x: Any, loc: Any, scale: Any) -> Any:
-    mass = _phi((1 - loc) / scale) - _phi(-loc / scale)
+    low, high = -loc / scale, (1 - loc) / scale
+    mass = _phi(-low) - _phi(-high) if low > 0 else _phi(high) - _phi(low)
     return _normal((x - loc) / scale) - mp.log(scale) - mp.log(mass)
 
 
