@@ -13,7 +13,7 @@ from pyro.infer import SVI
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from pyro_vae import VAE, networks, objectives, observations, schedules
+from pyro_vae import VAE, elbo, networks, objectives, observations, schedules
 from pyro_vae.objectives import CapturedELBO
 from pyro_vae.objectives.capture import Graph, NotCapturedError, leaves_of
 
