@@ -13,7 +13,8 @@ from pyro.infer import SVI
 from torch import Tensor, nn
 from torch.distributions import constraints
 
-from pyro_vae import VAE, elbo, networks, objectives, observations, schedules
+from pyro_vae import VAE, networks, objectives, observations, schedules
+from pyro_vae.elbo import local_params
 from pyro_vae.objectives import CapturedELBO
 from pyro_vae.objectives.capture import Graph, NotCapturedError, leaves_of
 
@@ -50,7 +51,7 @@ def both(
     def loss(x: Tensor, beta: Tensor) -> tuple[Tensor]:
         return (objective.differentiable_loss(vae.model, vae.guide, x, beta=beta),)
 
-    with pyro.validation_enabled(False), elbo.local_params():
+    with pyro.validation_enabled(False), local_params():
         torch.manual_seed(3)
         eager = loss(x, beta)[0]
         wanted = torch.autograd.grad(eager, parameters, allow_unused=True)

@@ -70,11 +70,13 @@ class Graph:
             raise NotCapturedError("a parameter has a hook on its gradient")
 
         def with_gradients(*given: Tensor) -> list[Tensor]:
-            with NoReading():
+            mine = {id(tensor) for tensor in given}
+            with NoReading(lambda tensor: id(tensor) in mine or watch.made(tensor)) as reading:
                 outputs = fn(*given)
                 with plain_arithmetic(self._device.type):
                     found = torch.autograd.grad(outputs[0], list(leaves), allow_unused=True)
             watch.check_noise()
+            self._read = reading.read
             pairs = [(p, g) for p, g in zip(leaves, found, strict=True) if g is not None]
             used[:] = [p for p, _ in pairs]
             gradients = [g for _, g in pairs]
@@ -114,6 +116,8 @@ class Graph:
         Raises:
             NotCapturedError: If the graph cannot be compiled, at the first call.
         """
+        if not all(torch.equal(tensor, values) for tensor, values in self._read):
+            raise NotCapturedError("a tensor whose values were read has changed")
         with (
             torch.no_grad(),
             plain_arithmetic(self._device.type),

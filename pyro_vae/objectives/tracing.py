@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -35,11 +35,27 @@ class NotCapturedError(RuntimeError):
 class NoReading(TorchFunctionMode):
     """Refuses what takes a tensor's values out of the tracer's sight.
 
-    What is ``item()`` in the end is refused by the tracer itself.
+    What is ``item()`` in the end is refused by the tracer itself. Whole numbers from outside, such
+    as a permutation, may be read: they are kept, to be compared at each call of the graph.
+
+    Args:
+        inside: Whether a tensor is one of the inputs, or was computed meanwhile.
+
+    Attributes:
+        read: What was read, and its values.
     """
+
+    def __init__(self, inside: Callable[[Tensor], bool]) -> None:
+        super().__init__()
+        self._inside = inside
+        self.read: list[tuple[Tensor, Tensor]] = []
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name, owner = getattr(func, "__name__", ""), getattr(func, "__self__", None)
+        if name == "tolist" and not args[0].is_floating_point() and not self._inside(args[0]):
+            with torch._C.DisableTorchFunction(), _disable_current_modes():
+                self.read.append((args[0], args[0].clone()))
+                return args[0].tolist()
         if name in _READS and owner is None:
             raise NotCapturedError(f"the program reads values of a tensor by {name}")
         if owner is _DATA and name == "__get__":
@@ -92,6 +108,10 @@ class Restored(TorchDispatchMode):
             if kwargs.get("generator") is not None:
                 raise NotCapturedError("the program draws from a generator of its own")
         return draws
+
+    def made(self, tensor: Tensor) -> bool:
+        """Whether an operator made it in this context."""
+        return tensor in self._made
 
     def check_noise(self) -> None:
         """Refuse programs that set the state of torch's generator.
