@@ -154,6 +154,11 @@ class _Standard(nn.Module):
         self._zero: Tensor
         self.register_buffer("_zero", torch.zeros(()), persistent=False)
 
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        """What is not saved is made anew: it may have been left uninitialised."""
+        super()._load_from_state_dict(*args, **kwargs)
+        self._zero.zero_()
+
     def forward(self, encode: Encode) -> Distribution:
         zeros = self._zero.expand(self.latent_dim)
         found: Distribution = dist.Normal(zeros, torch.ones_like(zeros)).to_event(1)
@@ -217,10 +222,13 @@ class _Vamp(nn.Module):
 class _Flow(nn.Module):
     def __init__(self, latent_dim: int, steps: int, hidden: int) -> None:
         super().__init__()
+        validated = torch.distributions.Distribution._validate_args
         try:
             import zuko
         except ImportError:
             raise InputError("prior flow needs zuko: pip install 'pyro_vae[flows]'") from None
+        finally:  # it switches validation off for all of torch
+            torch.distributions.Distribution._validate_args = validated
         self.flow = zuko.flows.MAF(
             latent_dim, transforms=steps, hidden_features=(hidden,), activation=nn.ELU
         )

@@ -46,10 +46,10 @@ def both(
     vae: VAE, x: Tensor, spec: str, beta: Tensor, backend: str = "aten"
 ) -> tuple[list[Tensor], list[Tensor]]:
     """Loss and gradients of a pass, Pyro's own and the graph's, on the same noise."""
-    elbo, parameters = objectives.parse(spec, max_plate_nesting=1), list(vae.parameters())
+    objective, parameters = objectives.parse(spec, max_plate_nesting=1), list(vae.parameters())
 
     def loss(x: Tensor, beta: Tensor) -> tuple[Tensor]:
-        return (elbo.differentiable_loss(vae.model, vae.guide, x, beta=beta),)
+        return (objective.differentiable_loss(vae.model, vae.guide, x, beta=beta),)
 
     with pyro.validation_enabled(False), local_params():
         torch.manual_seed(3)

@@ -2,6 +2,7 @@
 
 from pyro_vae.distributions.beta_binomial import BetaBinomial
 from pyro_vae.distributions.continuous_bernoulli import ContinuousBernoulli
+from pyro_vae.distributions.counts import NegativeBinomial, Poisson
 from pyro_vae.distributions.cross_entropy import BernoulliCrossEntropy
 from pyro_vae.distributions.discretized import Discretized
 from pyro_vae.distributions.inflated import ZeroOneInflated
@@ -21,6 +22,8 @@ __all__ = [
     "LevelBinomial",
     "LevelCategorical",
     "LogitNormal",
+    "NegativeBinomial",
+    "Poisson",
     "TruncatedNormal",
     "ZeroOneInflated",
     "log_interval_mass",

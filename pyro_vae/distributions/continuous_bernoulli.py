@@ -20,13 +20,19 @@ __all__ = ["ContinuousBernoulli"]
 # weight 0 or 1, exact and, on a CPU, many times faster than `where` over a mask of mixed pixels.
 
 
+_CLAMP = 0.99
+
+
 def _steepness(logits: Tensor) -> Tensor:
     """Return |logits|, its derivative at 0 the one from the left, to match ``logits > 0``."""
     return torch.where(logits > 0, logits, -logits)
 
 
 def _near(steepness: Tensor, single: float, double: float) -> tuple[float, Tensor]:
-    """Return the bound below which this precision needs the series, and 1 below it, else 0."""
+    """Return the bound below which this precision needs the series, and 1 below it, else 0.
+
+    Beyond it arguments are clamped a little lower: at the clamp itself a derivative would be 0.
+    """
     bound = double if steepness.dtype == torch.float64 else single
     return bound, (bound - steepness.detach()).clamp_min(0).sign()
 
@@ -34,7 +40,7 @@ def _near(steepness: Tensor, single: float, double: float) -> tuple[float, Tenso
 def _mean_depth(steepness: Tensor) -> Tensor:
     """Return the mean distance from the peak, 1/a - 1/(exp(a) - 1)."""
     bound, near = _near(steepness, 0.6, 0.05)
-    low, n = steepness.clamp_max(bound), -steepness.clamp_min(bound)
+    low, n = steepness.clamp_max(bound), -steepness.clamp_min(_CLAMP * bound)
     square = low * low
     series = 0.5 - low * ((square / 30240 - 1 / 720) * square + 1 / 12)
     return torch.lerp(torch.exp(n) / torch.expm1(n) - n.reciprocal(), series, near)
@@ -84,9 +90,9 @@ def mean(logits: Tensor) -> Tensor:
 
 def variance(logits: Tensor) -> Tensor:
     r"""Variance, :math:`\frac{1}{l^2} - \frac{e^{-|l|}}{(1 - e^{-|l|})^2}`; 1/12 at logits 0."""
-    steepness = logits.abs()
+    steepness = _steepness(logits)
     bound, near = _near(steepness, 1.0, 0.2)
-    low, n = steepness.clamp_max(bound), -steepness.clamp_min(bound)
+    low, n = steepness.clamp_max(bound), -steepness.clamp_min(_CLAMP * bound)
     square = low * low
     series = (square / 5322240 - 1 / 172800) * square + 1 / 6048
     series = (series * square - 1 / 240) * square + 1 / 12
@@ -97,7 +103,7 @@ def variance(logits: Tensor) -> Tensor:
 def _cdf(logits: Tensor, x: Tensor) -> Tensor:
     steepness = _steepness(logits)
     bound, near = _near(steepness, 0.05, 1e-3)
-    n = -steepness.clamp(bound, 1 / torch.finfo(logits.dtype).tiny)
+    n = -steepness.clamp(_CLAMP * bound, 1 / torch.finfo(logits.dtype).tiny)
     tail = torch.where(logits > 0, n * (1 - x), 0.0)
     low, spread = logits.clamp(-bound, bound), x * (1 - x)
     series = x - low * spread * (0.5 - low * ((1 - 2 * x) / 12 + low * spread / 24))
@@ -108,7 +114,7 @@ def _cdf(logits: Tensor, x: Tensor) -> Tensor:
 def _icdf(logits: Tensor, u: Tensor) -> Tensor:
     steepness = _steepness(logits)
     bound, near = _near(steepness, 0.05, 1e-3)
-    n = -steepness.clamp(bound, 1 / torch.finfo(logits.dtype).tiny)
+    n = -steepness.clamp(_CLAMP * bound, 1 / torch.finfo(logits.dtype).tiny)
     above = torch.where(logits > 0, 1 - u, u)  # mass between the peak and the quantile
     beyond = torch.where(logits > 0, u, 1 - u)
     lost = above * torch.expm1(n)
@@ -232,10 +238,11 @@ class ContinuousBernoulli(LogitDistribution):
         """Log-density in nats, of the shape to which ``value`` and the batch broadcast."""
         if self._validate_args:
             self._validate_sample(value)
-        logits, mode = self.logits, self.mode
+        logits = self.logits
+        mode = (logits > 0).to(logits.dtype)  # of either at logits 0, as the steepness is
         depth = value - mode
         rounded = value - (depth + mode)  # what 1 - value lost; at logits 1000 it shows
-        log_prob = torch.addcmul(_log_peak(logits.abs()), logits, rounded)
+        log_prob = torch.addcmul(_log_peak(_steepness(logits)), logits, rounded)
         log_prob = torch.addcmul(log_prob, logits, depth)  # one rounding, where this is an FMA
         if self._given == "probs":
             point_mass = torch.where(value == mode, torch.inf, -torch.inf).to(log_prob.dtype)

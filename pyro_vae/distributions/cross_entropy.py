@@ -66,8 +66,11 @@ class BernoulliCrossEntropy(LogitDistribution):
         if self._validate_args:
             self._validate_sample(value)
         if self._given == "probs":
-            dark: Tensor = torch.special.xlog1py(1 - value, -self.probs)
-            return torch.xlogy(value, self.probs) + dark
+            # Where a term has no weight it has no gradient either, whatever probs are.
+            probs, value = torch.broadcast_tensors(self.probs, value)
+            light = torch.xlogy(value, torch.where(value == 0, 1.0, probs))
+            dark: Tensor = torch.special.xlog1py(1 - value, torch.where(value == 1, 0.0, -probs))
+            return light + dark
         logits, value = torch.broadcast_tensors(self.logits, value)
         return -binary_cross_entropy_with_logits(logits, value, reduction="none")
 

@@ -14,6 +14,7 @@ from pyro_vae.distributions.interval_mass import (
     beta_log_masses,
     check_family,
     log_interval_mass,
+    narrow_beta,
 )
 from pyro_vae.distributions.truncated_normal import TruncatedNormal
 
@@ -161,16 +162,20 @@ class Discretized(LevelMass):
         """Log-mass of the level ``value`` in nats."""
         if self._validate_args:
             self._validate_sample(value)
-        if not value.is_floating_point():
-            value = value.to(torch.get_default_dtype())
+        value = value.to(torch.promote_types(value.dtype, self._like.dtype))
         step = (self.high - self.low) / self.levels
         lo, hi = self.low + step * value, self.low + step * (value + 1)
         if not self._conditioned:
             lo = torch.where(value <= 0, -math.inf, lo)
             hi = torch.where(value >= self.levels - 1, math.inf, hi)
-            return log_interval_mass(self.base_dist, lo, hi)
+            return self._between(lo, hi)
         whole = log_interval_mass(self.base_dist, *self._ends())
         return log_interval_mass(self.base_dist, lo, hi) - whole
+
+    def _between(self, lo: Tensor, hi: Tensor) -> Tensor:
+        if isinstance(self.base_dist, Beta) and self.high - self.low <= self.levels / 64:
+            return narrow_beta(self.base_dist, lo, hi)
+        return log_interval_mass(self.base_dist, lo, hi)
 
     def _ends(self) -> tuple[Tensor, Tensor]:
         return self._like.new_tensor(self.low), self._like.new_tensor(self.high)

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.distributions import Categorical, Distribution, constraints
+from torch.utils._python_dispatch import _disable_current_modes
 
 from pyro_vae.distributions.discretized import LevelMass
 
@@ -111,10 +112,18 @@ def _levels(base: Distribution) -> int:
     lower, upper = getattr(support, "lower_bound", None), getattr(support, "upper_bound", None)
     if support is None or not support.is_discrete or lower != 0 or upper is None:
         raise ValueError(f"base must be a mass over 0 to a number, got support {support}")
-    top = torch.as_tensor(upper)
-    if not bool((top == top.max()).all()):
-        raise ValueError(f"base must have one number of levels, got upper bounds {top.tolist()}")
-    return int(top.max()) + 1
+    if isinstance(base, Categorical):
+        return int(base.param_shape[-1])
+    if not isinstance(upper, Tensor):
+        return int(upper) + 1
+    # An operator's own copy, so that a tracer meets no values of tensors here.
+    with torch._C.DisableTorchFunction(), _disable_current_modes():
+        top = upper.detach()
+        if not bool((top == top.max()).all()):
+            raise ValueError(
+                f"base must have one number of levels, got upper bounds {top.tolist()}"
+            )
+        return int(top.max()) + 1
 
 
 def _moments(base: Distribution) -> tuple[Tensor, Tensor]:

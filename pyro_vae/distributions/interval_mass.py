@@ -27,6 +27,7 @@ from pyro_vae.distributions.truncated_normal import TruncatedNormal
 __all__ = ["log_interval_mass", "register_interval_mass"]
 
 _BLOCK = 16  # levels at a time, so that temporaries stay small beside the masses themselves
+_STEPS = 200  # of a continued fraction that shapes of 10,000 need
 IntervalMass = Callable[[Any, Tensor, Tensor], Tensor]
 _FAMILIES: dict[type[Distribution], IntervalMass] = {}
 
@@ -191,6 +192,50 @@ def _continuous_bernoulli(base: ContinuousBernoulli, lo: Tensor, hi: Tensor) -> 
 
 @register_interval_mass(Beta)
 def _beta(base: Beta, lo: Tensor, hi: Tensor) -> Tensor:
+    """Of any width: by quadrature where it is narrow, else by the cdf on both sides."""
+    a, b, lo, hi = torch.broadcast_tensors(
+        base.concentration1, base.concentration0, lo.clamp(min=0.0), hi.clamp(max=1.0)
+    )
+    width = hi - lo
+    wide = (width > 1 / 64) & (width < 1)
+    near_lo, near_hi = torch.where(wide, 0.25, lo), torch.where(wide, 0.25 + 1 / 256, hi)
+    narrow = narrow_beta(base, near_lo, near_hi)
+    lo, hi = torch.where(wide, lo, 0.25), torch.where(wide, hi, 0.5)
+    return torch.where(wide, _wide_beta(widened(a), widened(b), lo, hi).to(a.dtype), narrow)
+
+
+def _wide_beta(a: Tensor, b: Tensor, lo: Tensor, hi: Tensor) -> Tensor:
+    """By the smaller of the masses below and above, or as what both leave."""
+    lo, hi = lo.to(a), hi.to(a)
+    at_start, at_end = lo <= 0, hi >= 1
+    inner_lo, inner_hi = (
+        torch.where(at_start, 0.5 * hi, lo),
+        torch.where(at_end, 0.5 + 0.5 * lo, hi),
+    )
+    mean = a / (a + b)
+    below_lo, below_hi = (log_beta_cdf(a, b, x, _STEPS) for x in (inner_lo, inner_hi))
+    above_lo, above_hi = (log_beta_cdf(b, a, 1 - x, _STEPS) for x in (inner_lo, inner_hi))
+
+    def less(whole: Tensor, part: Tensor, chosen: Tensor) -> Tensor:
+        drop = torch.where(chosen, whole - part, 1.0)
+        return torch.where(chosen, whole, 0.0) + log1mexp(drop.clamp(min=1e-300))
+
+    left = ~at_start & ~at_end & (inner_hi <= mean)
+    right = ~at_start & ~at_end & ~left & (inner_lo >= mean)
+    astride = ~(at_start | at_end | left | right)
+    outside = (
+        torch.where(astride, below_lo, -1.0).exp() + torch.where(astride, above_hi, -1.0).exp()
+    )
+    middle = torch.log1p(-torch.where(astride, outside, 0.5))
+    inside = torch.where(
+        left,
+        less(below_hi, below_lo, left),
+        torch.where(right, less(above_lo, above_hi, right), middle),
+    )
+    return torch.where(at_start, below_hi, torch.where(at_end, above_lo, inside))
+
+
+def narrow_beta(base: Beta, lo: Tensor, hi: Tensor) -> Tensor:
     """Bins at 0 and 1 by the cdf; others, up to a width of about 1/64, by Gauss-Legendre.
 
     Of a bin in which the density rises too steeply for the nodes, the last 20 nats (40 in float64):

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.distributions import Binomial, constraints
-from torch.nn.functional import softplus
+from torch.nn.functional import logsigmoid
 
 from pyro_vae.distributions.discretized import LevelMass
 from pyro_vae.distributions.special import widened
@@ -81,7 +81,7 @@ class LevelBinomial(LevelMass):
         k = torch.arange(n + 1, dtype=logits.dtype, device=logits.device)
         choices = math.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
         count = value.to(logits.dtype)
-        log_mass: Tensor = choices[value.long()] + count * logits - n * softplus(logits)
+        log_mass: Tensor = choices[value.long()] + count * logits + n * logsigmoid(-logits)
         return log_mass.to(self.logits.dtype)
 
     @property

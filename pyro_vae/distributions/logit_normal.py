@@ -25,6 +25,9 @@ class LogitNormal(TorchDistribution):  # type: ignore[misc]
     The density tends to 0 at both ends, so ``log_prob`` is minus infinity there (a transformed
     normal clamps silently instead). Samples of large logits stop at the numbers next to the ends.
 
+    In float32, ``log_prob`` is right to 2e-6 and its gradients to 1e-4 for ``scale`` from 0.1;
+    below, the logit's own rounding is divided by the scale: 1e-5 and 2e-4 at 0.02.
+
     Args:
         loc: Mean of the logit; a tensor of any shape or a number.
         scale: Standard deviation of the logit; the two broadcast.

@@ -185,17 +185,15 @@ def log_beta_excess(a: Tensor, b: Tensor) -> Tensor:
 
     low_p, high_q = torch.where(one_only, p, 1.0), torch.where(one_only, q, limit)
     mixed = torch.lgamma(low_p) + low_p - low_p * low_p.log() + 0.5 * torch.log1p(low_p / high_q)
-    mixed = mixed + _stirling_rest(high_q) - _stirling_rest(low_p + high_q)
+    mixed = mixed + stirling_rest(high_q) - stirling_rest(low_p + high_q)
 
     high_p, high_q = torch.where(both, p, limit), torch.where(both, q, limit)
     large = 0.5 * torch.log1p(high_q / high_p) - 0.5 * high_q.log() + _HALF_LOG_TWO_PI
-    large = large + (
-        _stirling_rest(high_p) + _stirling_rest(high_q) - _stirling_rest(high_p + high_q)
-    )
+    large = large + (stirling_rest(high_p) + stirling_rest(high_q) - stirling_rest(high_p + high_q))
     return torch.where(both, large, torch.where(one, mixed, direct))
 
 
-def _stirling_rest(x: Tensor) -> Tensor:
+def stirling_rest(x: Tensor) -> Tensor:
     """``lgamma(x)`` less Stirling's leading terms, for ``x`` of at least 4."""
     inverse = x.reciprocal()
     square = inverse * inverse
@@ -205,7 +203,7 @@ def _stirling_rest(x: Tensor) -> Tensor:
     return total * inverse
 
 
-def log_beta_power(a: Tensor, b: Tensor, x: Tensor) -> Tensor:
+def log_beta_power(a: Tensor, b: Tensor, x: Tensor, rest: Tensor | None = None) -> Tensor:
     r""":math:`\log [x^a (1 - x)^b / B(a, b)]`, from the mean outwards.
 
     The large powers at the mean and the beta function cancel on paper, so that only the distance
@@ -215,6 +213,7 @@ def log_beta_power(a: Tensor, b: Tensor, x: Tensor) -> Tensor:
         a: Positive tensor.
         b: Positive tensor.
         x: Tensor in (0, 1).
+        rest: 1 − x, where the caller knows it more exactly.
 
     Returns:
         A tensor of the broadcast shape, in nats.
@@ -224,11 +223,12 @@ def log_beta_power(a: Tensor, b: Tensor, x: Tensor) -> Tensor:
         >>> log_beta_power(a, b, x)
         tensor(3.4760)
     """
-    distance = x * b - (1 - x) * a
+    log_rest = torch.log1p(-x) if rest is None else rest.log()
+    distance = x * b - (1 - x if rest is None else rest) * a
     up, down = distance / a, -distance / b
     to_mean = torch.where(up > -0.5, torch.log1p(up.clamp(min=-0.5)), x.log() + torch.log1p(b / a))
     to_rest = torch.where(
-        down > -0.5, torch.log1p(down.clamp(min=-0.5)), torch.log1p(-x) + torch.log1p(a / b)
+        down > -0.5, torch.log1p(down.clamp(min=-0.5)), log_rest + torch.log1p(a / b)
     )
     return a * to_mean + b * to_rest - log_beta_excess(a, b)
 

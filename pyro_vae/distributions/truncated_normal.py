@@ -168,7 +168,9 @@ class TruncatedNormal(TorchDistribution):  # type: ignore[misc]
     @property
     def mode(self) -> Tensor:
         """The point of the interval nearest to ``loc``."""
-        return self.loc.clamp(self.low, self.high)
+        # No clamp: its derivative is 0 where loc is an end exactly.
+        above = torch.where(self.loc > self.high, self.high, self.loc)
+        return torch.where(self.loc < self.low, self.low, above)
 
     @property
     def mean(self) -> Tensor:

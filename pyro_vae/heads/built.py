@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -82,6 +82,14 @@ class BuiltHead(nn.Module):
         for name, param in head.parameters:
             self._own(name, param)
 
+    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+        """What is not saved is made anew: it may have been left uninitialised."""
+        super()._load_from_state_dict(*args, **kwargs)
+        with torch.no_grad(), torch.device("cpu"):
+            for name, param in self.head.parameters:
+                if param.origin == "fixed":
+                    getattr(self, f"fixed_{name}").copy_(self._fixed(name, param))
+
     def _numbers(self, scope: str) -> int:
         """Raw numbers per site (pixel) or in all (image) of the parameters of a scope."""
         return sum(
@@ -99,7 +107,10 @@ class BuiltHead(nn.Module):
         per_site = param.scope in ("dimension", "pixel")
         shape = (*(self.grid if per_site else ()), *self.shapes[name])
         if param.origin == "fixed":
-            self.register_buffer(f"fixed_{name}", self._fixed(name, param), persistent=False)
+            with torch.device("cpu"):  # a value to be checked
+                value = self._fixed(name, param)
+            value = value.to(torch.empty(0).device)
+            self.register_buffer(f"fixed_{name}", value, persistent=False)
         elif param.origin != "learned":
             self.register_buffer(f"fixed_{name}", torch.ones(shape))
         elif param.scope in ("dataset", "dimension"):
@@ -246,7 +257,7 @@ class BuiltHead(nn.Module):
         link, interval = param.link, self.head.interval
         constraint = attribute(self.head.family, "arg_constraints", {}).get(name)
         where = data_levels.get(self.head.levels).location
-        if where and is_location(self.head.family, dict(self.head.parameters), name):
+        if where and self._is_location(name):
             link = link or where
         made = links.make(link, constraint, floor=param.floor_or_default(), interval=interval)
         if made is None:
@@ -261,15 +272,20 @@ class BuiltHead(nn.Module):
             return _Times(made, self.head.unit)
         return made
 
+    def _is_location(self, name: str) -> bool:
+        with torch.device("cpu"):
+            return is_location(self.head.family, dict(self.head.parameters), name)
+
     def _probe_site_event(self) -> tuple[int, ...]:
         if isinstance(self.head.family, Whole):
             return self.data_shape
-        values = {
-            name: self.links[name](torch.zeros(param.shape or ()))
-            if isinstance(param.scope, str)
-            else self._fixed(name, param)
-            for name, param in self.head.parameters
-        }
+        with torch.device("cpu"):  # whose values can be looked at, wherever the module is made
+            values = {
+                name: self.links[name](torch.zeros(param.shape or ()))
+                if isinstance(param.scope, str)
+                else self._fixed(name, param)
+                for name, param in self.head.parameters
+            }
         try:
             distribution = self.head.family(**values)
             self._check_classes(distribution)

@@ -28,6 +28,7 @@ DARK, LIGHT = 0.02, 0.98
 
 _LAPLACIAN = torch.tensor([[0.0, 1.0, 0.0], [1.0, -4.0, 1.0], [0.0, 1.0, 0.0]])
 _WINDOW = 11  # of the structural similarity
+_BORDER = _WINDOW // 2
 
 
 def reconstructed(
@@ -158,7 +159,7 @@ def _ssim(shown: Tensor, target: Tensor) -> float | None:
     values: list[Tensor] = []
     for ours, theirs in zip(shown.float().split(DRAWN), target.float().split(DRAWN), strict=True):
         # Images as channels of one: each channel is by itself, and its convolutions take a quarter
-        # of the time. Averaged here: whether the border counts differs between versions.
+        # of the time. Averaged here, as versions differ in whether the border counts.
         _, everywhere = structural_similarity_index_measure(
             ours.flatten(0, 1)[None],
             theirs.flatten(0, 1)[None],
@@ -166,5 +167,7 @@ def _ssim(shown: Tensor, target: Tensor) -> float | None:
             reduction="none",
             return_full_image=True,
         )
-        values.append(everywhere.reshape(len(ours), -1).mean(1))
+        # As in the paper, windows that lie in the image: not those of a reflected border.
+        inside = everywhere[..., _BORDER:-_BORDER, _BORDER:-_BORDER]
+        values.append(inside.reshape(len(ours), -1).mean(1))
     return float(torch.cat(values).mean())

@@ -79,6 +79,9 @@ def through(
         further = (covariates.to(x.dtype).expand(*lead, -1).reshape(-1, covariates.shape[-1]),)
     flat = x.reshape(-1, *event)
     if arithmetic is None:
+        weight = next(network.parameters(), flat)
+        if weight.dtype != flat.dtype and weight.is_floating_point() and flat.is_floating_point():
+            flat, further = flat.to(weight.dtype), tuple([c.to(weight.dtype) for c in further])
         raw: Tensor = network(flat, *further)
     else:
         with torch.autocast(x.device.type, arithmetic):

@@ -9,8 +9,9 @@ from typing import Any
 
 import torch
 from pyro.infer import ELBO
+from pyro.infer.elbo import ELBOModule
 from pyro.infer.enum import get_importance_trace
-from torch import Tensor
+from torch import Tensor, nn
 
 from .terms import Trace, check_sites
 
@@ -44,7 +45,8 @@ class Objective(ELBO):  # type: ignore[misc]
 
     Raises:
         ValueError: If the number of particles is not a positive integer. When called: if a latent
-            site is not reparameterised, or model and guide do not have the same latent sites.
+            site is not reparameterised, or only in part, or model and guide do not have the same
+            latent sites.
     """
 
     def __init__(self, num_particles: int = 1, *, max_plate_nesting: float = math.inf) -> None:
@@ -55,6 +57,18 @@ class Objective(ELBO):  # type: ignore[misc]
             max_plate_nesting=max_plate_nesting,
             vectorize_particles=True,
         )
+
+    def __call__(self, *args: Any, **kwargs: Any) -> ELBOModule:
+        """A module (model, guide) whose call is the loss, as Pyro's.
+
+        It has the parameters of programs that are modules, and of modules whose methods they are,
+        such as ``vae.model`` and ``vae.guide``.
+        """
+        module = super().__call__(*args, **kwargs)
+        found = [getattr(program, "__self__", None) for program in (module.model, module.guide)]
+        owners = {id(owner): owner for owner in found if isinstance(owner, nn.Module)}
+        module.owners = nn.ModuleList(owners.values())
+        return module
 
     @abstractmethod
     def surrogate(self, model_trace: Trace, guide_trace: Trace) -> Tensor:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-import gc
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
-import pyro
 import torch
 from torch import Tensor, fx
-from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
-from torch.utils.weak import WeakTensorKeyDictionary
+
+from .tracing import (
+    NoReading,
+    Restored,
+    Snapshot,
+    difference,
+    line,
+    plain_arithmetic,
+    traceable,
+)
+from .tracing import NotCapturedError as NotCapturedError
 
 __all__: list[str] = []
 
@@ -21,10 +27,6 @@ BACKENDS = ("inductor", "aten")
 """Inductor's kernels, which need a C++ compiler, or torch's own operators one after the other."""
 
 Outputs = tuple[Tensor, ...]
-
-
-class NotCapturedError(RuntimeError):
-    """A program cannot be traced or compiled; it says why in one line."""
 
 
 class Graph:
@@ -43,10 +45,11 @@ class Graph:
 
     Attributes:
         leaves: The parameters that the loss depends on.
+        outside: The tensors that it reads besides its inputs.
 
     Raises:
-        NotCapturedError: If the function cannot be traced: it depends on values of tensors, or has
-            an operator of its own.
+        NotCapturedError: If the function cannot be traced: it depends on values of tensors, sets
+            the state of the noise, writes to its arguments, or has an operator of its own.
     """
 
     def __init__(
@@ -61,27 +64,41 @@ class Graph:
 
         self.check(backend)
         used: list[Tensor] = []
+        at = [*inputs, *leaves]
+        self._device = at[0].device if at else torch.get_default_device()
+        if any(leaf._backward_hooks for leaf in leaves):  # it would be called twice
+            raise NotCapturedError("a parameter has a hook on its gradient")
 
         def with_gradients(*given: Tensor) -> list[Tensor]:
-            outputs = fn(*given)
-            found = torch.autograd.grad(outputs[0], list(leaves), allow_unused=True)
+            mine = {id(tensor) for tensor in given}
+            with NoReading(lambda tensor: id(tensor) in mine or watch.made(tensor)) as reading:
+                outputs = fn(*given)
+                with plain_arithmetic(self._device.type):
+                    found = torch.autograd.grad(outputs[0], list(leaves), allow_unused=True)
+            watch.check_noise()
+            self._read = reading.read
             pairs = [(p, g) for p, g in zip(leaves, found, strict=True) if g is not None]
             used[:] = [p for p, _ in pairs]
             gradients = [g for _, g in pairs]
             norms = [torch.nn.utils.get_total_norm(gradients, foreach=False)] if norm else []
             return [*(output.detach() for output in outputs), *norms, *gradients]
 
-        with _traceable(), _Restored():
+        # Each input is a tensor of its own, whatever else is the same tensor at this time.
+        given = [tensor.detach() for tensor in inputs]
+        versions = [tensor._version for tensor in given]
+        with traceable(), Restored(strict=True) as watch:
             try:
-                traced = make_fx(with_gradients)(*inputs)
+                traced = make_fx(with_gradients)(*given)
             except Exception as error:  # whatever a program does may not be traceable
-                raise NotCapturedError(_line(error)) from error
+                raise NotCapturedError(line(error)) from error
+            if [tensor._version for tensor in given] != versions:
+                raise NotCapturedError("the program writes to its arguments")
         self.leaves = used
-        self._held = _lift(traced)
+        self._held, self.outside = _lift(traced)
         self._run: Callable[..., Any] = traced
         self._first = backend == "inductor"
         if self._first:
-            self._run = _compiled(traced, inputs[0].device)
+            self._run = _compiled(traced, self._device)
 
     @staticmethod
     def check(backend: str) -> None:
@@ -99,39 +116,51 @@ class Graph:
         Raises:
             NotCapturedError: If the graph cannot be compiled, at the first call.
         """
-        with torch.no_grad(), _compiling() if self._first else nullcontext():
+        if not all(torch.equal(tensor, values) for tensor, values in self._read):
+            raise NotCapturedError("a tensor whose values were read has changed")
+        with (
+            torch.no_grad(),
+            plain_arithmetic(self._device.type),
+            _compiling() if self._first else nullcontext(),
+        ):
             found = tuple(self._run(*inputs, *self._held))
         self._first = False
         cut = len(found) - len(self.leaves)
         return found[:cut], found[cut:]
 
+    def snapshot(self) -> Snapshot:
+        """What a call may change, as it is: the tensors that it reads, and torch's noise."""
+        return Snapshot(self._held)
 
-class _Restored(TorchDispatchMode):
-    """Gives tensors from outside this context, such as buffers, their values back at its end.
+    def checked(
+        self,
+        fn: Callable[..., Outputs],
+        inputs: Sequence[Tensor],
+        computed_in: torch.dtype | None = None,
+    ) -> tuple[Outputs, Outputs]:
+        """As a call; the function itself is run before on the same noise, without a trace of it.
 
-    Not every operator that writes to its arguments declares it (batch normalisation does not).
-    """
+        Args:
+            fn: The function.
+            inputs: As of a call.
+            computed_in: The coarsest dtype that is computed in, where it is not the loss's own.
 
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self._made, self._before = WeakTensorKeyDictionary(), WeakTensorKeyDictionary()
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        for value in tree_leaves((args, kwargs)):
-            if isinstance(value, Tensor) and value not in self._made:
-                self._before.setdefault(value, value.detach().clone())
-        outputs = func(*args, **(kwargs or {}))
-        for output in tree_leaves(outputs):
-            if isinstance(output, Tensor):
-                self._made[output] = True
-        return outputs
-
-    def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)  # type: ignore[no-untyped-call]
-        with torch.no_grad():
-            for tensor, value in self._before.items():
-                if not torch.equal(tensor, value):
-                    tensor.copy_(value)
+        Raises:
+            NotCapturedError: If loss or gradients differ; nothing has been drawn or written then.
+        """
+        with traceable(), Restored():
+            outputs = fn(*inputs)
+            with plain_arithmetic(self._device.type):
+                wanted = torch.autograd.grad(outputs[0], self.leaves, allow_unused=True)
+        if any(gradient is None for gradient in wanted):
+            raise NotCapturedError("the loss no longer depends on a parameter")
+        before = self.snapshot()
+        found, gradients = self(*inputs)
+        said = difference([found[0], *gradients], [outputs[0].detach(), *wanted], computed_in)
+        if said is not None:
+            before.restore()
+            raise NotCapturedError(said)
+        return found, gradients
 
 
 def leaves_of(loss: Tensor) -> list[Tensor]:
@@ -149,29 +178,38 @@ def leaves_of(loss: Tensor) -> list[Tensor]:
     return list(found.values())
 
 
-def _lift(traced: fx.GraphModule) -> list[Tensor]:
-    """Make inputs of the tensors that a graph holds, and return them in the inputs' order.
+def _lift(traced: fx.GraphModule) -> tuple[list[Tensor], list[Tensor]]:
+    """Make inputs of the tensors that a graph holds.
 
     A compiler takes what a graph holds for constants.
+
+    Returns:
+        They in the inputs' order, and those of them that are no constants of the code.
     """
     graph = traced.graph
     held: dict[str, tuple[fx.Node, Tensor]] = {}
-    last = [node for node in graph.nodes if node.op == "placeholder"][-1]
+    outside: dict[int, Tensor] = {}
+    graph.eliminate_dead_code()
     for node in [node for node in graph.nodes if node.op == "get_attr"]:
+        tensor = getattr(traced, node.target)
+        # torch.normal has an empty tensor to write to.
+        if tensor.numel() and any("lift_fresh" not in str(user.target) for user in node.users):
+            outside[id(tensor)] = tensor
         if not node.users:
             pass
         elif node.target in held:
             node.replace_all_uses_with(held[node.target][0])
         else:
-            with graph.inserting_after(last):
-                last = graph.placeholder(f"held_{len(held)}")
-            last.meta.update(node.meta)
-            node.replace_all_uses_with(last)
-            held[node.target] = last, getattr(traced, node.target)
+            last = [node for node in graph.nodes if node.op == "placeholder"][-1:]
+            first = next(iter(graph.nodes))
+            with graph.inserting_after(last[0]) if last else graph.inserting_before(first):
+                given = graph.placeholder(f"held_{len(held)}")
+            given.meta.update(node.meta)
+            node.replace_all_uses_with(given)
+            held[node.target] = given, tensor
         graph.erase_node(node)
-    graph.eliminate_dead_code()
     traced.recompile()
-    return [tensor for _, tensor in held.values()]
+    return [tensor for _, tensor in held.values()], list(outside.values())
 
 
 def _compiled(traced: fx.GraphModule, device: torch.device) -> Callable[..., Any]:
@@ -192,28 +230,6 @@ def _compiling() -> Iterator[None]:
     try:
         yield
     except torch._dynamo.exc.TorchDynamoException as error:
-        raise NotCapturedError(_line(error)) from error
+        raise NotCapturedError(line(error)) from error
     finally:
         logging.disable(logging.NOTSET)
-
-
-@contextmanager
-def _traceable() -> Iterator[None]:
-    """No checks that read a tensor's values, no noise used up, and no garbage collected.
-
-    torch's tracer knows tensors by weak references: one that autograd alone still holds on to, of a
-    cycle that is collected, becomes a constant to it, and gradients through it are lost in silence.
-    """
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        with pyro.validation_enabled(False), torch.random.fork_rng():
-            yield
-    finally:
-        if collects:
-            gc.enable()
-
-
-def _line(error: Exception) -> str:
-    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    return f"{type(error).__name__}: {lines[0] if lines else 'no reason given'}"

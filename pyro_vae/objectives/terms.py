@@ -7,6 +7,8 @@ from functools import reduce
 from typing import Any
 
 import torch
+from pyro.distributions import TorchDistribution
+from pyro.distributions.distribution import Distribution
 from pyro.distributions.util import scale_and_mask
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
@@ -20,6 +22,9 @@ Site = dict[str, Any]
 """A node of a trace."""
 Plates = set[tuple[str, int]]
 """Names and dims of plates."""
+
+_SCORED = (TorchDistribution.__module__, Distribution.__module__)
+"""Where the scores of a distribution are those of one that is reparameterised, or is none."""
 
 PARTICLES = "num_particles_vectorized"
 """The name that Pyro's own ELBOs give the plate of their particles."""
@@ -40,6 +45,11 @@ def check_sites(model_trace: Trace, guide_trace: Trace) -> None:
             raise ValueError(
                 f"site {name!r} of the guide is not reparameterised ({_family(site)} has no "
                 "rsample): use a reparameterised distribution, or Pyro's Trace_ELBO"
+            )
+        if partial(site["fn"]):
+            raise ValueError(
+                f"site {name!r} of the guide is reparameterised in part only ({_family(site)} has "
+                "a score of its own): use another distribution, or Pyro's Trace_ELBO"
             )
         if site["is_observed"] or site["infer"].get("is_auxiliary"):
             continue
@@ -87,10 +97,20 @@ def nested_sites(model_trace: Trace, guide_trace: Trace) -> set[str]:
 def closed_kl(q: Any, p: Any) -> Tensor | None:
     """KL(q ‖ p) in nats, of their batch shape; None where there is no closed form."""
     try:
-        value: Tensor = kl_divergence(q, p)
+        value: Tensor = torch.as_tensor(kl_divergence(q, p))  # a number where all is masked
     except NotImplementedError:
         return None
     return value.expand(torch.broadcast_shapes(q.batch_shape, p.batch_shape))
+
+
+def partial(fn: Any) -> bool:
+    """Whether draws follow the parameters only in part, as those of a rejection sampler do."""
+    while fn is not None:
+        own = getattr(type(fn), "score_parts", None)
+        if own is not None and own.__module__ not in _SCORED:
+            return True
+        fn = getattr(fn, "base_dist", None)
+    return False
 
 
 def data_dim(model_trace: Trace, guide_trace: Trace) -> int:

@@ -9,7 +9,7 @@ import pyro.distributions as dist
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
-from pyro_vae.distributions import Discretized, ZeroOneInflated
+from pyro_vae.distributions import Discretized, NegativeBinomial, ZeroOneInflated
 from pyro_vae.heads import Param
 from pyro_vae.heads.location import is_location
 
@@ -85,7 +85,7 @@ def zero_one_inflated(gate_logits: Tensor, loc: Tensor, scale: Tensor) -> ZeroOn
 
 def negative_binomial(mean: Tensor, total_count: Tensor) -> Distribution:
     """A negative binomial by its mean; its variance is mean + mean² / total_count."""
-    found: Distribution = dist.NegativeBinomial(total_count, logits=mean.log() - total_count.log())
+    found: Distribution = NegativeBinomial(total_count, logits=mean.log() - total_count.log())
     return found
 
 

@@ -20,6 +20,7 @@ from pyro_vae.distributions import (
     LevelBinomial,
     LevelCategorical,
     LogitNormal,
+    Poisson,
     TruncatedNormal,
 )
 from pyro_vae.heads import Head, Param
@@ -250,7 +251,7 @@ TABLE: dict[str, Entry] = {
         "levels",
     ),
     "poisson": Entry(
-        Head.of(dist.Poisson, rate=_RATE, levels="counts"),
+        Head.of(Poisson, rate=_RATE, levels="counts"),
         "counts whose variance is their mean",
         "0, 1, 2, ...",
         "counts",

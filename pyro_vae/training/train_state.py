@@ -137,12 +137,15 @@ class TrainState:
         """The sums of a part of a batch, and its gradient's norm where a graph has computed it."""
         # The first step is always Pyro's own: checks are made in it that a graph has no place for.
         if self.compiled is not None and self.step > 0:
+            part = self._augmented(part)
             try:
-                part = self._augmented(part)
                 return self.compiled.add_gradients(part, beta, self.share.fill_(share))
             except NotCapturedError as error:
                 self.compiled, self.not_compiled = None, f"steps are not compiled: {error}"
-        loss, sums = cast(tuple[Tensor, Tensor], self.passes(self._shown(part), beta))
+            shown = self.vae.observe(part)
+        else:
+            shown = self._shown(part)
+        loss, sums = cast(tuple[Tensor, Tensor], self.passes(shown, beta))
         self.scaler.scale(loss * share).backward()
         return sums, None
 

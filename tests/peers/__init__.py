@@ -1,0 +1,1 @@
+"""What other projects ask of their distributions, asked of ours."""
