@@ -23,6 +23,8 @@ __all__: list[str] = []
 KINDS = ("mean", "sample", "mode", "parameter")
 """What of p(x|z) a picture may show."""
 
+_CURE = ": show another kind, as sample, or give its head display=, a function of the distribution"
+
 
 @dataclass(frozen=True)
 class Observed:
@@ -230,10 +232,10 @@ class Observed:
         }
         try:
             value = display[kind](likelihood)
-        except NotImplementedError:
-            raise InputError(f"{self.head.title} has no {kind} to show") from None
+        except (NotImplementedError, AttributeError):
+            raise InputError(f"{self.head.title} has no {kind} to show{_CURE}") from None
         if not torch.isfinite(value).all():
-            raise InputError(f"the {kind} of {self.head.title} is not finite here: show another")
+            raise InputError(f"the {kind} of {self.head.title} is not finite here{_CURE}")
         return self.levels.shown(value, self.head.interval)
 
 

@@ -174,8 +174,10 @@ def diagnose(
     )
     causes = causes_of(situation)
     verdict = _verdict(situation, causes)
+    hidden = evidence.hidden
+    unseen = () if hidden is None else (f"judged without pictures: {hidden}",)
     remarks = _remarks(vae, tensor) if verdict == "healthy" else ()
-    return Diagnosis(verdict, causes, evidence, few + remarks)
+    return Diagnosis(verdict, causes, evidence, few + unseen + remarks)
 
 
 def _of_sites(vae: VAE, batch: Loaded, history: History, settings: Fields) -> ProgramDiagnosis:
