@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, cast
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from pyro_vae import observations
+from pyro_vae.data import as_given
 from pyro_vae.data import levels as data_levels
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads import Head
@@ -112,6 +114,7 @@ class Observed:
             InputError: If they have another.
         """
         n = len(self.shape)
+        x = as_given(x)
         if x.dim() <= n or tuple(x.shape[-n:]) != self.shape:
             wanted = ", ".join(map(str, self.shape))
             raise InputError(f"images must have shape (N, {wanted}), got {tuple(x.shape)}")
@@ -200,6 +203,7 @@ class Observed:
         Raises:
             InputError: If it has another shape, or is not boolean.
         """
+        mask = torch.as_tensor(mask)
         if mask.dtype != torch.bool:
             raise InputError(f"a mask must be boolean, True where observed; got {mask.dtype}")
         return self.checked(mask)
@@ -283,6 +287,7 @@ def checked_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
         InputError: If it is not (C, H, W) or (D,) of positive integers.
     """
     shape = tuple(shape)
-    if len(shape) not in (1, 3) or not all(isinstance(s, int) and s > 0 for s in shape):
+    whole = all(isinstance(s, Integral) and s > 0 for s in shape)
+    if len(shape) not in (1, 3) or not whole:
         raise InputError(f"data-shape must be (C, H, W) or (D,) of positive integers, got {shape}")
-    return shape
+    return tuple(map(int, shape))

@@ -312,7 +312,7 @@ class BuiltHead(nn.Module):
         said = (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
         return InputError(f"{self.head.title} refuses its parameters: {said}")
 
-    def _check_pyros(self, distribution: Any) -> None:
+    def _check_pyros(self, distribution: object) -> None:
         if not hasattr(distribution, "to_event"):
             kind = type(distribution).__name__
             ours = f"pyro.distributions.{kind}"

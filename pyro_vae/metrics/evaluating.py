@@ -30,6 +30,7 @@ from pyro_vae.metrics.mutual_information import LATENT_SCORES, latent_scores
 from pyro_vae.metrics.parts import evaluate_parts
 from pyro_vae.metrics.programs import evaluate_programs
 from pyro_vae.metrics.reconstructions import reconstructed, reconstruction_scores
+from pyro_vae.noise import alone
 from pyro_vae.observed import KINDS
 from pyro_vae.plots.runs import unit
 from pyro_vae.types import JSON
@@ -41,6 +42,7 @@ PARTS = ("ppca", "latents", "reconstructions", "calibration")
 """What :func:`evaluate` adds to the scores, each under this name but the latents'."""
 
 
+@alone
 def evaluate(
     vae: VAE | tuple[Callable[..., object], Callable[..., object]],
     images: Given,
@@ -103,7 +105,7 @@ def evaluate(
         return evaluate_programs(*vae, images, iwae=iwae, memory_budget=memory_budget)
     checked_vae(vae, "evaluate")
     if iwae is not None:
-        checked_particles(iwae)
+        iwae = checked_particles(iwae)
     bytes_of(memory_budget)
     for part in set(parts) - set(PARTS):
         raise unknown("part", part, PARTS)
