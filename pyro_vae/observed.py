@@ -113,8 +113,10 @@ class Observed:
         Raises:
             InputError: If they have another.
         """
+        return self._shaped(as_given(x))
+
+    def _shaped(self, x: Tensor) -> Tensor:
         n = len(self.shape)
-        x = as_given(x)
         if x.dim() <= n or tuple(x.shape[-n:]) != self.shape:
             wanted = ", ".join(map(str, self.shape))
             raise InputError(f"images must have shape (N, {wanted}), got {tuple(x.shape)}")
@@ -206,7 +208,7 @@ class Observed:
         mask = torch.as_tensor(mask)
         if mask.dtype != torch.bool:
             raise InputError(f"a mask must be boolean, True where observed; got {mask.dtype}")
-        return self.checked(mask)
+        return self._shaped(mask)
 
     def picture(self, likelihood: Distribution, kind: str) -> Tensor:
         """The picture of p(x|z), on [0, 1] for images.
