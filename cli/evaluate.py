@@ -257,6 +257,9 @@ def _latents(scores: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _pictures(scores: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    if scores["mse"] is None:
+        yield "mse of the mean", f"{'-':>10} {scores['no_mean']}"
+        return
     mark = "" if scores["mse"] < scores["mse_mean_image"] else f" {NOT_BEATEN}"
     yield "mse of the mean", f"{scores['mse']:10.4f} per pixel"
     yield "  of the mean image", f"{scores['mse_mean_image']:10.4f}{mark}"

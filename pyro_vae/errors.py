@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Mapping
+from numbers import Integral
 
 __all__ = ["InputError", "TrainingError"]
 
@@ -52,7 +53,7 @@ def positive(**numbers: object) -> None:
         pyro_vae.errors.InputError: hidden must be a positive integer, got 0
     """
     for name, value in numbers.items():
-        if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        if isinstance(value, bool) or not isinstance(value, Integral) or value < 1:
             raise InputError(f"{name} must be a positive integer, got {shown(value)}")
 
 

@@ -45,4 +45,6 @@ def replace(path: Path, write: Callable[[Path], object]) -> None:
 
 def write_text(path: Path, text: str) -> None:
     """Write a file so that it is never half there, with the same line ends everywhere."""
-    replace(path, lambda there: there.write_text(text, encoding="utf-8", newline="\n"))
+    # Names of files need not be UTF-8: what is none is told by its code.
+    encoded = text.encode("utf-8", "backslashreplace")
+    replace(path, lambda there: there.write_bytes(encoded))

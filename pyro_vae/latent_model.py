@@ -8,7 +8,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, cast
+from weakref import ref
 
+import numpy as np
 import pyro
 import torch
 from pyro import poutine
@@ -25,6 +27,8 @@ __all__: list[str] = []
 
 _numbers = itertools.count(2)
 _taken: set[str] = set()
+_owned: dict[int, ref[Tensor]] = {}
+"""Parameters that a module of ours has put in Pyro's store, by their identity."""
 _registers: ContextVar[bool] = ContextVar("registers", default=True)
 
 
@@ -265,6 +269,13 @@ class LatentModel(nn.Module):
     def _register_one(self, name: str, value: nn.Parameter) -> None:
         returned = pyro.param(name, value)
         store = pyro.get_param_store()
+        if returned is not value and _loaded(returned, value):
+            # Of a store that was read from a file: what was trained goes on in this module.
+            with torch.no_grad():
+                value.copy_(returned)
+            del store[name]
+            returned = pyro.param(name, value)
+        _owned[id(value)] = ref(value)
         if returned is not value and name in store and store[name] is returned:
             raise InputError(
                 f"Pyro's parameter store holds another module's parameters under "
@@ -281,6 +292,13 @@ class LatentModel(nn.Module):
         self._register("prior", {"": self.latent_prior, **lower})
         if self.prior_encodes:
             self._register_guide()
+
+
+def _loaded(stored: Any, value: Tensor) -> bool:
+    """Whether a parameter in Pyro's store can only have come out of a file."""
+    owner = _owned.get(id(stored))
+    mine = owner is not None and owner() is stored
+    return isinstance(stored, Tensor) and stored.shape == value.shape and not mine
 
 
 class _Level(nn.Module):
@@ -337,10 +355,10 @@ def checked_dims(latent_dim: object) -> tuple[int, ...]:
         >>> checked_dims(20), checked_dims([40, 40])
         ((20,), (40, 40))
     """
-    several = isinstance(latent_dim, Sequence) and not isinstance(latent_dim, str)
+    several = isinstance(latent_dim, Sequence | np.ndarray) and not isinstance(latent_dim, str)
     dims: tuple[Any, ...] = tuple(latent_dim) if several else (latent_dim,)  # type: ignore[arg-type]
     if not dims:
         raise InputError("latent-dim must be a positive integer, or several, got none")
     for dim in dims:
         positive(**{"latent-dim": dim})
-    return dims
+    return tuple(map(int, dims))

@@ -218,7 +218,7 @@ def _of_constraint(constraint: Constraint, floor: float) -> Link:
         return Softplus(floor)
     if constraint is constraints.unit_interval:
         return Interval(0.0, 1.0)
-    if constraint is constraints.lower_cholesky:
+    if constraint in (constraints.lower_cholesky, constraints.lower_triangular):
         return _LowerCholesky(floor)
     if isinstance(constraint, constraints.independent):
         return _of_constraint(constraint.base_constraint, floor)

@@ -2,13 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from hashlib import blake2b
+from typing import ParamSpec, TypeVar
 
 import torch
 
 __all__: list[str] = []
+
+T = TypeVar("T")
+P = ParamSpec("P")
+_ONE = threading.RLock()
+
+
+def alone(function: Callable[P, T]) -> Callable[P, T]:
+    """A function that one thread at a time goes through, with all others that are made so.
+
+    Pyro's handlers and torch's generators are the process's: two programs at once would mix.
+    """
+
+    @wraps(function)
+    def waiting(*args: P.args, **kwargs: P.kwargs) -> T:
+        with _ONE:
+            return function(*args, **kwargs)
+
+    return waiting
 
 
 def noise(purpose: str, seed: int = 0, block: int | tuple[int, ...] = 0) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, cast
 
 import torch
@@ -13,6 +14,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 
 from pyro_vae import observations
+from pyro_vae.data import as_given
 from pyro_vae.data import levels as data_levels
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads import Head
@@ -22,6 +24,8 @@ __all__: list[str] = []
 
 KINDS = ("mean", "sample", "mode", "parameter")
 """What of p(x|z) a picture may show."""
+
+_CURE = ": show another kind, as sample, or give its head display=, a function of the distribution"
 
 
 @dataclass(frozen=True)
@@ -109,6 +113,9 @@ class Observed:
         Raises:
             InputError: If they have another.
         """
+        return self._shaped(as_given(x))
+
+    def _shaped(self, x: Tensor) -> Tensor:
         n = len(self.shape)
         if x.dim() <= n or tuple(x.shape[-n:]) != self.shape:
             wanted = ", ".join(map(str, self.shape))
@@ -198,9 +205,10 @@ class Observed:
         Raises:
             InputError: If it has another shape, or is not boolean.
         """
+        mask = torch.as_tensor(mask)
         if mask.dtype != torch.bool:
             raise InputError(f"a mask must be boolean, True where observed; got {mask.dtype}")
-        return self.checked(mask)
+        return self._shaped(mask)
 
     def picture(self, likelihood: Distribution, kind: str) -> Tensor:
         """The picture of p(x|z), on [0, 1] for images.
@@ -230,10 +238,10 @@ class Observed:
         }
         try:
             value = display[kind](likelihood)
-        except NotImplementedError:
-            raise InputError(f"{self.head.title} has no {kind} to show") from None
+        except (NotImplementedError, AttributeError):
+            raise InputError(f"{self.head.title} has no {kind} to show{_CURE}") from None
         if not torch.isfinite(value).all():
-            raise InputError(f"the {kind} of {self.head.title} is not finite here: show another")
+            raise InputError(f"the {kind} of {self.head.title} is not finite here{_CURE}")
         return self.levels.shown(value, self.head.interval)
 
 
@@ -281,6 +289,7 @@ def checked_shape(shape: tuple[int, ...]) -> tuple[int, ...]:
         InputError: If it is not (C, H, W) or (D,) of positive integers.
     """
     shape = tuple(shape)
-    if len(shape) not in (1, 3) or not all(isinstance(s, int) and s > 0 for s in shape):
+    whole = all(isinstance(s, Integral) and s > 0 for s in shape)
+    if len(shape) not in (1, 3) or not whole:
         raise InputError(f"data-shape must be (C, H, W) or (D,) of positive integers, got {shape}")
-    return shape
+    return tuple(map(int, shape))

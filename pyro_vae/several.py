@@ -48,7 +48,10 @@ class Several:
 
     def __init__(self, parts: Mapping[str, Part | tuple[object, ...]]) -> None:
         made = {key: Part(*part) for key, part in parts.items()}
-        if not made or not all(isinstance(key, str) and key for key in made):
+        for key in made:
+            if not isinstance(key, str) or not key:
+                raise InputError(f"names of parts must be texts that are not empty, got {key!r}")
+        if not made:
             raise InputError("parts must be a mapping from names to what is observed, not empty")
         self.parts = {
             key: Observed(checked_shape(part.shape), head_of(part.obs), part.seen)
@@ -100,7 +103,7 @@ class Several:
         """What the encoder sees of all parts, (N, width); 0 where nothing was observed."""
         x, mask = self.checked(x), self._masks(mask)
         size, dtype = self.count(x), torch.get_default_dtype()
-        device = next(iter(x.values())).device
+        device = torch.as_tensor(next(iter(x.values()))).device
         return torch.cat(
             [
                 part.seen(x[key], mask.get(key)).flatten(1).to(dtype)

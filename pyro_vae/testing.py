@@ -73,7 +73,11 @@ def _data(built: BuiltHead) -> Tensor:
     k = k.reshape(-1, *[1] * len(built.data_shape)).expand(-1, *built.data_shape)
     noise = torch.full(k.shape, 0.5)
     x = data_levels.get(built.head.levels).observe(k, noise, built.head.interval)
-    support = built(torch.zeros(built.numbers)).support
+    p = built(torch.zeros(built.numbers))
+    support = p.support
+    if built.site_event and not bool(support.check(x).all()):
+        # Numbers that must fit together, as those of a simplex: what it draws itself.
+        return p.sample((len(_LEVELS),))  # type: ignore[no-any-return]
     base = getattr(support, "base_constraint", support)
     top = getattr(base, "upper_bound", None)
     return (
@@ -189,7 +193,10 @@ def _points(support: Constraint, head: Head) -> tuple[Tensor, Tensor]:
 
 
 def _display(built: BuiltHead) -> bool:
-    shown = built.head.display(built(torch.randn(2, built.numbers)))
+    try:
+        shown = built.head.display(built(torch.randn(2, built.numbers)))
+    except NotImplementedError:  # a family without a mean is scored all the same
+        return False
     wanted = (2, *built.data_shape)
     _require(shown.shape == wanted, f"display must give {wanted}, gave {tuple(shown.shape)}")
     return True

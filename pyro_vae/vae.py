@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from numbers import Integral
 from typing import Any
 
 import pyro
@@ -124,7 +125,7 @@ class VAE(LatentModel):
             self.likelihood.grid_numbers,
             self.likelihood.image_numbers,
             self.likelihood.site_event,
-            covariates,
+            known,
             self._level_sizes(),
             self.prior_numbers,
         )
@@ -252,6 +253,7 @@ class VAE(LatentModel):
         """
         x, covariates, _ = unpacked(x, covariates, None)
         given = self._checked_covariates(covariates)
+        z = torch.as_tensor(z)
         z = z[..., : self.latent_dims[0]] if self.lower else z
         return self.likelihood(networks.through(self.decoder, z, 1, self.arithmetic, given), x)
 
@@ -259,6 +261,7 @@ class VAE(LatentModel):
         """Covariates of the right number, for a VAE that has any."""
         if covariates is None and not self.covariates:
             return None
+        covariates = None if covariates is None else torch.as_tensor(covariates)
         if covariates is None or covariates.shape[-1:] != (self.covariates,):
             given = "none" if covariates is None else f"shape {tuple(covariates.shape)}"
             raise InputError(
@@ -454,6 +457,6 @@ def _given(**arguments: object) -> JSON:
 
 
 def _checked_count(covariates: int) -> int:
-    if isinstance(covariates, bool) or not isinstance(covariates, int) or covariates < 0:
+    if isinstance(covariates, bool) or not isinstance(covariates, Integral) or covariates < 0:
         raise InputError(f"covariates must be a number of numbers, 0 or more; got {covariates!r}")
-    return covariates
+    return int(covariates)

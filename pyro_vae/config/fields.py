@@ -102,6 +102,7 @@ def read(known: Mapping[str, Option], name: str, value: object) -> Any:
 def _as(wanted: Option, value: Any) -> Any:
     kinds = get_args(wanted.kind) if get_origin(wanted.kind) is not tuple else (tuple,)
     kinds = kinds or (wanted.kind,)
+    value = plain_number(value)
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if value is None and NoneType in kinds:
         return None
@@ -136,6 +137,7 @@ def number_or_text(name: str) -> Callable[[object], str]:
     """A reader of what is a number or a text: one text for one number, however it was written."""
 
     def reader(value: object) -> str:
+        value = plain_number(value)
         if isinstance(value, bool) or not isinstance(value, int | float | str):
             raise InputError(f"{name} must be a number or text, got {shown(value)}")
         try:
@@ -144,6 +146,12 @@ def number_or_text(name: str) -> Callable[[object], str]:
             return str(value)
 
     return reader
+
+
+def plain_number(value: Any) -> Any:
+    """A number of numpy's or torch's as one of Python's; anything else as it is."""
+    single = getattr(value, "shape", None) == () and hasattr(value, "item")
+    return value.item() if single else value
 
 
 def as_float(value: float | str) -> float:

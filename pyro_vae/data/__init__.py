@@ -1,6 +1,6 @@
 """Data: arrays, stock data sets, and how 8-bit levels reach an observation."""
 
-from pyro_vae.data.arrays import Data, as_images, as_source, first, split
+from pyro_vae.data.arrays import Data, as_given, as_images, as_source, first, split
 from pyro_vae.data.batch import (
     Batch,
     Images,
@@ -26,6 +26,7 @@ __all__ = [
     "Images",
     "Stored",
     "Table",
+    "as_given",
     "as_images",
     "as_source",
     "batches",

@@ -5,20 +5,21 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from numbers import Real
 from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import Dataset, IterableDataset
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
 from pyro_vae.data.batch import Batch, Given, Images
 from pyro_vae.data.mixed import Shape, as_batch, check_whole, shape_of
 from pyro_vae.data.stored import LOOKED_AT, Stored, limit
 from pyro_vae.errors import InputError
 
-__all__ = ["Data", "as_images", "as_source", "first", "split"]
+__all__ = ["Data", "as_given", "as_images", "as_source", "first", "split"]
 
 T = TypeVar("T")
 
@@ -229,12 +230,15 @@ def _check_finite(images: Tensor) -> None:
 
 
 def _as_tensor(images: object) -> Tensor:
+    images = _opened(images)
     unmasked(images)
     if isinstance(images, Dataset):
         images = _read_whole(images)
     if not isinstance(images, Tensor):
         array = _as_array(images)
         _check_numbers(array.dtype)
+        if any(stride < 0 for stride in array.strides):  # which torch does not know either
+            array = np.ascontiguousarray(array)
         if not array.dtype.isnative or array.dtype.itemsize > 8:  # which torch does not know
             array = array.astype(f"{array.dtype.kind}{min(8, array.dtype.itemsize)}")
         images = torch.from_numpy(np.array(array, copy=not array.flags.writeable))
@@ -242,6 +246,66 @@ def _as_tensor(images: object) -> Tensor:
         raise InputError(f"images must be real numbers, got {images.dtype}")
     tensor: Tensor = images
     return tensor if tensor.dtype == torch.uint8 else tensor.to(torch.float32)
+
+
+def _opened(images: Any) -> Any:
+    """What holds images as what they are: a loader's data set, the images beside labels."""
+    if isinstance(images, Data):
+        raise InputError("images are one part of a data set: give its train or its test")
+    if isinstance(images, DataLoader):
+        images = images.dataset
+    if isinstance(images, Iterator):
+        images = list(images)
+    if isinstance(images, tuple | list) and len(images) == 2 and _are_labels(*images):
+        images = images[0]
+    elif isinstance(images, list) and images and isinstance(images[0], tuple | Mapping):
+        images = _Listed(images)
+    if isinstance(images, Tensor):
+        return _dense(images).detach()
+    return images.toarray() if hasattr(images, "toarray") else images
+
+
+def _are_labels(images: Any, labels: Any) -> bool:
+    """Whether two arrays are images and a label of each."""
+    shapes = [getattr(part, "shape", None) for part in (images, labels)]
+    if shapes[0] is None or shapes[1] is None:
+        return False
+    return len(shapes[0]) > 1 and len(shapes[1]) == 1 and shapes[0][0] == shapes[1][0]
+
+
+class _Listed(Dataset[Any]):
+    """A list of items as a data set."""
+
+    def __init__(self, items: list[Any]) -> None:
+        self.items = items
+
+    def __len__(self) -> int:
+        return len(self.items)
+
+    def __getitem__(self, index: int) -> Any:
+        return self.items[index]
+
+
+def as_given(x: Any) -> Tensor:
+    """A batch that a method was given, as a tensor: levels as they are, other numbers as floats.
+
+    Args:
+        x: A tensor, or what numpy takes for an array of numbers.
+
+    Raises:
+        InputError: If it is none.
+    """
+    if not isinstance(x, Tensor):
+        array = np.ascontiguousarray(_as_array(x.toarray() if hasattr(x, "toarray") else x))
+        _check_numbers(array.dtype)
+        x = torch.from_numpy(array if array.flags.writeable else array.copy())
+    tensor: Tensor = _dense(x)
+    whole = tensor.dtype == torch.uint8 or tensor.is_floating_point()
+    return tensor if whole else tensor.to(torch.get_default_dtype())
+
+
+def _dense(x: Tensor) -> Tensor:
+    return x if x.layout == torch.strided else x.to_dense()
 
 
 def _as_array(images: object) -> NDArray[np.generic]:
@@ -258,7 +322,7 @@ def _read_whole(data_set: Dataset[object]) -> Tensor:
     found: list[Tensor] = []
     room = limit()
     for number, item in enumerate(_items(data_set)):
-        image = unmasked(item[0] if isinstance(item, tuple | list) else item)
+        image = unmasked(item[0] if isinstance(item, tuple | list) else _image_of(item))
         try:
             image = torch.as_tensor(image)
         except (TypeError, ValueError, RuntimeError):
@@ -282,6 +346,20 @@ def _read_whole(data_set: Dataset[object]) -> Tensor:
     if not found:
         raise InputError("there are no images: the data set is empty")
     return torch.stack(found)
+
+
+def _image_of(item: Any) -> Any:
+    """Of an item that is a mapping, the one value that has a shape; any other item as it is."""
+    if not isinstance(item, Mapping):
+        return item
+    shaped = [name for name, value in item.items() if len(getattr(value, "shape", ())) > 0]
+    if len(shaped) == 1:
+        return item[shaped[0]]
+    names = ", ".join(map(repr, item))
+    raise InputError(
+        f"items of the data set are mappings with {names}, and which is the image is not told: "
+        f"give [item[NAME] for item in it]"
+    )
 
 
 def _items(data_set: Dataset[object]) -> Iterator[object]:
@@ -351,8 +429,9 @@ def split(
     """
     if validation is None:
         return images, None
-    if not isinstance(validation, float | int):
+    if not isinstance(validation, Real):
         return images, as_source(validation, shape_of(images))
+    validation = float(validation)
     if not 0 < validation < 1:
         raise InputError(f"a validation fraction must be between 0 and 1, got {validation}")
     n = round(len(images) * validation)

@@ -168,7 +168,8 @@ def digest(path: str | Path) -> str | None:
     if not path.is_dir():
         return None
     for file in sorted(_files(path)):
-        whole.update(f"{file.relative_to(path).as_posix()}\0{digest(file)}\n".encode())
+        name = f"{file.relative_to(path).as_posix()}\0{digest(file)}\n"
+        whole.update(name.encode("utf-8", "surrogateescape"))
     return whole.hexdigest()
 
 

@@ -63,7 +63,9 @@ def _data_range(s: Situation) -> Cause | None:
     low, high = s.interval
     wide = high - low >= 10 and not s.scaled
     outside = s.pictures and (e.shown_low < -0.2 or e.shown_high > 1.2)
-    if not (wide or outside) or (e.error < GOOD and not s.collapsed and not outside):
+    if e.hidden or not (wide or outside):
+        return None
+    if e.error < GOOD and not s.collapsed and not outside:
         return None
     mend, changes = _range_mend(s)
     return Cause(
@@ -201,7 +203,7 @@ def _not_trained(s: Situation) -> Cause | None:
     e = s.evidence
     if e.steps is None:
         return None
-    climbing = e.rising is not None and e.rising >= RISING and e.spread < POOR
+    climbing = e.rising is not None and e.rising >= RISING and not e.spread >= POOR
     # No better than the mean image, although nothing asks for that or there was no time.
     unasked = (e.pressure or 0) < 0.5 and e.prior_spread >= FLAT and not _few_latents(s)
     poor = e.error > NOTHING and (unasked or e.steps < STEPS)
@@ -209,6 +211,8 @@ def _not_trained(s: Situation) -> Cause | None:
         return None
     mend, changes = _longer(s, e.steps)
     said = f"the squared error is {e.error:.2g} of the mean image's after {e.steps} steps"
+    if e.hidden:
+        said = f"it was trained for {e.steps} steps"
     if climbing:
         said += f", and the last tenth of them still brought {e.rising:.0%} of all gain"
     return Cause("not-trained-enough", said, mend, changes, verdict="unfinished")

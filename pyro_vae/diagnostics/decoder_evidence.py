@@ -27,8 +27,8 @@ def _blocks(images: Loaded) -> Sequence[Loaded]:
 
 
 def _shown(vae: VAE, z: Tensor, images: Loaded) -> Tensor:
-    likelihood = vae.decode(z, **context(images))
-    return vae.levels.shown(vae.obs.display(likelihood), vae.obs.interval)
+    shown: Tensor = vae.picture(vae.decode(z, **context(images)))
+    return shown
 
 
 @torch.no_grad()
@@ -95,10 +95,13 @@ def scales_of(vae: VAE, images: Loaded) -> tuple[float | None, float]:
         x = vae.observe(part)
         likelihood = vae.decode(vae.code(part), x)
         share = len(part) / len(images)
-        error += share * float((vae.obs.display(likelihood) - plain(x)).square().mean())
+        try:
+            error += share * float((vae.obs.display(likelihood) - plain(x)).square().mean())
+        except (NotImplementedError, AttributeError):
+            error = math.nan
         try:
             variance += share * float(likelihood.variance.mean())
-        except NotImplementedError:
+        except (NotImplementedError, AttributeError):
             variance = math.nan
     low, high = vae.obs.interval
     ends = vae.levels.shown(torch.tensor([low, high]), vae.obs.interval)

@@ -21,6 +21,7 @@ from pyro_vae.diagnostics.situations import Situation, overfitted_words
 from pyro_vae.errors import InputError
 from pyro_vae.metrics.calibration import CALIBRATED, calibration_scores
 from pyro_vae.metrics.encodings import encoded, evaluating
+from pyro_vae.noise import alone
 from pyro_vae.training import History
 from pyro_vae.types import Fields
 from pyro_vae.vae import VAE, checked_vae
@@ -107,6 +108,7 @@ def diagnose(
 ) -> ProgramDiagnosis: ...
 
 
+@alone
 def diagnose(
     vae: VAE | tuple[Callable[..., object], Callable[..., object]],
     images: Given,
@@ -174,8 +176,10 @@ def diagnose(
     )
     causes = causes_of(situation)
     verdict = _verdict(situation, causes)
+    hidden = evidence.hidden
+    unseen = () if hidden is None else (f"judged without pictures: {hidden}",)
     remarks = _remarks(vae, tensor) if verdict == "healthy" else ()
-    return Diagnosis(verdict, causes, evidence, few + remarks)
+    return Diagnosis(verdict, causes, evidence, few + unseen + remarks)
 
 
 def _of_sites(vae: VAE, batch: Loaded, history: History, settings: Fields) -> ProgramDiagnosis:

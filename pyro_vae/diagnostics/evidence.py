@@ -32,6 +32,8 @@ __all__ = ["Evidence"]
 _MORE = 64
 """Latents for which the forecast is made as well, or four times as many as there are."""
 
+_LOOKS = ("shown_low", "shown_high", "error", "spread", "prior_spread")
+"""Fields that are not a number where there are no pictures to look at."""
 _FORECAST = ("pressure", "pressure_at_1", "predicted", "predicted_more", "covered")
 
 
@@ -77,6 +79,7 @@ class Evidence:
         predicted_more: The same with 64 latents, or four times as many if that is more.
         covered: Variance of as many directions as there are latents, as a share of that of all
             directions that would then be active.
+        hidden: Why no picture was looked at, None where some were.
     """
 
     images: int
@@ -113,6 +116,7 @@ class Evidence:
     predicted: int | None
     predicted_more: int | None
     covered: float | None
+    hidden: str | None = None
 
     def to_dict(self) -> dict[str, object]:
         """Plain data for JSON."""
@@ -152,8 +156,12 @@ def _measured(
         return _nothing(vae, images, course, beta, wanted)
     with fixed_noise(noise("diagnosis"), images.device):
         terms = elbo.held_out_terms(vae, images)
-        looks = looks_of(vae, images, train)
-        training_error = None if train is None else error_of(vae, train)
+        hidden, training_error = None, None
+        try:
+            looks = looks_of(vae, images, train)
+            training_error = None if train is None else error_of(vae, train)
+        except InputError as error:  # it has no mean to show
+            looks, hidden = {**dict.fromkeys(_LOOKS, math.nan), "shuffled": None}, str(error)
         sigma, rmse = scales_of(vae, images)
         low, high = range_of(vae, images)
         forecasts = _forecasts(vae, images, beta)
@@ -179,6 +187,7 @@ def _measured(
         dead_units=warning_signs.dead_units(vae, images),
         saturated=saturated(vae, images),
         finite=finite(history),
+        hidden=hidden,
         **forecasts,
     )
 
@@ -186,12 +195,11 @@ def _measured(
 def _nothing(vae: VAE, images: Loaded, course: Fields, beta: float, wanted: float) -> Evidence:
     """What is left to say of a model whose weights are not finite."""
     low, high = range_of(vae, images)
-    unknown = dict.fromkeys(("shown_low", "shown_high", "kl", "error", "spread"), math.nan)
+    unknown = dict.fromkeys((*_LOOKS, "kl", "constant_gain", "rmse", "saturated"), math.nan)
     absent = dict.fromkeys(
         ("kl_per_latent", "training_error", "shuffled", "sigma", "dead_units", *_FORECAST)
     )  # fmt: skip
-    rest = dict.fromkeys(("prior_spread", "constant_gain", "rmse", "saturated"), math.nan)
-    known: dict[str, Any] = {**unknown, **absent, **rest, **course}
+    known: dict[str, Any] = {**unknown, **absent, **course}
     return Evidence(
         images=len(images),
         low=low,

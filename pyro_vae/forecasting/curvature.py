@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.forecasting.spectra import Covariance
-from pyro_vae.heads import BuiltHead
+from pyro_vae.heads import BuiltHead, Param
 from pyro_vae.heads.families import Whole
 
 __all__: list[str] = []
@@ -62,9 +62,18 @@ def curvature_at(head: BuiltHead, covariance: Covariance) -> Curvature:
     per_pixel = not head.site_event or isinstance(head.head.family, Whole)
     single = per_pixel and head.grid_numbers == math.prod(head.data_shape)
     floor = max((param.floor_or_default() * head.head.unit for param in following), default=0.0)
+    none = Curvature(torch.zeros_like(covariance.mean), False, True, False, floor)
     if not single:
-        return Curvature(torch.zeros_like(covariance.mean), False, True, False, floor)
-    head = _with_free_location(head)
+        return none
+    try:
+        return _measured(_with_free_location(head), covariance, following, floor)
+    except RuntimeError:  # some families compute in float32 only
+        return none
+
+
+def _measured(
+    head: BuiltHead, covariance: Covariance, following: list[Param], floor: float
+) -> Curvature:
     mean, spread = covariance.mean, covariance.variance.sqrt()
     # A family need not know what to say of values that no image has.
     below, above = ((mean + d).clamp(covariance.low, covariance.high) for d in (-spread, spread))

@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from pyro_vae.heads.head import Head
 
 __all__ = ["BuiltHead"]
+
+_REFUSALS = (TypeError, ValueError, RuntimeError, AssertionError, AttributeError, IndexError)
+"""What families raise of parameters that they do not take; NotImplementedError is among them."""
 
 
 class BuiltHead(nn.Module):
@@ -50,7 +54,11 @@ class BuiltHead(nn.Module):
                     f"{name} of {head.title} cannot be a residual x − loc: no parameter loc of "
                     f"{head.title} lies where x does"
                 )
-        self.links = {name: self._link(name, param) for name, param in head.parameters}
+        self.links = {
+            name: self._link(name, param)
+            for name, param in head.parameters
+            if param.origin == "learned"
+        }
         self.site_event = self._probe_site_event()
         cut = len(data_shape) - len(self.site_event)
         self.grid = data_shape[:cut]
@@ -81,6 +89,8 @@ class BuiltHead(nn.Module):
             self.register_buffer("estimated", torch.tensor(False))
         for name, param in head.parameters:
             self._own(name, param)
+        self.spread = False
+        self._probe_batch()
 
     def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
         """What is not saved is made anew: it may have been left uninitialised."""
@@ -145,8 +155,10 @@ class BuiltHead(nn.Module):
             for name, param in self.head.parameters:
                 if param.origin == "residual":
                     values[name] = self._residual(name, param, x - values["loc"])
-        distribution = self.head.family(**values)
         lead = raw.shape[:-1]
+        if self.spread:
+            values = {n: v.expand(*lead, *self.grid, *self.shapes[n]) for n, v in values.items()}
+        distribution = self.head.family(**values)
         if x is not None and self.own_x:  # a scale that is x's own residual has x's batch
             lead = torch.broadcast_shapes(lead, x.shape[: x.dim() - len(self.data_shape)])
         batch = lead + self.grid
@@ -261,7 +273,7 @@ class BuiltHead(nn.Module):
             link = link or where
         made = links.make(link, constraint, floor=param.floor_or_default(), interval=interval)
         if made is None:
-            why = ": its family is a plain function, which declares no arg_constraints"
+            why = ": its family declares no arg_constraints that say where it may lie"
             if constraint is not None:
                 why = f" or a number: none is known that leads to {constraint}"
             raise InputError(
@@ -280,21 +292,51 @@ class BuiltHead(nn.Module):
         if isinstance(self.head.family, Whole):
             return self.data_shape
         with torch.device("cpu"):  # whose values can be looked at, wherever the module is made
-            values = {
-                name: self.links[name](torch.zeros(param.shape or ()))
-                if isinstance(param.scope, str)
-                else self._fixed(name, param)
-                for name, param in self.head.parameters
-            }
+            values = {name: self._at_zero(name, param) for name, param in self.head.parameters}
         try:
             distribution = self.head.family(**values)
+            self._check_pyros(distribution)
             self._check_classes(distribution)
             return tuple(distribution.event_shape)
         except InputError:
             raise
-        except (TypeError, ValueError, RuntimeError) as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{self.head.title} refuses its parameters: {reason}") from error
+        except _REFUSALS as error:
+            raise self._refused(error) from error
+
+    def _at_zero(self, name: str, param: Param) -> Tensor:
+        if param.origin == "fixed":
+            return self._fixed(name, param)
+        zeros = torch.zeros(param.shape or ())
+        return self.links[name](zeros) if name in self.links else zeros + 1
+
+    @torch.no_grad()
+    def _probe_batch(self) -> None:
+        """Find out whether the family takes a batch, or wants its parameters spread to it."""
+        if isinstance(self.head.family, Whole):
+            return
+        raw = torch.zeros(2, self.numbers)
+        try:
+            self(raw).expand((2,))  # as Pyro does at every site in a plate
+        except _REFUSALS as error:
+            self.spread = True
+            try:
+                self(raw).expand((2,))
+            except _REFUSALS:
+                raise self._refused(error) from error
+
+    def _refused(self, error: Exception) -> InputError:
+        said = (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
+        return InputError(f"{self.head.title} refuses its parameters: {said}")
+
+    def _check_pyros(self, distribution: object) -> None:
+        if not hasattr(distribution, "to_event"):
+            kind = type(distribution).__name__
+            ours = f"pyro.distributions.{kind}"
+            if not hasattr(dist, kind):
+                ours = "pyro.distributions.TorchDistribution"
+            raise InputError(
+                f"{self.head.title} makes a {kind} that is none of Pyro's: make it of {ours}"
+            )
 
     def _check_classes(self, distribution: Distribution) -> None:
         """An encoder that sees a number for each class must see those that there are."""

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import pyro.distributions as dist
 from torch import Tensor
 from torch.distributions import Distribution, constraints
 
@@ -32,6 +34,22 @@ def class_of(family: object) -> Any:
     return class_of(family.func) if isinstance(family, partial) else family
 
 
+def adopted(family: Any) -> Any:
+    """A class of torch's own as Pyro's of the same name, which a site of a program needs."""
+    if isinstance(family, partial):
+        func = adopted(family.func)
+        return family if func is family.func else partial(func, *family.args, **family.keywords)
+    known = getattr(dist, getattr(family, "__name__", ""), None)
+    own = isinstance(family, type) and isinstance(known, type) and issubclass(known, family)
+    return known if own else family
+
+
+def takes(family: Any, name: str) -> bool:
+    """Whether a class is made with an argument of this name, a parameter or not."""
+    kind = class_of(family)
+    return isinstance(kind, type) and name in inspect.signature(kind).parameters
+
+
 def attribute(family: object, name: str, default: object) -> Any:
     """An attribute that the family declares as plain data, or the default."""
     value = getattr(class_of(family), name, default)
@@ -41,7 +59,7 @@ def attribute(family: object, name: str, default: object) -> Any:
 def title_of(family: object) -> str:
     """Its name, for messages."""
     family = family.function if isinstance(family, Whole) else class_of(family)
-    return str(getattr(family, "__name__", type(family).__name__))
+    return str(getattr(family, "__name__", type(family).__name__)).replace("<lambda>", "a lambda")
 
 
 def is_discrete(support: object) -> bool:

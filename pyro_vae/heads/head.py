@@ -5,16 +5,26 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from operator import attrgetter
 from typing import Any
 
 from torch import Tensor
-from torch.distributions import Distribution
+from torch.distributions import Distribution, Independent
 
 from pyro_vae.data import levels as data_levels
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads.built import BuiltHead
-from pyro_vae.heads.families import Family, Whole, attribute, class_of, is_discrete, title_of
+from pyro_vae.heads.families import (
+    Family,
+    Whole,
+    adopted,
+    attribute,
+    class_of,
+    is_discrete,
+    takes,
+    title_of,
+)
 from pyro_vae.heads.location import bounds_of, example, is_location
 from pyro_vae.heads.param import Param
 
@@ -79,7 +89,8 @@ class Head:
         """A head from a family and the names of its parameters.
 
         Args:
-            family: A distribution class, a ``functools.partial`` with constants, or a function.
+            family: A distribution class, a ``functools.partial`` with constants, or a function. A
+                class of torch's own is taken as Pyro's of the same name.
             *names: Parameters with nothing to say about (per pixel, the default link).
             display: Distribution → tensor of the data's shape; the mean unless said otherwise.
             parameter: Distribution → the parameter on the data's range; ``loc`` if it lies there.
@@ -87,11 +98,14 @@ class Head:
                 family, ``"levels"`` for a discrete one.
             kind: ``"density"``, ``"mass"`` or ``"loss"``; default by the family's support.
             **parameters: A number (fixed), a scope's name, a tuple (shape inside a site) or a
-                :class:`Param`.
+                :class:`Param`. A number for what a class is made with beside its parameters, as
+                ``total_count`` of a Multinomial, is handed on as it is.
 
         Raises:
             InputError: If a name, scope, link, floor or levels is unknown or out of range.
         """
+        family = adopted(family)
+        family, parameters = _with_numbers(family, parameters)
         own = Param(scope="pixel", shape=())
         pairs = [(name, own) for name in names]
         pairs += [(name, Param.of(value).over(own)) for name, value in parameters.items()]
@@ -102,7 +116,7 @@ class Head:
         discrete = is_discrete(getattr(class_of(family), "support", None))
         levels = levels or ("levels" if discrete else "dequantised")
         if parameter is None and is_location(family, dict(pairs), "loc"):
-            parameter = attrgetter("base_dist.loc")
+            parameter = _loc
         data_levels.get(levels)
         kind = kind or ("mass" if discrete else "density")
         return cls(family, tuple(pairs), display, parameter, levels, kind)
@@ -217,3 +231,23 @@ class Head:
             InputError: If the family refuses its parameters or they do not fit the shape.
         """
         return BuiltHead(self, tuple(data_shape))
+
+
+def _loc(p: Any) -> Tensor:
+    """The location of each site, or of an event that is the whole of the data."""
+    loc: Tensor = (p.base_dist if isinstance(p, Independent) else p).loc
+    return loc
+
+
+def _with_numbers(family: Family, given: dict[str, Any]) -> tuple[Family, dict[str, Any]]:
+    """The family with the numbers that are no parameters of it, and what else was given."""
+    known = attribute(family, "arg_constraints", {})
+    numbers = {
+        name: value
+        for name, value in given.items()
+        if known and name not in known and isinstance(value, int | float) and takes(family, name)
+    }
+    if not numbers:
+        return family, given
+    rest = {name: value for name, value in given.items() if name not in numbers}
+    return partial(family, **numbers), rest

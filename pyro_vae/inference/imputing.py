@@ -59,8 +59,11 @@ def impute(
         torch.Size([3, 1, 28, 28])
     """
     positive(draws=draws)
-    q = refine(vae, x, steps, lr, mask, covariates, seed=seed)
     known, full = checked_images(vae, x, mask)
+    with standing(vae), seeded("impute", seed, 0, known.device):
+        given = None if covariates is None else torch.as_tensor(covariates)[:1].float()
+        vae.sample(1, covariates=given)  # of no mean it is told before all that work
+    q = refine(vae, x, steps, lr, mask, covariates, seed=seed)
     total = torch.zeros(())
     with standing(vae), seeded("impute", seed, 0, known.device):
         for _ in range(draws):  # one at a time: a picture for each image is room enough

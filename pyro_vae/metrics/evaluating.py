@@ -30,6 +30,7 @@ from pyro_vae.metrics.mutual_information import LATENT_SCORES, latent_scores
 from pyro_vae.metrics.parts import evaluate_parts
 from pyro_vae.metrics.programs import evaluate_programs
 from pyro_vae.metrics.reconstructions import reconstructed, reconstruction_scores
+from pyro_vae.noise import alone
 from pyro_vae.observed import KINDS
 from pyro_vae.plots.runs import unit
 from pyro_vae.types import JSON
@@ -41,6 +42,7 @@ PARTS = ("ppca", "latents", "reconstructions", "calibration")
 """What :func:`evaluate` adds to the scores, each under this name but the latents'."""
 
 
+@alone
 def evaluate(
     vae: VAE | tuple[Callable[..., object], Callable[..., object]],
     images: Given,
@@ -76,7 +78,8 @@ def evaluate(
         ``mass_bits_per_dim`` (of a density by the exact mass of each level) and
         ``uniform_bits_per_dim``, each None where there is none, and then ``no_bits`` says why;
         ``mse`` of the mean reconstruction per pixel on [0, 1] and ``mse_mean_image``, that of the
-        mean image; ``frozen``, for a scale that is a residual:
+        mean image, each None where the observation has no mean, and then ``no_mean`` says why;
+        ``frozen``, for a scale that is a residual:
         ``elbo`` and ``bits_per_dim`` with the scale of the training data, else None; ``spread``,
         the standard deviation of the mean reconstruction over images, averaged over pixels that
         vary by more than 0.05; ``images``, their number; ``iwae``: None, or ``k``, ``bound``, its
@@ -102,7 +105,7 @@ def evaluate(
         return evaluate_programs(*vae, images, iwae=iwae, memory_budget=memory_budget)
     checked_vae(vae, "evaluate")
     if iwae is not None:
-        checked_particles(iwae)
+        iwae = checked_particles(iwae)
     bytes_of(memory_budget)
     for part in set(parts) - set(PARTS):
         raise unknown("part", part, PARTS)
@@ -120,7 +123,7 @@ def evaluate(
         target = unit(vae, tensor).float()
         codes = codes_of(vae, blocks)
         kinds = KINDS if "reconstructions" in parts else ("mean",)
-        pictures = reconstructed(vae, codes, kinds, tensor)
+        pictures, missing = reconstructed(vae, codes, kinds, tensor)
         scores = elbo.scores_of(terms, kind)
         objective = scores[objective_key(kind)]
         # What is made of the head alone says nothing of a program with further observations, and
@@ -139,7 +142,8 @@ def evaluate(
             "collapsed": collapsed,
             "beats_collapsed": None if collapsed is None else objective > collapsed,
             **_bits_scores(vae, blocks if one else [], tensor, kind, scores, collapsed),
-            **_picture_scores(pictures["mean"], target, _mean_image(vae, fitted)),
+            **_picture_scores(pictures.get("mean"), target, _mean_image(vae, fitted)),
+            "no_mean": missing.get("mean"),
             "images": len(tensor),
             "iwae": None,
         }
@@ -156,8 +160,16 @@ def evaluate(
             scores["reconstructions"] = reconstruction_scores(vae, pictures, target)
         if "calibration" in parts:
             describes = one and (kind != "loss" or _residual(vae))
-            scores["calibration"] = calibration_scores(vae, blocks) if describes else None
+            scores["calibration"] = _calibration(vae, blocks) if describes else None
     return scores
+
+
+def _calibration(vae: VAE, blocks: list[Block]) -> dict[str, Any] | None:
+    """Of a family that has masses, a cdf, or at least samples; else None."""
+    try:
+        return calibration_scores(vae, blocks)
+    except NotImplementedError:
+        return None
 
 
 def _collapsed(vae: VAE, images: Loaded, train: Loaded | None) -> float:
@@ -274,7 +286,11 @@ def _frozen(vae: VAE, images: Loaded) -> JSON | None:
     return {"name": "normal, frozen σ", "elbo": scores["elbo"], "bits_per_dim": bits}
 
 
-def _picture_scores(shown: Tensor, target: Tensor, mean_image: Tensor) -> dict[str, float]:
+def _picture_scores(
+    shown: Tensor | None, target: Tensor, mean_image: Tensor
+) -> dict[str, float | None]:
+    if shown is None:
+        return {"mse": None, "mse_mean_image": None, "spread": None}
     varies = target.std(0, correction=0) > 0.05
     spread = shown.std(0, correction=0)[varies]
     return {

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Integral
 from typing import Any, NamedTuple
 
 import torch
@@ -53,12 +54,12 @@ def checked_particles(iwae: object) -> int:
     Raises:
         InputError: If it is not a positive integer.
     """
-    if isinstance(iwae, bool) or not isinstance(iwae, int) or not 1 <= iwae < 1_000_000:
+    if isinstance(iwae, bool) or not isinstance(iwae, Integral) or not 1 <= int(iwae) < 10**6:
         raise InputError(
             "iwae must be a positive integer up to 999,999, the number of particles; got "
             f"{shown(iwae)}"
         )
-    return iwae
+    return int(iwae)
 
 
 def importance_bound(

@@ -55,7 +55,7 @@ def predicted(p: Distribution, pixels: Distribution | None, x: Tensor) -> Predic
         for transform in (_by_cdf, _by_interval):
             try:
                 return Predicted(transform(in_float64(pixels), x.double(), noise), *_moments(p))
-            except (NotImplementedError, TypeError):
+            except (RuntimeError, TypeError, AttributeError):  # none, or not in float64
                 continue
     return Predicted(_by_ranks(p, x, noise), *_moments(p))
 
@@ -111,7 +111,7 @@ def _enumerated(pixels: Distribution, levels: Tensor, x: Tensor, noise: Tensor) 
 def _moments(p: Distribution) -> tuple[Tensor | None, Tensor | None]:
     try:
         mean, sigma = p.mean.double(), p.variance.double().sqrt()
-    except NotImplementedError:
+    except (NotImplementedError, AttributeError):
         return None, None
     finite = bool(torch.isfinite(mean).all() and torch.isfinite(sigma).all())
     return (mean, sigma) if finite else (None, None)

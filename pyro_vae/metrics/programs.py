@@ -114,7 +114,7 @@ def evaluate_programs(
             names the site.
     """
     if iwae is not None:
-        checked_particles(iwae)
+        iwae = checked_particles(iwae)
     budget = bytes_of(memory_budget)
     with pyro.validation_enabled(False):
         terms, drawn = terms_of_programs(model, guide, data)

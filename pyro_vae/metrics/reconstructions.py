@@ -33,7 +33,7 @@ _BORDER = _WINDOW // 2
 
 def reconstructed(
     vae: VAE, codes: Tensor, kinds: Sequence[str], images: Loaded | None = None
-) -> dict[str, Tensor]:
+) -> tuple[dict[str, Tensor], dict[str, str]]:
     """Reconstructions, those of ``"sample"`` the same from call to call.
 
     Args:
@@ -44,12 +44,9 @@ def reconstructed(
 
     Returns:
         By kind: the first of all images, (N, *data_shape), the others of the first
-        :data:`COMPARED`, but for those that the observation has no picture of.
-
-    Raises:
-        InputError: If the observation has no picture of the first kind.
+        :data:`COMPARED`, but for those that the observation has no picture of; and of these why.
     """
-    first, *others = kinds
+    missing: dict[str, str] = {}
     parts: dict[str, list[Tensor]] = {kind: [] for kind in kinds}
     known = context(images)
     for start in range(0, len(codes), DRAWN):
@@ -58,15 +55,16 @@ def reconstructed(
         fixed = noise("reconstructions", block=start)
         with fixed_noise(fixed, codes.device):
             p = vae.decode(codes[rows], **given)
-            parts[first].append(vae.picture(p, first))
-        for kind in [kind for kind in others if kind in parts and start < COMPARED]:
+        wanted = kinds if start < COMPARED else kinds[:1]
+        for kind in [kind for kind in wanted if kind in parts]:
             try:
                 # Each under the same noise: what it is does not depend on what else is wanted.
                 with fixed_noise(fixed, codes.device):
                     parts[kind].append(vae.picture(p, kind))
-            except InputError:
+            except InputError as error:
+                missing[kind] = str(error)
                 del parts[kind]
-    return {kind: torch.cat(part) for kind, part in parts.items()}
+    return {kind: torch.cat(part) for kind, part in parts.items()}, missing
 
 
 def reconstruction_scores(vae: VAE, pictures: dict[str, Tensor], target: Tensor) -> JSON:

@@ -79,12 +79,36 @@ def through(
         further = (covariates.to(x.dtype).expand(*lead, -1).reshape(-1, covariates.shape[-1]),)
     flat = x.reshape(-1, *event)
     if arithmetic is None:
-        weight = next(network.parameters(), flat)
-        if weight.dtype != flat.dtype and weight.is_floating_point() and flat.is_floating_point():
-            flat, further = flat.to(weight.dtype), tuple([c.to(weight.dtype) for c in further])
-        raw: Tensor = network(flat, *further)
+        raw = _tensor(network(_like(network, flat), *(_like(network, c) for c in further)))
     else:
         with torch.autocast(x.device.type, arithmetic):
-            raw = network(flat, *further)
+            raw = _tensor(network(flat, *further))
         raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
     return raw.reshape(*lead, -1) if flat.shape[0] else raw.reshape(*lead, *raw.shape[1:])
+
+
+def _like(network: nn.Module, x: Tensor) -> Tensor:
+    """Numbers in the dtype of a network's weights: tables are float64, models are made double."""
+    weight = next(network.parameters(), x)
+    if weight.dtype == x.dtype or not (weight.is_floating_point() and x.is_floating_point()):
+        return x
+    return x.to(weight.dtype)
+
+
+def _tensor(raw: object) -> Tensor:
+    """What a network gave.
+
+    Raises:
+        InputError: If it is no tensor.
+    """
+    if isinstance(raw, Tensor):
+        return raw
+    cure = ""
+    if isinstance(raw, tuple | list):
+        cure = (
+            "; end its forward with torch.cat(parts, 1), a scale as its raw number (of a softplus)"
+        )
+    raise InputError(
+        f"a network must give one tensor of raw numbers, (N, numbers); yours gives a "
+        f"{type(raw).__name__}{cure}"
+    )

@@ -209,10 +209,8 @@ def _pictures(vae: VAE, images: Loaded) -> dict[str, Tensor]:
     found: dict[str, Tensor] = {}
     codes = vae.code(images)
     for kind in KINDS:
-        try:
-            found[kind] = reconstructed(vae, codes, (kind,), images)[kind]
-        except InputError:
-            continue  # the observation has no such picture
+        pictures, _ = reconstructed(vae, codes, (kind,), images)
+        found |= pictures  # none where the observation has no such picture
     return found
 
 
@@ -227,7 +225,7 @@ def _traversal(vae: VAE, images: Loaded, scores: Mapping[str, object]) -> Traver
     for place, which in enumerate(units):
         latents[:, place, which] = along
     likelihood = vae.decode(latents.flatten(0, 1), **context(images[:1]))
-    shown = vae.levels.shown(vae.obs.display(likelihood), vae.obs.interval)
+    shown = vae.picture(likelihood)
     frames = shown.reshape(STEPS, len(units), *vae.data_shape)
     kl = tuple(float(strength[which]) for which in units)
     return Traversal(tuple(units), kl, tuple(along.tolist()), frames)

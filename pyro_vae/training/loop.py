@@ -18,7 +18,7 @@ from pyro_vae.data.batch import Given, Loaded
 from pyro_vae.data.kept import kept_of
 from pyro_vae.errors import InputError, TrainingError
 from pyro_vae.history import History
-from pyro_vae.noise import fixed_noise, noise
+from pyro_vae.noise import alone, fixed_noise, noise
 from pyro_vae.plots import runs as pictures
 from pyro_vae.schedules import Schedule
 from pyro_vae.training import distributed, locks, runs
@@ -26,7 +26,7 @@ from pyro_vae.training.events import Events
 from pyro_vae.training.faults import FaultError
 from pyro_vae.training.progress import Progress, Silent, Stopped
 from pyro_vae.training.run_writer import RunWriter
-from pyro_vae.training.train_state import TrainState
+from pyro_vae.training.train_state import TrainState, check_norms
 from pyro_vae.training.trainer import Trainer
 from pyro_vae.types import JSON
 from pyro_vae.vae import VAE, checked_vae
@@ -108,10 +108,11 @@ def fit(
         epochs=epochs, batch_size=batch_size, lr=lr, beta=beta, seed=seed, **options
     )
     images = of_covariates(as_source(images, vae.data_shape), covariates)
-    images, validation = split(images, validation, seed)
+    images, validation = split(images, validation, config.seed)
     return train(vae, images, validation, config, out, overwrite, resume, progress, {"data": data})
 
 
+@alone
 def train(
     vae: VAE,
     train: Images,
@@ -140,6 +141,7 @@ def train(
         if part is not None:
             vae.check_given(part)
     settings.check_held_out(held_out is not None)
+    check_norms(vae, len(train), settings.batch_size)
     device = next(vae.parameters()).device
     rows = None if out is None else kept_of(train, held_out)
     train = train.to(device)

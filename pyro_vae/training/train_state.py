@@ -16,6 +16,7 @@ from pyro_vae import elbo, objectives, optimisers, schedules
 from pyro_vae.config import FitConfig
 from pyro_vae.data import Batch, Images, augment
 from pyro_vae.data.batch import Loaded
+from pyro_vae.errors import InputError
 from pyro_vae.history import History
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.objectives.capture import NotCapturedError
@@ -34,6 +35,27 @@ _PARTS = ("optimiser", "scaler", "per_epoch", "controller", "average")
 """Attributes with a state of their own."""
 
 
+def norms(vae: nn.Module) -> list[nn.Module]:
+    """Layers that normalise over a batch."""
+    return [
+        module for module in vae.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)
+    ]
+
+
+def check_norms(vae: nn.Module, images: int, batch_size: int) -> None:
+    """Make sure that layers which normalise over a batch have one.
+
+    Raises:
+        InputError: If every batch is of one image.
+    """
+    flat = [module for module in norms(vae) if isinstance(module, nn.BatchNorm1d)]
+    if flat and min(images, batch_size) == 1:
+        raise InputError(
+            f"BatchNorm1d normalises over a batch, and each here is of one image ({images} in "
+            f"all, batch-size {batch_size}): give more, or use LayerNorm"
+        )
+
+
 class NotFiniteError(ArithmeticError):
     """A step whose loss or gradient was not finite; the weights are as they were."""
 
@@ -49,7 +71,7 @@ class TrainState:
 
     def __init__(self, vae: VAE, settings: FitConfig, images: int) -> None:
         self.vae, self.settings = vae, settings
-        self.steps_per_epoch = -(-images // settings.batch_size)
+        self.steps_per_epoch = len(self.batches(torch.arange(images)))
         self.total_steps = self.steps_per_epoch * settings.epochs
         self.step = 0
         self.objective = settings.objective()
@@ -79,6 +101,18 @@ class TrainState:
             self.average = Averaged(vae, settings.average)
         self.best: tuple[float, dict[str, Tensor]] | None = None
         self.waited = 0
+
+    def batches(self, order: Tensor) -> list[Tensor]:
+        """The rows of each step of an epoch.
+
+        Args:
+            order: Of all rows.
+        """
+        parts = list(order.split(self.settings.batch_size))
+        if len(parts) > 1 and len(parts[-1]) == 1 and norms(self.vae):
+            # A single image has no variance to be normalised by: the batch before it takes it in.
+            parts[-2:] = [torch.cat(parts[-2:])]
+        return parts
 
     @property
     def averaged(self) -> VAE:

@@ -63,7 +63,7 @@ class Trainer:
         settings, device = self.state.settings, train.device
         self.state.vae.train()
         with fixed_noise(noise("epoch", settings.seed, self.epoch), device):
-            parts = order(train).split(settings.batch_size)
+            parts = self.state.batches(order(train))
             if self._noise is None:
                 self._noise = _noise(device)
             else:

@@ -79,7 +79,7 @@ def test_looks(pair: tuple[Tensor, Tensor]) -> None:
 def _kinds(name: str, images: Tensor) -> dict[str, dict[str, float]]:
     vae = VAE(tuple(images.shape[1:]), 2, CASES[name](), networks.MLP(hidden=8)).eval()
     with torch.no_grad():
-        pictures = reconstructed(vae, vae.code(images), KINDS)
+        pictures, _ = reconstructed(vae, vae.code(images), KINDS)
         scores = reconstruction_scores(vae, pictures, unit(vae, images))
     assert scores.pop("images") == len(images)
     return scores
