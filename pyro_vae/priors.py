@@ -27,10 +27,8 @@ __all__ = [
     "Prior",
     "StandardNormal",
     "VampPrior",
-    "is_standard",
     "make",
     "spec",
-    "table",
 ]
 
 Encode = Callable[[Tensor], Any]

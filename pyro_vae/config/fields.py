@@ -11,7 +11,7 @@ from typing import Any, get_args, get_origin, get_type_hints
 
 from pyro_vae.errors import InputError, shown, unknown
 
-__all__ = ["Option", "declared", "option", "read"]
+__all__ = ["Option", "declared", "option"]
 
 MOST = 2**31 - 1
 """Largest number of anything that is counted: what follows from it still fits 64 bits."""

@@ -50,7 +50,7 @@ class Flow(dist.TorchDistribution):  # type: ignore[misc]
         """The same for a larger batch."""
         return Flow(self.base.expand(batch_shape), self.transforms, self._validate_args)
 
-    def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape: object = torch.Size()) -> Tensor:
         """Reparameterised draws, (*sample_shape, *batch_shape, L)."""
         return cast(Tensor, self._pushed.rsample(sample_shape))
 

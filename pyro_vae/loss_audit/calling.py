@@ -219,7 +219,7 @@ def _after_a_gap(parameters: Sequence[inspect.Parameter], found: Mapping[str, st
     return names
 
 
-def _numeric(value: Any) -> bool:
+def _numeric(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -135,7 +135,7 @@ class _Copier:
             self.modules.append(copied)
         return copied
 
-    def _remember(self, item: Any) -> None:
+    def _remember(self, item: object) -> None:
         """Copy what `deepcopy` refuses: generators, and tensors inside a graph."""
         if isinstance(item, Tensor) and not item.is_leaf:
             self._memo.setdefault(id(item), item.detach().clone())

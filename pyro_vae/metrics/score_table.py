@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-__all__ = ["SCORES", "Score", "score_of", "units_of"]
+__all__ = ["SCORES", "Score"]
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from pyro_vae.sweeps.sweep import Progress
 from pyro_vae.sweeps.verdicts import Verdict, judge
 from pyro_vae.sweeps.work import Work
 
-__all__ = ["Comparison", "compare", "forecast_cells"]
+__all__ = ["Comparison", "compare"]
 
 
 @dataclass(frozen=True)

@@ -20,7 +20,7 @@ from pyro_vae.sweeps.runs import DERIVED, LAST
 from pyro_vae.sweeps.scoring import Evaluation
 from pyro_vae.sweeps.spec import SCORES, Spec
 
-__all__ = ["check_scores"]
+__all__: list[str] = []
 
 _IMAGES, _SAMPLES = 64, 300
 
