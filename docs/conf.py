@@ -45,7 +45,8 @@ nitpick_ignore_regex = [
         r"(torch|pyro|numpy|matplotlib|collections|contextlib|importlib|pathlib|abc|warnings|click|PIL)"
         r"\b(?!_).*",
     ),
-    ("py:class", r"Path|Tensor|array|pyro_vae\.data\.pictures\.[ST]"),
+    ("py:class", r"Path|Tensor|array|ArrayLike|pyro_vae\.data\.pictures\.[ST]"),
+    ("py:class", r"Fields|JSON|Site|Given|Loaded|Values|Shape"),  # names for unions of types
     ("py:class", r"pyro_vae\..*LogitDistribution"),
     # What signatures name and nobody has to: parts of results, and what classes are made from.
     (

@@ -253,7 +253,7 @@ def make(
     """The module that ``prior`` names or makes.
 
     Args:
-        prior: A text of :func:`table`, what :func:`spec` gave, a head, or a function of the
+        prior: A text of ``table``, what :func:`spec` gave, a head, or a function of the
             latents' number and the data's shape, or of their number alone.
         latent_dim: L.
         data_shape: Of one image.
