@@ -112,7 +112,6 @@ def fit(
     return train(vae, images, validation, config, out, overwrite, resume, progress, {"data": data})
 
 
-@alone
 def train(
     vae: VAE,
     train: Images,
@@ -137,6 +136,26 @@ def train(
         progress: Who is told while it runs.
         kept: Plain data by their names in config.json.
     """
+    if out is not None:
+        # Who trains there may be another thread, and may wait for this one.
+        locks.check_idle(Path(out))
+    return _train_alone(
+        vae, train, held_out, settings, out, overwrite, resume, progress or Silent(), kept or {}
+    )
+
+
+@alone
+def _train_alone(
+    vae: VAE,
+    train: Images,
+    held_out: Images | None,
+    settings: FitConfig,
+    out: str | Path | None,
+    overwrite: bool,
+    resume: bool,
+    progress: Progress,
+    kept: Mapping[str, object],
+) -> History:
     for part in (train, held_out):
         if part is not None:
             vae.check_given(part)
@@ -151,11 +170,8 @@ def train(
         if part is not None:
             check_images(vae, looked_at(part))
     folder = None if out is None else runs.check_free(out, overwrite or resume)
-    progress = progress or Silent()
     history = History(kind=vae.kind_on(some))
-    config = runs.configuration(
-        vae, **(kept or {}), images=rows, fit=settings.to_dict(), kind=history.kind
-    )
+    config = runs.configuration(vae, **kept, images=rows, fit=settings.to_dict(), kind=history.kind)
     remember = settings.on_nan == "rollback"
     keep = settings.keep_checkpoints
     keeper = RunWriter(folder, config, len(train), settings.interval(), keep, remember)
