@@ -184,7 +184,7 @@ MISTAKES: dict[str, tuple[tuple[object, ...], tuple[str, ...]]] = {
     "weights beyond memory": (("fit", "--latent-dim", 10**9), ("weights take", "latent-dim")),
     "an endless checkpoint": (("fit", "--checkpoint", "infs"), ("checkpoint must be",)),
     "too many processes": (("fit", "--workers", 10**6), ("workers must be at most 1,024",)),
-    "an endless size": (("fit", "--data", ".", "--resize", 10**400), ("--resize",)),
+    "an endless size": (("fit", "--data", ".", "--resize", 10**400), ("resize must be at most",)),
     "endless latents": (("forecast", "--latent-dim", 10**30), ("--latent-dim",)),
     "endless pictures": (("sample", "nothing", "--count", 10**30), ("--count",)),
     "an endless seed": (("sample", "nothing", "--seed", 10**30), ("--seed",)),

@@ -98,7 +98,8 @@ class BuiltHead(nn.Module):
         with torch.no_grad(), torch.device("cpu"):
             for name, param in self.head.parameters:
                 if param.origin == "fixed":
-                    getattr(self, f"fixed_{name}").copy_(self._fixed(name, param))
+                    key = f"fixed_{name}"
+                    self._buffers[key] = self._fixed(name, param).to(getattr(self, key))
 
     def _numbers(self, scope: str) -> int:
         """Raw numbers per site (pixel) or in all (image) of the parameters of a scope."""
@@ -315,6 +316,8 @@ class BuiltHead(nn.Module):
         if isinstance(self.head.family, Whole):
             return
         raw = torch.zeros(2, self.numbers)
+        if raw.device.type == "meta":  # where there are no values to find out by
+            return
         try:
             self(raw).expand((2,))  # as Pyro does at every site in a plate
         except _REFUSALS as error:
