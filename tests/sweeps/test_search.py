@@ -217,8 +217,8 @@ DIRECTIONS = {
     "bits_per_dim": (False, "bits per dimension"),
     "reconstructions.mean.ssim": (True, "of 1"),
     "samples.classifier_fid": (False, "squared, between features"),
-    "min:kl": (False, ""),
-    "max:active_units": (True, ""),
+    "min:kl": (False, "nats per image"),
+    "max:active_units": (True, "units"),
     "min:elbo": (False, "nats per image"),
 }
 
