@@ -48,7 +48,9 @@ def settings_of(runs: Sequence[Found]) -> Settings:
     Args:
         runs: The runs.
     """
-    rows = {run.name: dict(_flat(run.config)) for run in runs if run.config}
+    # What the options came to stands under vae and fit.
+    told = {run.name: {k: v for k, v in run.config.items() if k != "options"} for run in runs}
+    rows = {name: dict(_flat(config)) for name, config in told.items() if config}
     names = list(dict.fromkeys(name for row in rows.values() for name in row))
     values = {name: {row.get(name, "–") for row in rows.values()} for name in names}
     names.sort(key=lambda name: name != _OBS)

@@ -187,7 +187,7 @@ def endless() -> Iterator[torch.Tensor]:
     [
         (Stream([]), "no images"),
         (Stream([torch.zeros(1, 2, 2), torch.zeros(1, 3, 2)]), r"item 1 \(1, 3, 2\)"),
-        (Stream([{"image": 1}]), "item 0 .* dict: give it transform"),
+        (Stream([{"image": 1}]), "items of the data set are mappings with 'image'"),
         (Stream(endless()), "at item 39: end it sooner"),
         (NoLength(), "NoLength has no length"),
     ],
