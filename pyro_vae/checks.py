@@ -144,6 +144,8 @@ def _check_draws(observed: Observed, head: BuiltHead, images: Tensor, title: str
             drawn = likelihood.sample()
         except NotImplementedError:  # it can be trained without
             return
+        except (RuntimeError, ValueError):  # of parameters that are NaN the first step will tell
+            return
     if drawn.shape[1:] != observed.shape:
         found = tuple(drawn.shape[1:])
         raise InputError(f"{title} draws data of shape {found}, these are {observed.shape}")

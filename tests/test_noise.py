@@ -29,6 +29,10 @@ BARE = {
     ("arrays.py", "seed"),  # a fraction is held out alike by every version
     ("classifier_network.py", "SEED"),  # a classifier's weights are known by their digest
     ("testing.py", "0"),
+    ("checking.py", "201 + seed"),  # probes of a user's loss, in generators of their own
+    ("reconstruction.py", "101 + seed"),
+    ("reconstruction.py", "11"),
+    ("shaping.py", "5"),
     ("isolation.py", "seed"),  # generators of a user's own loss, all of them alike
     ("pictures.py", "seed"),  # of the command line: what vae.sample gives after torch.manual_seed
     ("patches.py", "0"),  # a data set that is made, and known by its digest

@@ -60,7 +60,7 @@ def impute(
     """
     positive(draws=draws)
     known, full = checked_images(vae, x, mask)
-    with standing(vae), seeded("impute", seed, 0, known.device):
+    with standing(vae), seeded("impute, tried", seed, 0, known.device):
         given = None if covariates is None else torch.as_tensor(covariates)[:1].float()
         vae.sample(1, covariates=given)  # of no mean it is told before all that work
     q = refine(vae, x, steps, lr, mask, covariates, seed=seed)

@@ -52,14 +52,13 @@ def reconstructed(
     for start in range(0, len(codes), DRAWN):
         rows = slice(start, start + DRAWN)
         given = {name: value[rows] for name, value in known.items()}
-        fixed = noise("reconstructions", block=start)
-        with fixed_noise(fixed, codes.device):
+        with fixed_noise(noise("reconstructions, decoded", block=start), codes.device):
             p = vae.decode(codes[rows], **given)
         wanted = kinds if start < COMPARED else kinds[:1]
         for kind in [kind for kind in wanted if kind in parts]:
             try:
                 # Each under the same noise: what it is does not depend on what else is wanted.
-                with fixed_noise(fixed, codes.device):
+                with fixed_noise(noise("reconstructions", block=start), codes.device):
                     parts[kind].append(vae.picture(p, kind))
             except InputError as error:
                 missing[kind] = str(error)
