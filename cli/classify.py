@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from .options import as_json, echo_json, load_data, size_options
+from .options import as_json, echo_json, size_options
 
 __all__ = ["cache_option", "classifier"]
 
@@ -40,6 +40,7 @@ def classifier(
     data give the same weights.
     """
     from pyro_vae.metrics import classifier_for
+    from pyro_vae.training.run_data import load_data
 
     loaded, described = load_data(data, data_root, download, resize=resize, crop=crop)
     found = classifier_for(loaded, cache, lambda line: click.echo(line, err=True))

@@ -14,7 +14,6 @@ from .options import (
     as_json,
     data_options,
     echo_json,
-    load_data,
     own_of,
     own_parts,
     tell_changed,
@@ -57,6 +56,7 @@ def diagnose(
     """
     import pyro_vae as pv
     from pyro_vae.diagnostics import verify
+    from pyro_vae.training.run_data import load_data
     from pyro_vae.warning_signs import few_words
 
     parts = own_of(own)

@@ -15,7 +15,6 @@ from .options import (
     as_json,
     data_options,
     echo_json,
-    load_data,
     load_run,
     own_parts,
     tell_changed,
@@ -99,6 +98,7 @@ def evaluate(
     )
     from pyro_vae.metrics.report import WRITTEN
     from pyro_vae.metrics.score_table import units_of
+    from pyro_vae.training.run_data import load_data
 
     vae = load_run(run, own)
     if samples is not None and vae.joint:

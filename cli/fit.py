@@ -14,7 +14,6 @@ from .options import (
     as_json,
     declared,
     echo_json,
-    load_data,
     own_of,
 )
 
@@ -159,6 +158,7 @@ def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> tupl
     from pyro_vae.training import read_config, resume
     from pyro_vae.training.resuming import FREE, check_unfinished
     from pyro_vae.training.run_config import OWN
+    from pyro_vae.training.run_data import load_data
 
     from .progress import Watcher
 

@@ -14,7 +14,6 @@ from .options import (
     data_options,
     echo_json,
     head_of,
-    load_data,
     observation_options,
     replace_option,
     size_options,
@@ -45,6 +44,7 @@ def forecast(**options: Any) -> None:
     """
     import pyro_vae as pv
     from pyro_vae.forecasting import draw_forecast
+    from pyro_vae.training.run_data import load_data
 
     observation = {name: options[name] for name in HEAD_OPTIONS}
     head_of(**observation)

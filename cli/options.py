@@ -15,7 +15,6 @@ from pyro_vae.config import OPTIONS, ObservationConfig, Option
 from pyro_vae.config import declared as run_options
 
 if TYPE_CHECKING:
-    from pyro_vae.data import Data
     from pyro_vae.data.batch import Loaded
     from pyro_vae.heads import Head
     from pyro_vae.vae import VAE
@@ -32,7 +31,6 @@ __all__ = [
     "echo_json",
     "echo_wrapped",
     "head_of",
-    "load_data",
     "load_run",
     "observation_options",
     "own_of",
@@ -166,20 +164,6 @@ def head_of(obs: str, images: Loaded | None = None, **options: Any) -> Head:
     from pyro_vae import observations
 
     return observations.head_of(ObservationConfig(obs, **options), images)
-
-
-def load_data(
-    name: str | None,
-    root: Path | None,
-    download: bool,
-    config: dict[str, Any] | None = None,
-    resize: int | None = None,
-    crop: int | None = None,
-) -> tuple[Data, dict[str, Any]]:
-    """The data set that was asked for, or the one that a run was trained on."""
-    from pyro_vae.training.run_data import load_data as load
-
-    return load(name, root, download, config, resize, crop)
 
 
 def tell_changed(described: dict[str, Any]) -> None:

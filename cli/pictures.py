@@ -11,7 +11,6 @@ import click
 from .options import (
     SEED,
     data_options,
-    load_data,
     load_run,
     own_parts,
     png_option,
@@ -69,6 +68,7 @@ def reconstruct(
     import pyro_vae as pv
     from pyro_vae.data import as_images
     from pyro_vae.plots.runs import draw_reconstructions
+    from pyro_vae.training.run_data import load_data
 
     vae = load_run(run, own)
     place = _place(run, out, "reconstructions.png", overwrite) if not vae.joint else None

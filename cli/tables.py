@@ -10,7 +10,6 @@ import click
 from .options import (
     SEED,
     data_options,
-    load_data,
     load_run,
     own_parts,
     replace_option,
@@ -93,6 +92,7 @@ def sample_rows(
         The file.
     """
     from pyro_vae.data import cycled
+    from pyro_vae.training.run_data import load_data
 
     given = {}
     if vae.covariates:

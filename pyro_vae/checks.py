@@ -14,7 +14,7 @@ from torch.distributions import constraints
 from pyro_vae.data import context
 from pyro_vae.data.batch import Loaded
 from pyro_vae.elbo.scores import evaluation_mode
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, reason
 from pyro_vae.heads.built import BuiltHead
 from pyro_vae.latent_model import local_params
 from pyro_vae.links import Interval
@@ -88,7 +88,7 @@ def _check_support(
         try:
             inside = bool(support.check(x).all())
         except _REFUSALS as error:
-            raise InputError(f"{title} cannot take these images: {_reason(error)}") from error
+            raise InputError(f"{title} cannot take these images: {reason(error)}") from error
         if inside:
             continue
         if site.event_dim:
@@ -101,10 +101,6 @@ def _causes(observed: Observed) -> str:
     cure = ", or numbers in units of their own (Head.of(..., levels='real'))"
     own = observed.head.name is None and observed.levels.name == "dequantised"
     return observed.levels.refused + (cure if own else "")
-
-
-def _reason(error: Exception) -> str:
-    return (str(error).splitlines() or [""])[0] or type(error).__name__
 
 
 def _check_density(observed: Observed, head: BuiltHead, images: Tensor, title: str) -> None:
@@ -164,7 +160,7 @@ def _log_prob(likelihood: Any, x: Tensor, title: str) -> Tensor:
     except NotImplementedError:
         raise InputError(f"{title} has no log_prob, which training needs") from None
     except _REFUSALS as error:
-        raise InputError(f"{title} cannot score these images: {_reason(error)}") from error
+        raise InputError(f"{title} cannot score these images: {reason(error)}") from error
     if log_prob.shape != (len(x),):
         raise InputError(
             f"log_prob of {title} has shape {tuple(log_prob.shape)} for {len(x)} images"

@@ -37,6 +37,17 @@ def shown(value: object) -> str:
     return text if len(text) <= _LONGEST else f"{text[: _LONGEST - 1]}…"
 
 
+def reason(error: BaseException) -> str:
+    r"""Why something failed, in a line: what an error says first, or its kind if that is nothing.
+
+    Example:
+        >>> reason(ValueError("no such file\nsee the log")), reason(KeyError())
+        ('no such file', 'KeyError')
+    """
+    lines = [line.strip() for line in str(error).splitlines()]
+    return next(filter(None, lines), type(error).__name__)
+
+
 def positive(**numbers: object) -> None:
     """Make sure that what counts something is a positive integer.
 

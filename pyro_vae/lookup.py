@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, reason
 
 __all__: list[str] = []
 
@@ -76,5 +76,5 @@ def told(words: str) -> Iterator[None]:
     except InputError:
         raise
     except Exception as error:
-        reason = str(error).splitlines()[0] if str(error) else "no reason given"
-        raise InputError(f"{words}: {type(error).__name__}: {reason}") from error
+        said = reason(error) if str(error) else "no reason given"
+        raise InputError(f"{words}: {type(error).__name__}: {said}") from error

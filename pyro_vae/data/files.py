@@ -20,7 +20,7 @@ from pyro_vae.data.arrays import Data, as_images, as_source, channels_first, spl
 from pyro_vae.data.batch import Batch
 from pyro_vae.data.braces import expand, is_shards
 from pyro_vae.data.stored import Stored, limit
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, reason
 
 __all__: list[str] = []
 
@@ -197,8 +197,8 @@ def _arrays(path: Path) -> dict[str, NDArray[np.generic]]:
         raise InputError("there is no such file") from None
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
         # numpy advises whoever meets objects to unpickle them, which runs what is in the file.
-        reason = "it holds Python objects" if "pickle" in str(error) else str(error).splitlines()[0]
-        raise InputError(f"not a readable {path.suffix} file: {reason}") from None
+        said = "it holds Python objects" if "pickle" in str(error) else reason(error)
+        raise InputError(f"not a readable {path.suffix} file: {said}") from None
     if len(arrays) == 1:
         return {"images": next(iter(arrays.values()))}
     there = part_names(arrays, path)

@@ -13,7 +13,7 @@ from torch.distributions import Distribution
 
 from pyro_vae import links
 from pyro_vae.data import levels as data_levels
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, reason
 from pyro_vae.heads.families import Whole, attribute
 from pyro_vae.heads.location import is_location
 from pyro_vae.heads.param import Param
@@ -328,7 +328,7 @@ class BuiltHead(nn.Module):
                 raise self._refused(error) from error
 
     def _refused(self, error: Exception) -> InputError:
-        said = (str(error).splitlines() or [""])[0].rstrip(".") or type(error).__name__
+        said = reason(error).rstrip(".")
         return InputError(f"{self.head.title} refuses its parameters: {said}")
 
     def _check_pyros(self, distribution: object) -> None:

@@ -126,10 +126,16 @@ class Conv:
         encoder = self._encoder(
             [c + sizes.covariates, *channels[1:]], features, sizes.posterior_numbers
         )
-        decoder = _ConvDecoder(self, sizes, channels, steps, features)
+        port = self._port(sizes) if sizes.prior_numbers else []
+        decoder = _ConvDecoder(self, sizes, channels, steps, features, port)
         return _Informed(encoder, flat=False) if sizes.covariates else nn.Sequential(
             *encoder
         ), decoder
+
+    def _port(self, sizes: Sizes) -> list[nn.Module]:
+        """From covariates to what p(z|c) is made of."""
+        hidden = [nn.Linear(sizes.covariates, self.hidden), nn.ReLU(), *dropout(self.dropout)]
+        return [*hidden, nn.Linear(self.hidden, sizes.prior_numbers)]
 
     def _encoder(self, channels: list[int], features: int, out: int) -> list[nn.Module]:
         layers: list[nn.Module] = []
@@ -139,14 +145,27 @@ class Conv:
         return [*layers, *dropout(self.dropout), nn.Linear(self.hidden, out)]
 
 
-class _Informed(nn.Module):
+class _Told(nn.Module):
+    """A network with a port for p(z|c) beside what it is for."""
+
+    def __init__(self, port: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.port = nn.Sequential(*port)
+
+    def prior(self, level: int, context: Tensor) -> Tensor:
+        """Raw numbers of p(z|c), (..., numbers), from c, (..., C)."""
+        raw: Tensor = self.port(context)
+        return raw
+
+
+class _Informed(_Told):
     """Layers that are given covariates beside a flat input, or as constant channels of images."""
 
     def __init__(
         self, layers: Iterable[nn.Module], flat: bool = True, port: Iterable[nn.Module] = ()
     ) -> None:
-        super().__init__()
-        self.layers, self.flat, self.port = nn.Sequential(*layers), flat, nn.Sequential(*port)
+        super().__init__(port)
+        self.layers, self.flat = nn.Sequential(*layers), flat
 
     def forward(self, x: Tensor, covariates: Tensor) -> Tensor:
         if self.flat:
@@ -155,13 +174,8 @@ class _Informed(nn.Module):
         found: Tensor = self.layers(torch.cat([x, planes.expand(-1, -1, *x.shape[2:])], 1))
         return found
 
-    def prior(self, level: int, context: Tensor) -> Tensor:
-        """Raw numbers of p(z|c), from c."""
-        raw: Tensor = self.port(context)
-        return raw
 
-
-class _ConvDecoder(nn.Module):
+class _ConvDecoder(_Told):
     """z → each parameter's grid by transposed convolutions, then the per-image numbers."""
 
     def __init__(
@@ -171,8 +185,9 @@ class _ConvDecoder(nn.Module):
         channels: list[int],
         steps: list[tuple[int, int]],
         features: int,
+        port: Iterable[nn.Module],
     ) -> None:
-        super().__init__()
+        super().__init__(port)
         height, width = steps[0]
         self.dense = nn.Sequential(
             nn.Linear(sizes.latent_dim + sizes.covariates, net.hidden),
@@ -189,14 +204,6 @@ class _ConvDecoder(nn.Module):
         grid_channels = sizes.grid_numbers // (height * width)
         self.grid = _transposed(channels[1], grid_channels, steps[0]) if grid_channels else None
         self.image = nn.Linear(channels[1], sizes.image_numbers) if sizes.image_numbers else None
-        self.port = nn.Sequential()
-        if sizes.prior_numbers:
-            self.port = nn.Sequential(
-                nn.Linear(sizes.covariates, net.hidden),
-                nn.ReLU(),
-                *dropout(net.dropout),
-                nn.Linear(net.hidden, sizes.prior_numbers),
-            )
 
     def forward(self, z: Tensor, covariates: Tensor | None = None) -> Tensor:
         z = z if covariates is None else torch.cat([z, covariates], 1)
@@ -207,11 +214,6 @@ class _ConvDecoder(nn.Module):
         if self.image is not None:
             parts.append(self.image(features.mean((-2, -1))))
         return torch.cat(parts, 1) if len(parts) > 1 else parts[0]
-
-    def prior(self, level: int, context: Tensor) -> Tensor:
-        """Raw numbers of p(z|c), from c."""
-        raw: Tensor = self.port(context)
-        return raw
 
 
 def _transposed(channels: int, out: int, target: tuple[int, int]) -> nn.Module:

@@ -12,9 +12,8 @@ import torch
 from torch import Tensor
 
 from pyro_vae import data
-from pyro_vae.data import Data, Images, as_images, conditioned, context, first
+from pyro_vae.data import Data, Images, as_images, context
 from pyro_vae.data.batch import Loaded
-from pyro_vae.data.kept import as_kept
 from pyro_vae.diagnostics import Diagnosis, ProgramDiagnosis, diagnose
 from pyro_vae.errors import InputError
 from pyro_vae.metrics import EVALUATION, evaluate
@@ -25,6 +24,7 @@ from pyro_vae.plots.runs import unit
 from pyro_vae.posteriors import code_of
 from pyro_vae.reports.runs import Found, number, table
 from pyro_vae.training import load
+from pyro_vae.training.run_data import load_data
 from pyro_vae.types import JSON
 from pyro_vae.vae import VAE
 from pyro_vae.warning_signs import few_words
@@ -83,10 +83,10 @@ class Looks:
 
 
 class Shelf:
-    """Data sets by the words of a configuration, each loaded once."""
+    """Data sets by what they are found by, each loaded once."""
 
     def __init__(self) -> None:
-        self._known: dict[tuple[Any, ...], Data | str] = {}
+        self._known: dict[str, Data | str] = {}
 
     def get(self, run: Found) -> Data:
         """The data that a run was trained on; a remark says where they have changed since.
@@ -94,26 +94,26 @@ class Shelf:
         Raises:
             InputError: If they are not at hand.
         """
-        described = table(run.config.get("data"))
-        name, root, resize, crop = (
-            described.get(part) for part in ("name", "root", "resize", "crop")
-        )
-        like = {part: described.get(part) for part in ("columns", "told")}
-        key = name, root, resize, crop, json.dumps(like)
-        if not isinstance(name, str):
+        if not isinstance(table(run.config.get("data")).get("name"), str):
             raise InputError("its configuration names no data")
+        found, described = load_data(None, None, False, dict(run.config), load=self._load)
+        if described["changed"] is not None:
+            run.remarks.append(described["changed"])
+        return found
+
+    def _load(self, *asked: Any) -> Data:
+        *words, described = asked
+        like = {part: described.get(part) for part in ("columns", "told")}
+        key = json.dumps([*words, like], default=str)
         if key not in self._known:
             try:
-                self._known[key] = data.load(name, root, False, resize, crop, described)
+                self._known[key] = data.load(*asked)
             except InputError as error:
                 self._known[key] = str(error)
         known = self._known[key]
         if isinstance(known, str):
             raise InputError(known)
-        found, changed = as_kept(known, run.config, name, same=True)
-        if changed is not None:
-            run.remarks.append(changed)
-        return conditioned(first(found, described.get("images")), described.get("condition"))
+        return known
 
 
 def look(run: Found, shelf: Shelf) -> Looks | None:

@@ -22,7 +22,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from pyro_vae import ours
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, reason
 from pyro_vae.types import JSON
 
 __all__: list[str] = []
@@ -98,7 +98,7 @@ class Checkpoints:
             try:
                 return int(path.name[5:13]), _read(path)
             except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-                self.damaged.append(f"{path.name}: {str(error).splitlines()[0]}")
+                self.damaged.append(f"{path.name}: {reason(error)}")
         if files:
             raise InputError(f"no checkpoint in {self.folder} is whole: {self.damaged[0]}")
         return None

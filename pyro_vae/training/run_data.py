@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from pyro_vae.data import Data, conditioned, first, load, stock
+from pyro_vae.data import Data, conditioned, first, stock
 from pyro_vae.data.kept import as_kept
 from pyro_vae.data.table import SUFFIX
 from pyro_vae.errors import InputError
@@ -20,15 +21,16 @@ def load_data(
     config: JSON | None = None,
     resize: int | None = None,
     crop: int | None = None,
+    load: Callable[..., Data] = stock.load,
 ) -> tuple[Data, JSON]:
     """The data set that was asked for, or the one that a run was trained on.
 
     Image files come to the size that was asked for, else to that of the run's. What a run held out
-    stays held out.
+    stays held out. ``load`` reads what is named, as :func:`pyro_vae.data.load`.
 
     Returns:
         The data; and how to find them again, with ``changed``, a line where they have changed
-        since the run held some of them out, for :func:`tell_changed`.
+        since the run held some of them out, or None.
     """
     described = (config or {}).get("data") or {}
     if name is None and config is not None and not described:

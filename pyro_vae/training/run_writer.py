@@ -9,7 +9,7 @@ from typing import Any
 
 from pyro_vae import ours
 from pyro_vae.config.fields import number_or_text
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, reason
 from pyro_vae.files import write_text
 from pyro_vae.history import History
 from pyro_vae.training import distributed, formats, locks, runs
@@ -88,8 +88,7 @@ class RunWriter:
         try:
             runs.put_weights(vae, saved["course"]["state"]["vae"])
         except RuntimeError as error:
-            reason = str(error).splitlines()[0]
-            raise InputError(f"{self.source} is a run of another model: {reason}") from None
+            raise InputError(f"{self.source} is a run of another model: {reason(error)}") from None
 
     def begin(self, course: Trainer, saved: Fields | None) -> None:
         """Take the run up where a checkpoint left it; or without one, remove a former run."""

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from pyro_vae import networks, ours, posteriors, priors, specs
-from pyro_vae.errors import InputError
+from pyro_vae.errors import InputError, reason
 from pyro_vae.files import check_writable, replace, write_text
 from pyro_vae.heads import Head
 from pyro_vae.training import formats, weights
@@ -196,8 +196,7 @@ def load(
     except FileNotFoundError:
         raise InputError(f"{folder} is no finished run: it has no {WEIGHTS}") from None
     except (SafetensorError, RuntimeError, OSError, LookupError, TypeError, ValueError) as error:
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{path} is damaged or of another model: {reason}") from None
+        raise InputError(f"{path} is damaged or of another model: {reason(error)}") from None
     return vae.eval()
 
 
@@ -224,8 +223,7 @@ def model_of(
     except (KeyError, TypeError, AttributeError) as error:
         raise InputError(f"{folder / CONFIG} is damaged: {error!r}") from None
     except (RuntimeError, MemoryError, OverflowError) as error:  # of a size that nobody trained
-        reason = str(error).splitlines()[0]
-        raise InputError(f"{folder / CONFIG} describes no model: {reason}") from None
+        raise InputError(f"{folder / CONFIG} describes no model: {reason(error)}") from None
 
 
 def put_weights(
