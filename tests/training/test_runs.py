@@ -129,3 +129,16 @@ def test_a_run_is_not_overwritten_unasked(run: Path, few: Tensor) -> None:
     assert (run / "model.safetensors").read_bytes() == weights
     fit(vae, few, epochs=1, out=run, overwrite=True)
     assert (run / "model.safetensors").read_bytes() != weights
+
+
+def test_an_error_that_says_nothing_is_told_by_its_kind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    save(VAE((4,), 2, "normal", networks.MLP(hidden=4)), tmp_path / "run")
+
+    def too_large(*args: object, **options: object) -> None:
+        raise MemoryError
+
+    monkeypatch.setattr("pyro_vae.training.runs.VAE", too_large)
+    with pytest.raises(InputError, match=r"config\.json describes no model: MemoryError$"):
+        load(tmp_path / "run")
