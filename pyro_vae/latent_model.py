@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from contextvars import ContextVar
 from typing import Any, cast
-from weakref import ref
+from weakref import WeakValueDictionary
 
 import numpy as np
 import pyro
@@ -27,7 +27,7 @@ __all__: list[str] = []
 
 _numbers = itertools.count(2)
 _taken: set[str] = set()
-_owned: dict[int, ref[Tensor]] = {}
+_owned: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
 """Parameters that a module of ours has put in Pyro's store, by their identity."""
 _registers: ContextVar[bool] = ContextVar("registers", default=True)
 
@@ -275,7 +275,7 @@ class LatentModel(nn.Module):
                 value.copy_(returned)
             del store[name]
             returned = pyro.param(name, value)
-        _owned[id(value)] = ref(value)
+        _owned[id(value)] = value
         if returned is not value and name in store and store[name] is returned:
             raise InputError(
                 f"Pyro's parameter store holds another module's parameters under "
@@ -296,8 +296,7 @@ class LatentModel(nn.Module):
 
 def _loaded(stored: Any, value: Tensor) -> bool:
     """Whether a parameter in Pyro's store can only have come out of a file."""
-    owner = _owned.get(id(stored))
-    mine = owner is not None and owner() is stored
+    mine = _owned.get(id(stored)) is stored
     return isinstance(stored, Tensor) and stored.shape == value.shape and not mine
 
 
@@ -330,7 +329,7 @@ def _of_each(what: str, given: object, count: int, below: object = None) -> list
     """A part for each latent, from the data up: as given, or one for the topmost or for all.
 
     Raises:
-        InputError: If there are as many as there are latents not.
+        InputError: If there are more or fewer than latents.
     """
     if not isinstance(given, Sequence) or isinstance(given, str):
         return [below or given] * (count - 1) + [given]
