@@ -16,7 +16,7 @@ from typing import Any
 
 import click
 
-from .options import COUNT, echo_json
+from .options import COUNT, WRONG, echo_json
 from .options import as_json as json_option
 
 __all__ = ["audit"]
@@ -71,7 +71,8 @@ def audit(
     report names its reconstruction term, how each term is reduced, the effective beta, and
     mistakes.
 
-    FILE.py is imported and FUNCTION is called: this runs code with your rights.
+    FILE.py is imported and FUNCTION is called: this runs code with your rights. Exit status: 0
+    where nothing is wrong with it, 3 where something is, 2 where it could not be looked at.
     """  # fmt: skip
     shape = _shape(data_shape)
     path, name = _split(target)
@@ -93,6 +94,8 @@ def audit(
         echo_json(report.to_dict())
     else:
         click.echo(str(report))
+    if report.findings:
+        raise SystemExit(WRONG)
 
 
 def _shape(text: str) -> tuple[int, ...]:

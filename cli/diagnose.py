@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import math
+import shlex
 import textwrap
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 import click
 
 from .options import (
+    WRONG,
     as_json,
     data_options,
     echo_json,
@@ -23,10 +24,13 @@ if TYPE_CHECKING:
     from pyro_vae.diagnostics import Diagnosis, Evidence, ProgramDiagnosis, Verification
     from pyro_vae.training import History
 
+Lines = Iterator[str]
+
 __all__ = ["diagnose"]
 
 WIDTH = 80
 LABEL = 26
+_MARKS = {True: "ok", False: "NO", None: "-"}
 
 
 @click.command()
@@ -40,6 +44,7 @@ LABEL = 26
     help="Train anew, briefly and from the start, with the first cause's mend; the RUN is left "
     "as it is.",
 )
+@click.option("--full", is_flag=True, help="Print all evidence, not five figures of it.")
 @as_json
 def diagnose(
     run: Path,
@@ -47,20 +52,27 @@ def diagnose(
     data_root: Path | None,
     download: bool,
     asked_verify: bool,
+    full: bool,
     as_json: bool,
     **own: str | None,
 ) -> None:
     """Say why a RUN gives what it gives, and what mends it.
 
-    Looks at the model, at held-out images, at the records of its training and at its options.
+    Looks at the model, at held-out images, at the records of its training and at its options, and
+    leaves diagnosis.json in the RUN. Exit status: 0 where nothing is wrong, 3 where something is.
     """
     import pyro_vae as pv
+    from pyro_vae import ours
     from pyro_vae.diagnostics import verify
+    from pyro_vae.diagnostics.kept import DIAGNOSIS, keep_diagnosis, plain
+    from pyro_vae.diagnostics.mends import with_commands
     from pyro_vae.training.run_data import load_data
     from pyro_vae.warning_signs import few_words
 
     parts = own_of(own)
     vae = pv.load(run, **parts)
+    if data is None and not parts:
+        ours.check(run, ours.RUN, [DIAGNOSIS])
     config = pv.training.read_config(run)
     images, described = load_data(data, data_root, download, config)
     settings = config.get("fit") or {}
@@ -80,17 +92,21 @@ def diagnose(
             verified = verify(vae, one, images.train, held_out, settings, **parts)
         else:
             click.echo(reason, err=True)
+    kept = with_commands(found, config.get("options") or {}, f"{run}-mended")
+    if data is None and not parts:
+        keep_diagnosis(vae, kept, run)
     if as_json:
         rest = {"verification": verified.to_dict()} if verified else {}
         of = {"data": described["name"], "changed": described["changed"]}
-        echo_json(_plain({**of, **found.to_dict(), **rest}))
-        return
-    judged = held_out is not None and few_words(len(held_out)) is None
-    for line in _lines(found, "held-out" if judged else "training"):
-        click.echo(line)
-    if verified is not None:
-        for line in _verified(verified):
+        echo_json(plain({**of, **kept, **rest}))
+    else:
+        judged = held_out is not None and few_words(len(held_out)) is None
+        for line in _lines(found, kept, "held-out" if judged else "training", full):
             click.echo(line)
+        for line in [] if verified is None else _verified(verified):
+            click.echo(line)
+    if found.verdict not in ("healthy", "not-collapsed"):
+        raise SystemExit(WRONG)
 
 
 def _history(run: Path, kind: str, settings: Mapping[str, Any]) -> History | None:
@@ -122,33 +138,48 @@ def _not_verified(found: Diagnosis | ProgramDiagnosis) -> str | None:
     return None
 
 
-def _plain(value: Any) -> Any:
-    """Plain data in which a number that is not finite is null, which JSON has no word for."""
-    if isinstance(value, dict):
-        return {key: _plain(part) for key, part in value.items()}
-    if isinstance(value, list | tuple):
-        return [_plain(part) for part in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value
-
-
-def _lines(found: Diagnosis | ProgramDiagnosis, split: str) -> Iterator[str]:
+def _lines(
+    found: Diagnosis | ProgramDiagnosis, kept: Mapping[str, Any], split: str, full: bool
+) -> Lines:
     yield from _wrapped(f"{found.verdict}: {found.summary}", "")
-    for number, cause in enumerate(found.causes, 1):
+    for number, cause in enumerate(kept["causes"], 1):
         yield ""
-        yield f"{number}. {cause.code}"
-        yield from _wrapped(cause.sentence, "   ")
-        how = f"pyro-vae fit ... {cause.mend}" if cause.mend.startswith("--") else cause.mend
+        yield f"{number}. {cause['code']}"
+        yield from _wrapped(cause["sentence"], "   ")
+        mend, command = cause["mend"], cause["command"]
+        how = f"pyro-vae fit ... {mend}" if mend.startswith("--") and command is None else mend
         yield from _wrapped(f"mend: {how}", "   ", "         ")
+        if command is not None:
+            yield from _pasted(command)
     for remark in found.remarks:
         yield ""
         yield from _wrapped(f"remark: {remark}", "", "  ")
     yield ""
     unit = "rows" if found.evidence is None else "images"
+    if found.evidence is not None and not full:
+        yield f"evidence from {found.images} {split} {unit}; all of it with --full"
+        for headline in found.headlines:
+            mark = _MARKS[headline.fine]
+            yield from _wrapped(headline.text, f"  {mark:<4}{headline.label:<18}", " " * 24)
+        return
     yield f"evidence from {found.images} {split} {unit}"
     rows = list(_sites(found.scores) if found.evidence is None else _rows(found.evidence))
     width = max(LABEL, *(len(label) + 4 for label, _ in rows))
     for label, text in rows:
         yield from _wrapped(text, f"  {label:<{width - 2}}", " " * min(width, LABEL))
+
+
+def _pasted(command: str) -> Lines:
+    """A command in lines that a shell takes for one."""
+    lines: list[str] = []
+    for word in shlex.split(command):
+        word = shlex.quote(word)
+        if lines and len(lines[-1]) + len(word) < WIDTH - 5:
+            lines[-1] += f" {word}"
+        else:
+            lines.append(f"{'     ' if lines else '   '}{word}")
+    yield from (f"{line} \\" for line in lines[:-1])
+    yield lines[-1]
 
 
 def _sites(scores: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -195,7 +195,8 @@ def _nats(scores: dict[str, Any], unit: str = "image") -> Iterator[tuple[str, st
         error = _error(iwae["standard_error"], 2)
         yield f"  IWAE, K = {iwae['k']}", f"{_figure('bound', iwae['bound'], unit)}{error}{mark}"
         if iwae.get("unreliable") is not None:
-            text = f"{iwae['pareto_shape']:10.2f} k̂; above 0.7 for {iwae['unreliable']:.1%} of rows"
+            few = f"; {iwae['effective_size']:.1f} of {iwae['k']} draws count"
+            text = f"{iwae['pareto_shape']:10.2f} k̂, above 0.7 for {iwae['unreliable']:.1%}{few}"
             yield "    its weights", text
     mark = "best constant prediction" if scores["beats_collapsed"] else NOT_BEATEN
     yield "  if collapsed", f"{_figure('collapsed', scores['collapsed'], unit)}, {mark}"

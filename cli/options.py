@@ -24,6 +24,7 @@ __all__ = [
     "HEAD_OPTIONS",
     "PROCESSES",
     "SEED",
+    "WRONG",
     "as_json",
     "column_option",
     "data_options",
@@ -116,6 +117,9 @@ def _click(option: Option) -> Callable[[F], F]:
         **more,
     )
 
+
+WRONG = 3
+"""Exit status where something is wrong with what was looked at."""
 
 data_options = declared("data", "data_root", "download")
 column_option = declared("column")

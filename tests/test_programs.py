@@ -18,7 +18,7 @@ from scipy.stats import genpareto
 from torch import Tensor, nn
 
 import pyro_vae as pv
-from pyro_vae.metrics.programs import pareto_shape
+from pyro_vae.metrics.reliability import pareto_shape
 
 N, PIXELS, LATENTS = 120, 16, 3
 

@@ -11,14 +11,18 @@ from typing import overload
 from numpy.typing import ArrayLike
 
 from pyro_vae import warning_signs
-from pyro_vae.data import as_images, of_covariates
+from pyro_vae.data import as_images, of_covariates, plain
 from pyro_vae.data.batch import Given, Loaded
-from pyro_vae.diagnostics.causes import ENOUGH, RISING, Cause, causes_of
-from pyro_vae.diagnostics.evidence import Evidence, evidence_of
+from pyro_vae.diagnostics.cause import Cause
+from pyro_vae.diagnostics.causes import causes_of
+from pyro_vae.diagnostics.evidence import LOOKED_AT, Evidence, evidence_of
+from pyro_vae.diagnostics.headlines import Headline, headlines_of
 from pyro_vae.diagnostics.history_evidence import betas_of, course_of
 from pyro_vae.diagnostics.programs import ProgramDiagnosis, diagnose_programs
-from pyro_vae.diagnostics.situations import Situation, overfitted_words
+from pyro_vae.diagnostics.score_causes import RISING
+from pyro_vae.diagnostics.situations import ENOUGH, Situation, below_words, overfitted_words
 from pyro_vae.errors import InputError
+from pyro_vae.metrics.baselines import FITTED
 from pyro_vae.metrics.calibration import CALIBRATED, calibration_scores
 from pyro_vae.metrics.encodings import encoded, evaluating
 from pyro_vae.noise import alone
@@ -29,7 +33,6 @@ from pyro_vae.warning_signs import STEPS, collapsed_words
 
 __all__ = ["Diagnosis", "diagnose"]
 
-_LIMIT = 1000
 _UNCALIBRATED = 0.2  # distance of the integrals from uniform; 0 if calibrated, 1 at worst
 
 
@@ -43,12 +46,14 @@ class Diagnosis:
         causes: Why, the likeliest first; each with what speaks for it and what mends it.
         evidence: The numbers.
         remarks: What else to know, of which no cause speaks, in a sentence each.
+        headlines: The figures that the verdict rests on, each with a mark.
     """
 
     verdict: str
     causes: tuple[Cause, ...]
     evidence: Evidence
     remarks: tuple[str, ...] = ()
+    headlines: tuple[Headline, ...] = ()
 
     @property
     def images(self) -> int:
@@ -67,6 +72,11 @@ class Diagnosis:
             "diverging": "it gets worse while it trains",
             "unfinished": "training ended too soon",
         }
+        if self.remarks and self.verdict == "healthy":
+            count = len(self.remarks)
+            words["healthy"] = f"with {count} remark{'s' if count > 1 else ''}"
+        if e.below and self.verdict in ("underfitted", "unfinished"):
+            words[self.verdict] = below_words(e)
         of_units = collapsed_words(e.active_units, e.latent_dim, each[0] if each else None)
         if self.verdict == "collapsed" and e.active_units:
             return f"all inputs give about one picture ({e.spread:.2g} of the data's spread)"
@@ -85,8 +95,10 @@ class Diagnosis:
         return {
             "verdict": self.verdict,
             "summary": self.summary,
+            "images": self.images,
             "causes": causes,
             "remarks": list(self.remarks),
+            "headlines": [asdict(headline) for headline in self.headlines],
             "evidence": self.evidence.to_dict(),
         }
 
@@ -131,7 +143,9 @@ def diagnose(
         history: What :func:`~pyro_vae.fit` returned, or what a run folder's metrics hold.
         settings: Options of ``fit`` that it was trained with, as ``{"beta": "4"}``.
         train: Training images where ``images`` are held out, for what the model makes of the ones
-            and of the others; the first 1,000 are looked at. Where the VAE has covariates, a
+            and of the others; the first 1,000 are looked at, and baselines are fitted to the first
+            10,000.
+            Where the VAE has covariates, a
             :class:`~pyro_vae.data.Batch` with theirs.
         covariates: Of the images, (N, C), where the VAE has any.
 
@@ -153,16 +167,16 @@ def diagnose(
     if isinstance(vae, tuple):
         return diagnose_programs(*vae, images)
     checked_vae(vae, "diagnose")
-    tensor = of_covariates(as_images(images, vae.data_shape), covariates)[:_LIMIT]
+    tensor = of_covariates(as_images(images, vae.data_shape), covariates)[:LOOKED_AT]
     vae.check_given(tensor)
     if vae.joint:
         return _of_sites(vae, tensor, history or History(), settings or {})
-    seen = None if train is None else as_images(train, vae.data_shape)[:_LIMIT]
+    seen = None if train is None else as_images(train, vae.data_shape)[:FITTED]
     if seen is not None:
         vae.check_given(seen)
     few = _few(len(tensor), None if seen is None else len(seen))
     if few and seen is not None:
-        tensor, seen = seen, None
+        tensor, seen = seen[:LOOKED_AT], None
         history = None if history is None else _without_held_out(history)
     evidence = evidence_of(vae, tensor, history, settings or {}, seen)
     situation = Situation(
@@ -173,13 +187,15 @@ def diagnose(
         vae.obs.interval,
         vae.obs.scaled,
         vae.levels.eight_bit,
+        plain(tensor).is_floating_point(),
     )
     causes = causes_of(situation)
     verdict = _verdict(situation, causes)
     hidden = evidence.hidden
     unseen = () if hidden is None else (f"judged without pictures: {hidden}",)
     remarks = _remarks(vae, tensor) if verdict == "healthy" else ()
-    return Diagnosis(verdict, causes, evidence, few + unseen + remarks)
+    said = few + unseen + remarks
+    return Diagnosis(verdict, causes, evidence, said, headlines_of(situation))
 
 
 def _of_sites(vae: VAE, batch: Loaded, history: History, settings: Fields) -> ProgramDiagnosis:

@@ -22,12 +22,16 @@ from pyro_vae.diagnostics.history_evidence import betas_of, course_of, finite
 from pyro_vae.errors import InputError
 from pyro_vae.forecasting import Forecast
 from pyro_vae.forecasting.forecaster import forecast
+from pyro_vae.metrics.baselines import baselines_of, constant_nats
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.training import History
 from pyro_vae.types import JSON, Fields
 from pyro_vae.vae import VAE
 
 __all__ = ["Evidence"]
+
+LOOKED_AT = 1000
+"""Images that are looked at, the first ones; baselines are fitted to all training images."""
 
 _MORE = 64
 """Latents for which the forecast is made as well, or four times as many as there are."""
@@ -56,6 +60,12 @@ class Evidence:
         spread: Standard deviation of mean reconstructions over inputs, relative to the data's.
         shuffled: Squared error with the latents of other images, over that with its own.
         prior_spread: As ``spread``, of images decoded from the prior.
+        score: ELBO, or the objective of a loss, nats per image at β = 1.
+        training_score: The same of training images; None where they were not given.
+        constant: The best constant prediction's, which is what a collapsed model reaches.
+        uniform: A uniform distribution's over 8-bit levels; None of other data.
+        ppca: Probabilistic PCA's with as many latents, nats per image; None of a loss.
+        training_constant: The best constant prediction's of the training images.
         constant_gain: Reconstruction less the best constant prediction's, nats per image.
         sigma: Root mean square of the observation's standard deviation, in units of the range.
         rmse: Root mean squared error of the mean, in the same unit.
@@ -67,6 +77,9 @@ class Evidence:
             ended, or at the best held-out score if its weights were kept.
         rising: Gain of the last tenth of the steps as a share of all that was gained; None where
             nothing was.
+        doubled: Gain of the second half of training, nats per image at the last β: of held-out
+            images, or of training images where those were not scored for 8 epochs.
+        gain_per_epoch: Of the last tenth, nats per image and epoch.
         steps: Number of steps.
         steps_per_epoch: Number of steps of the first epoch.
         gradient_norm: Median over the last tenth of the steps.
@@ -96,6 +109,12 @@ class Evidence:
     spread: float
     shuffled: float | None
     prior_spread: float
+    score: float
+    training_score: float | None
+    constant: float
+    uniform: float | None
+    ppca: float | None
+    training_constant: float | None
     constant_gain: float
     sigma: float | None
     rmse: float
@@ -105,6 +124,8 @@ class Evidence:
     fallen: float | None
     gap: float | None
     rising: float | None
+    doubled: float | None
+    gain_per_epoch: float | None
     steps: int | None
     steps_per_epoch: int | None
     gradient_norm: float | None
@@ -117,6 +138,18 @@ class Evidence:
     predicted_more: int | None
     covered: float | None
     hidden: str | None = None
+
+    @property
+    def below(self) -> tuple[tuple[str, float], ...]:
+        """What needs no network and has more nats: its name and nats, the highest first."""
+        known = (
+            (f"probabilistic PCA with {self.latent_dim} latents", self.ppca),
+            ("a uniform distribution", self.uniform),
+            ("the best constant prediction", self.constant),
+        )
+        better = [(name, value) for name, value in known if value is not None]
+        better = [(name, value) for name, value in better if self.score < value]
+        return tuple(sorted(better, key=lambda each: -each[1]))
 
     def to_dict(self) -> dict[str, object]:
         """Plain data for JSON."""
@@ -158,15 +191,14 @@ def _measured(
         terms = elbo.held_out_terms(vae, images)
         hidden, training_error = None, None
         try:
-            looks = looks_of(vae, images, train)
-            training_error = None if train is None else error_of(vae, train)
+            looks = looks_of(vae, images, None if train is None else train[:LOOKED_AT])
+            training_error = None if train is None else error_of(vae, train[:LOOKED_AT])
         except InputError as error:  # it has no mean to show
             looks, hidden = {**dict.fromkeys(_LOOKS, math.nan), "shuffled": None}, str(error)
         sigma, rmse = scales_of(vae, images)
         low, high = range_of(vae, images)
         forecasts = _forecasts(vae, images, beta)
-        constants = elbo.best_constants(vae, images if train is None else train)
-        collapsed = elbo.constant_score(vae, constants, images)
+        scores = _scores(vae, images, terms, train)
     per_latent = terms.kl_per_latent
     return Evidence(
         images=len(images),
@@ -178,7 +210,8 @@ def _measured(
         latent_dim=vae.latent_dim,
         kl=float(terms.kl.mean()),
         kl_per_latent=None if per_latent is None else _falling(per_latent.mean(0)),
-        constant_gain=float(terms.reconstruction.mean()) - collapsed,
+        constant_gain=float(terms.reconstruction.mean()) - scores["constant"],
+        **scores,
         sigma=sigma,
         rmse=rmse,
         beta=beta,
@@ -192,12 +225,32 @@ def _measured(
     )
 
 
+def _scores(vae: VAE, images: Loaded, terms: elbo.Terms, train: Loaded | None) -> Fields:
+    """The model's score and what it must beat, each in nats per image."""
+    kind = vae.kind_on(images)
+    found = {
+        "score": float((terms.reconstruction - terms.kl).double().mean()),
+        **baselines_of(vae, images, kind, train)._asdict(),
+    }
+    if train is None:
+        return {**found, "training_score": None, "training_constant": None}
+    some = train[:LOOKED_AT]
+    of = elbo.held_out_terms(vae, some)
+    return {
+        **found,
+        "training_score": float((of.reconstruction - of.kl).double().mean()),
+        "training_constant": constant_nats(vae, some, None),
+    }
+
+
 def _nothing(vae: VAE, images: Loaded, course: Fields, beta: float, wanted: float) -> Evidence:
     """What is left to say of a model whose weights are not finite."""
     low, high = range_of(vae, images)
-    unknown = dict.fromkeys((*_LOOKS, "kl", "constant_gain", "rmse", "saturated"), math.nan)
+    numbers = ("kl", "score", "constant", "constant_gain", "rmse", "saturated")
+    unknown = dict.fromkeys((*_LOOKS, *numbers), math.nan)
     absent = dict.fromkeys(
-        ("kl_per_latent", "training_error", "shuffled", "sigma", "dead_units", *_FORECAST)
+        ("kl_per_latent", "training_error", "shuffled", "sigma", "dead_units", *_FORECAST,
+         "training_score", "training_constant", "uniform", "ppca")
     )  # fmt: skip
     known: dict[str, Any] = {**unknown, **absent, **course}
     return Evidence(

@@ -10,6 +10,8 @@ from pyro_vae.types import JSON, Fields
 
 __all__: list[str] = []
 
+EPOCHS = 8
+"""Held-out scores from which on they tell how training goes on."""
 _TARGETS = ("target_kl", "target_reconstruction")
 """Options under which β is adapted instead of given."""
 
@@ -40,28 +42,60 @@ def finite(history: History) -> bool:
 def _of_steps(history: History) -> JSON:
     steps = history.steps
     if not steps:
-        names = ("kl_peak", "rising", "steps", "steps_per_epoch", "gradient_norm")
-        return dict.fromkeys(names)
+        names = ("kl_peak", "rising", "doubled", "gain_per_epoch", "steps", "steps_per_epoch")
+        return dict.fromkeys((*names, "gradient_norm"))
     tenth = max(1, len(steps) // 10)
+    per_epoch = sum(record["epoch"] == steps[0]["epoch"] for record in steps)
+    scores = _at_last_beta(steps)
     norms = sorted(record["gradient_norm"] for record in steps[-tenth:])
     return {
         "kl_peak": max(record["kl"] for record in steps[: warning_signs.FIRST]),
         "steps": len(steps),
-        "steps_per_epoch": sum(record["epoch"] == steps[0]["epoch"] for record in steps),
-        "rising": _rising(steps, tenth),
+        "steps_per_epoch": per_epoch,
+        "rising": _rising(scores, tenth),
+        **_gains(history, scores, per_epoch),
         "gradient_norm": norms[len(norms) // 2],
     }
 
 
-def _rising(steps: list[JSON], tenth: int) -> float | None:
-    """Gain of the last tenth as a share of all gain, each step scored at the last one's β."""
+def _gains(history: History, steps: list[float], per_epoch: int) -> JSON:
+    """Of held-out images where they were scored often enough, else of the training steps."""
+    key, held_out = history.objective, history.epochs("held-out")
+    beta = history.steps[-1]["beta"]
+    epochs = [record[key] + (1 - beta) * record["kl"] for record in held_out]
+    scores, each = (epochs, 1) if len(epochs) >= EPOCHS else (steps, per_epoch)
+    tenth = max(1, len(scores) // 10)
+    return {
+        "doubled": _mean(scores[-tenth:]) - _mean(_around(scores, tenth)),
+        "gain_per_epoch": _last_gain(scores, tenth) * each / tenth,
+    }
+
+
+def _at_last_beta(steps: list[JSON]) -> list[float]:
+    """Each step's score at the last one's β, nats per image."""
     beta = steps[-1]["beta"]
-    scores = [(record["beta"] - beta) * record["kl"] - record["loss"] for record in steps]
-    first, before, last = (
-        sum(part) / len(part)
-        for part in (scores[:tenth], scores[-2 * tenth : -tenth] or scores, scores[-tenth:])
-    )
-    return (last - before) / (last - first) if last > first else None
+    return [(record["beta"] - beta) * record["kl"] - record["loss"] for record in steps]
+
+
+def _mean(scores: list[float]) -> float:
+    return sum(scores) / len(scores)
+
+
+def _around(scores: list[float], tenth: int) -> list[float]:
+    """A tenth of the steps about their middle."""
+    start = (len(scores) - tenth) // 2
+    return scores[start : start + tenth]
+
+
+def _last_gain(scores: list[float], tenth: int) -> float:
+    """From the last tenth but one to the last."""
+    return _mean(scores[-tenth:]) - _mean(scores[-2 * tenth : -tenth] or scores)
+
+
+def _rising(scores: list[float], tenth: int) -> float | None:
+    """Gain of the last tenth as a share of all gain."""
+    first, last = _mean(scores[:tenth]), _mean(scores[-tenth:])
+    return _last_gain(scores, tenth) / (last - first) if last > first else None
 
 
 def _of_epochs(history: History, keep_best: bool) -> JSON:

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pyro
 import torch
 
-from pyro_vae.diagnostics.causes import Cause
+from pyro_vae.diagnostics.cause import Cause
 from pyro_vae.elbo import BLOCK
 from pyro_vae.metrics import evaluate
 from pyro_vae.metrics.particles import rows_of, run
@@ -62,7 +62,7 @@ class ProgramDiagnosis:
 
     def to_dict(self) -> dict[str, object]:
         """Plain data for JSON."""
-        return {**asdict(self), "summary": self.summary}
+        return {**asdict(self), "summary": self.summary, "images": self.images}
 
 
 def diagnose_programs(

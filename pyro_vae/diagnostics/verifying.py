@@ -47,10 +47,15 @@ class Verification:
 
     @property
     def mended(self) -> bool:
-        """Whether the first cause is gone, and the short run neither collapsed nor diverging."""
-        cause = self.before.causes[0].code
-        gone = cause not in [found.code for found in self.after.causes]
-        return gone and self.after.verdict not in ("collapsed", "diverging")
+        """Whether the first cause is no longer that, and the short run not worse than before.
+
+        Of a run that was too short it is enough that a longer one is better than it was, and than
+        all baselines: it may still be gaining.
+        """
+        cause, before, after = self.before.causes[0], self.before.evidence, self.after.evidence
+        gone = cause.code not in [found.code for found in self.after.causes[:1]]
+        longer = cause.verdict == "unfinished" and after.score > before.score and not after.below
+        return (gone or longer) and self.after.verdict not in ("collapsed", "diverging")
 
     def to_dict(self) -> dict[str, object]:
         """Plain data for JSON."""

@@ -1,4 +1,4 @@
-"""Baselines that need no network: uniform levels, and probabilistic PCA in closed form."""
+"""Baselines that need no network: a constant, uniform levels, probabilistic PCA in closed form."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from pyro_vae.data import levels as data_levels
 from pyro_vae.data import plain
 from pyro_vae.data.batch import Loaded
-from pyro_vae.elbo import BLOCK
+from pyro_vae.elbo import BLOCK, best_constants, constant_score
 from pyro_vae.elbo.scores import block_noise, observed_block
 from pyro_vae.forecasting.spectra import WIDE
 from pyro_vae.vae import VAE
@@ -135,3 +135,61 @@ def ppca_rows(vae: VAE, images: Loaded, kind: str) -> Tensor:
             x = plain(observed_block(vae, part)[0])
             rows.append((x + torch.rand_like(x) if kind == "mass" else x).flatten(1))
     return torch.cat(rows)
+
+
+class Baselines(NamedTuple):
+    """What a model must beat, nats per image in the ELBO's unit; None where there is no such thing.
+
+    Attributes:
+        constant: The best constant prediction, which is what a collapsed model reaches.
+        uniform: A uniform distribution over the values that a pixel can take.
+        ppca: Probabilistic PCA with as many latents.
+    """
+
+    constant: float
+    uniform: float | None
+    ppca: float | None
+
+
+def baselines_of(vae: VAE, images: Loaded, kind: str, train: Loaded | None) -> Baselines:
+    """All of them on images, fitted to the training images where they are known.
+
+    Args:
+        vae: The model; only its observation and its number of latents are used.
+        images: Levels (uint8) or floats, (N, *data_shape).
+        kind: ``"density"``, ``"mass"`` or ``"loss"``.
+        train: Training images where ``images`` are held out.
+    """
+    return Baselines(
+        constant_nats(vae, images, train),
+        uniform_nats(vae, kind, images),
+        ppca_nats(vae, images, kind, images if train is None else train, vae.latent_dim),
+    )
+
+
+def constant_nats(vae: VAE, images: Loaded, train: Loaded | None) -> float:
+    """The best constant prediction, of training images if they are known, nats per image."""
+    constants = best_constants(vae, images if train is None else train)
+    if train is None:
+        return sum(constant.reconstruction for constant in constants.values())
+    return constant_score(vae, constants, images)
+
+
+def uniform_nats(vae: VAE, kind: str, images: Loaded) -> float | None:
+    """A uniform distribution over what 8-bit images can be, nats per image; None of other data."""
+    bits = uniform_bits(str(vae.obs.levels), kind)
+    if bits is None or kind == "loss":
+        return None
+    dims: int = math.prod(vae.data_shape)
+    low, high = vae.obs.interval
+    if kind == "mass":
+        return -dims * bits * math.log(2)
+    return dims * math.log(1 / (high - low)) if images.dtype == torch.uint8 else None
+
+
+def ppca_nats(vae: VAE, images: Loaded, kind: str, fitted: Loaded, latents: int) -> float | None:
+    """Probabilistic PCA with so many latents, nats per image; None of a loss, and of constants."""
+    if kind == "loss":
+        return None
+    fit = fit_ppca(ppca_rows(vae, fitted[:FITTED], kind), latents)
+    return None if fit is None else float(fit.log_prob(ppca_rows(vae, images, kind)).mean())

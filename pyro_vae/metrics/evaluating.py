@@ -16,7 +16,7 @@ from pyro_vae.data import as_images, of_covariates
 from pyro_vae.data.batch import Given, Loaded
 from pyro_vae.elbo.scores import bits_per_dim, objective_key
 from pyro_vae.errors import unknown
-from pyro_vae.metrics.baselines import FITTED, fit_ppca, ppca_rows, uniform_bits
+from pyro_vae.metrics.baselines import constant_nats, ppca_nats, uniform_bits
 from pyro_vae.metrics.calibration import calibration_scores
 from pyro_vae.metrics.chunking import bytes_of
 from pyro_vae.metrics.encodings import Block, codes_of, encoded, evaluating
@@ -83,9 +83,11 @@ def evaluate(
         ``elbo`` and ``bits_per_dim`` with the scale of the training data, else None; ``spread``,
         the standard deviation of the mean reconstruction over images, averaged over pixels that
         vary by more than 0.05; ``images``, their number; ``iwae``: None, or ``k``, ``bound``, its
-        ``standard_error`` over images, ``bits_per_dim`` with ``bits_per_dim_standard_error``, and
-        ``mass_bits_per_dim``. Then the parts: ``ppca``; ``mutual_information`` and the others of
-        ``latent_scores``; ``reconstructions`` by kind;
+        ``standard_error`` over images, ``pareto_shape`` k̂ (the median over images; above .7 weights
+        say little, Vehtari et al. 2024), ``unreliable`` (the share of images above that, both None
+        below 25 particles), ``effective_size`` in particles, ``bits_per_dim`` with
+        ``bits_per_dim_standard_error``, and ``mass_bits_per_dim``. Then the parts: ``ppca``;
+        ``mutual_information`` and the others of ``latent_scores``; ``reconstructions`` by kind;
         ``calibration``. For a loss ``elbo`` and the bits are None and ``objective`` stands in
         their place. Of programs with several observed or latent sites, what would need them to be
         one is None; of a VAE of several things the scores are those of
@@ -131,7 +133,7 @@ def evaluate(
         one = len(terms.observed) == 1 and blocks[0].posterior is not None
         collapsed = None
         if len(terms.observed) == 1:
-            collapsed = _collapsed(vae, tensor, None if train is None else fitted)
+            collapsed = constant_nats(vae, tensor, None if train is None else fitted)
         scores = {
             "kind": kind,
             "few": warning_signs.few_words(len(tensor)),
@@ -170,14 +172,6 @@ def _calibration(vae: VAE, blocks: list[Block]) -> dict[str, Any] | None:
         return calibration_scores(vae, blocks)
     except NotImplementedError:
         return None
-
-
-def _collapsed(vae: VAE, images: Loaded, train: Loaded | None) -> float:
-    """What a collapsed model reaches: the best constant prediction, of training images if known."""
-    constants = elbo.best_constants(vae, images if train is None else train)
-    if train is None:
-        return sum(constant.reconstruction for constant in constants.values())
-    return elbo.constant_score(vae, constants, images)
 
 
 def _mean_image(vae: VAE, images: Loaded) -> Tensor:
@@ -251,6 +245,7 @@ def _iwae(vae: VAE, images: Loaded, kind: str, scores: JSON, k: int, budget: str
         "k": k,
         "bound": bound,
         "standard_error": error,
+        **bounds.reliable.scores,
         "bits_per_dim": _bits(vae, bound, kind) if valid else None,
         "bits_per_dim_standard_error": error / (dims * math.log(2)) if valid and error else None,
         "mass_bits_per_dim": mass,
@@ -262,12 +257,9 @@ def _ppca(
     vae: VAE, images: Loaded, kind: str, fitted: Loaded, held_out: bool, latents: int
 ) -> JSON | None:
     """Probabilistic PCA with as many latents, in the ELBO's unit and in bits."""
-    if kind == "loss":
+    value = ppca_nats(vae, images, kind, fitted, latents)
+    if value is None:
         return None
-    fit = fit_ppca(ppca_rows(vae, fitted[:FITTED], kind), latents)
-    if fit is None:
-        return None
-    value = float(fit.log_prob(ppca_rows(vae, images, kind)).mean())
     bits = None if _no_bits(vae, images, kind) else _bits(vae, value, kind)
     on = "the training images" if held_out else "these images"
     return {"log_likelihood": value, "bits_per_dim": bits, "fitted_to": on}

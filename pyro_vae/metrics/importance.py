@@ -22,6 +22,7 @@ from pyro_vae.errors import InputError, shown
 from pyro_vae.metrics.chunking import bytes_of
 from pyro_vae.metrics.encodings import evaluating, univariate
 from pyro_vae.metrics.particles import Arguments, Particles, rows_of
+from pyro_vae.metrics.reliability import Reliability
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.vae import VAE
 
@@ -42,10 +43,12 @@ class Bounds(NamedTuple):
     Attributes:
         observed: Of log p(x), x as the observation takes it.
         mass: Of the log-mass of the image's levels, where a density has it, else None.
+        reliable: How far the weights behind ``observed`` can be relied on.
     """
 
     observed: Tensor
     mass: Tensor | None
+    reliable: Reliability
 
 
 def checked_particles(iwae: object) -> int:
@@ -107,7 +110,11 @@ def importance_bound(
         ]
     masses = [part.mass for part in parts if part.mass is not None]
     observed = torch.cat([part.observed for part in parts])
-    return Bounds(observed, torch.cat(masses) if len(masses) == len(parts) else None)
+    return Bounds(
+        observed,
+        torch.cat(masses) if len(masses) == len(parts) else None,
+        Reliability.cat(part.reliable for part in parts),
+    )
 
 
 def _block_bounds(
@@ -131,7 +138,8 @@ def _block_bounds(
 
     further = weights if mass and len(program.terms.observed) == 1 else None
     found, masses = log_weights(program, (x,), (seen,), particles, at_once, number, further)
-    return Bounds(log_mean(found), None if masses is None else log_mean(masses))
+    mean = None if masses is None else log_mean(masses)
+    return Bounds(log_mean(found), mean, Reliability.of(found))
 
 
 def log_mean(weights: Tensor) -> Tensor:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
 import pyro
 import torch
-from pyro.ops.stats import fit_generalized_pareto
 from torch import Tensor
 
 from pyro_vae.data import Batch
@@ -16,15 +14,11 @@ from pyro_vae.errors import InputError
 from pyro_vae.metrics.chunking import bytes_of
 from pyro_vae.metrics.importance import checked_particles, log_mean, log_weights, standard_error
 from pyro_vae.metrics.particles import Arguments, Particles, rows_of, run
+from pyro_vae.metrics.reliability import Reliability
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.types import JSON
 
 __all__: list[str] = []
-
-UNRELIABLE = 0.7
-"""Pareto shape above which importance weights say little (Vehtari et al. 2024)."""
-
-_TAIL = 25  # particles below which there is no tail to fit
 
 
 def as_arguments(data: object) -> tuple[Arguments, int]:
@@ -145,43 +139,16 @@ def _bound(
     first = rows_of(arguments, count, slice(0, few))
     program = Particles(model, guide, first, first, few)
     at_once = max(1, budget // program.bytes_per_image())
-    bounds, shapes, sizes = [], [], []
+    bounds, reliable = [], []
     for block, start in enumerate(range(0, count, BLOCK)):
         some = rows_of(arguments, count, slice(start, start + BLOCK))
         weights, _ = log_weights(program, some, some, particles, at_once, block)
         bounds.append(log_mean(weights))
-        each = weights.flatten(1)  # (K, elements)
-        sizes.append((2 * each.logsumexp(0) - (2 * each).logsumexp(0)).exp())
-        shapes += [] if particles < _TAIL else [pareto_shape(column) for column in each.T]
+        reliable.append(Reliability.of(weights))
     bound = torch.cat(bounds)
-    k_hat = torch.tensor(shapes)
     return {
         "k": particles,
         "bound": float(bound.mean()),
         "standard_error": standard_error(bound),
-        "pareto_shape": float(k_hat.median()) if shapes else None,
-        "unreliable": float((k_hat > UNRELIABLE).double().mean()) if shapes else None,
-        "effective_size": float(torch.cat(sizes).mean()),
+        **Reliability.cat(reliable).scores,
     }
-
-
-def pareto_shape(log_weights: Tensor) -> float:
-    """k̂ of importance weights, the shape of a generalised Pareto distribution of the largest.
-
-    The tail is the min(K/5, 3√K) largest weights (Vehtari et al. 2024).
-
-    Args:
-        log_weights: (K,), K of at least 25.
-
-    Returns:
-        k̂; −∞ where the largest weights are all alike.
-    """
-    count = len(log_weights)
-    tail = min(count // 5, math.ceil(3 * math.sqrt(count)))
-    ordered = (log_weights.double() - log_weights.max()).exp().sort().values
-    excess = ordered[-tail:] - ordered[-tail - 1]
-    excess = excess[excess > 0]
-    if len(excess) < 5 or float(excess.max() - excess.min()) < 1e-12 * float(ordered[-1]):
-        return -math.inf
-    shape, _ = fit_generalized_pareto(excess)
-    return float(shape)

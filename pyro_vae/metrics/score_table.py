@@ -65,7 +65,7 @@ SCORES: dict[str, Score] = {
     "k": Score("draws", None, 0),
     "pareto_shape": Score("k̂; weights say little above .7", "min"),
     "unreliable": Score(_SHARE, "min", 3),
-    "effective_sample_size": Score("draws", "max"),
+    "effective_size": Score("draws", "max"),
     "active_units": Score("units", None, 0, "Active units"),
     "units": Score("units", None, 0),
     "kl_per_latent": Score(_NATS),

@@ -14,7 +14,8 @@ from torch import Tensor
 from pyro_vae import data
 from pyro_vae.data import Data, Images, as_images, context
 from pyro_vae.data.batch import Loaded
-from pyro_vae.diagnostics import Diagnosis, ProgramDiagnosis, diagnose
+from pyro_vae.diagnostics import diagnose
+from pyro_vae.diagnostics.kept import kept_diagnosis
 from pyro_vae.errors import InputError
 from pyro_vae.metrics import EVALUATION, evaluate
 from pyro_vae.metrics.calibration import BINS, calibration_scores
@@ -32,8 +33,8 @@ from pyro_vae.warning_signs import few_words
 __all__: list[str] = []
 
 KINDS = ("mean", "sample", "parameter")
-SHOWN, SCORED, DIAGNOSED, CALIBRATED = 8, 1000, 250, 100
-"""Images that are shown, scored where nobody has, diagnosed, and whose calibration is drawn."""
+SHOWN, SCORED, CALIBRATED = 8, 1000, 100
+"""Images that are shown, scored where nobody has, and whose calibration is drawn."""
 UNITS, STEPS, REACH = 6, 11, 3.0
 T = TypeVar("T")
 
@@ -79,7 +80,7 @@ class Looks:
     pictures: Mapping[str, Tensor] | None = None
     traversal: Traversal | None = None
     calibration: dict[str, Any] | None = None
-    diagnosis: Diagnosis | ProgramDiagnosis | None = None
+    diagnosis: JSON | None = None
 
 
 class Shelf:
@@ -157,16 +158,16 @@ def look(run: Found, shelf: Shelf) -> Looks | None:
             looks.traversal = _try(run, "traversal", lambda: _traversal(vae, images, run.scores))
         if not vae.joint:
             looks.calibration = _calibration(run, vae, images[:CALIBRATED])
-    looks.diagnosis = _try(
+    looks.diagnosis = kept_diagnosis(vae, run.folder) or _try(
         run,
         "diagnosis",
         lambda: diagnose(
             vae,
-            images[:DIAGNOSED],
+            images,
             run.history if run.history.steps else None,
             run.settings,
-            train[:DIAGNOSED] if held_out else None,
-        ),
+            found.train if held_out else None,
+        ).to_dict(),
     )
     return looks
 

@@ -192,7 +192,7 @@ def _cells(run: Found, looks: Looks | None, unit: str, notes: list[str]) -> Iter
     yield _mse(scores)
     yield _pit(scores, looks)
     diagnosis = looks.diagnosis if looks else None
-    yield Cell("–") if diagnosis is None else Cell(diagnosis.verdict, diagnosis.verdict)
+    yield Cell("–") if diagnosis is None else Cell(diagnosis["verdict"], diagnosis["verdict"])
 
 
 def _noted(notes: list[str], why: str) -> int:

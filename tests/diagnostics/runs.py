@@ -55,6 +55,19 @@ class Copying(nn.Module):
         return torch.logit(seen, eps=0.05)
 
 
+class First(nn.Module):
+    """The first two numbers of each row."""
+
+    def forward(self, z: Tensor) -> Tensor:
+        return z[:, :2]
+
+
+def narrow(sizes: Sizes) -> tuple[nn.Module, nn.Module]:
+    """Networks whose decoder is a plane through two of all latents."""
+    line = nn.Sequential(First(), nn.Linear(2, sizes.grid_numbers))
+    return pv.networks.MLP(hidden=32)(sizes)[0], line
+
+
 def ignoring(sizes: Sizes) -> tuple[nn.Module, nn.Module]:
     """Networks whose decoder ignores z."""
     return pv.networks.MLP(hidden=32)(sizes)[0], Ignoring(sizes.grid_numbers)

@@ -19,7 +19,7 @@ from torch import nn
 import pyro_vae as pv
 from pyro_vae.diagnostics import causes, verify
 
-from .runs import SHAPE, Run, copying, ignoring, run
+from .runs import SHAPE, Run, copying, ignoring, narrow, run
 
 TO_255 = pv.observations.get("normal", interval=(0.0, 255.0))
 PER_PIXEL = pv.observations.get("normal-optimal-sigma", scale="pixel")
@@ -62,6 +62,22 @@ BROKEN: dict[str, tuple[str, str, dict[str, Any]]] = {
         "underfitted",
         {"obs": pv.observations.get("normal", scale=0.1), "latent_dim": 1, "lr": 1e-2,
          "epochs": 20},
+    ),
+    "a σ that is a hundredth of the error": (
+        "sigma-off",
+        "underfitted",
+        {"obs": pv.observations.get("normal", scale=0.002), "epochs": 20},
+    ),
+    "a small β": (
+        "beta-too-small",
+        "underfitted",
+        {"obs": "normal-learned-sigma", "beta": 1e-3, "lr": 3e-3, "epochs": 40},
+    ),
+    "ten latents of which the decoder sees two": (
+        "no-better-than-a-baseline",
+        "underfitted",
+        {"obs": pv.observations.get("normal", scale="dataset"), "net": narrow, "lr": 1e-2,
+         "epochs": 100},
     ),
     "a decoder that ignores z": (
         "encoder-ignored",
@@ -108,8 +124,9 @@ def _codes(cause: Callable[..., Any]) -> set[str]:
 
 
 def test_a_healthy_run_and_one_whose_held_out_score_fell(digits: pv.data.Data) -> None:
-    obs = pv.observations.get("normal", scale=0.4)
-    vae, history, settings, found = run(digits, obs, latent_dim=20, epochs=40, lr=3e-3)
+    options: dict[str, Any] = {"epochs": 80, "lr": 3e-3, "latent_dim": 5}
+    obs = pv.observations.get("normal", scale="dataset")
+    vae, history, settings, found = run(digits, obs, **options)
     assert found.verdict == "healthy"
     assert found.causes == ()
     held_out = history.epochs("held-out")

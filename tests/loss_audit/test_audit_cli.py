@@ -45,7 +45,7 @@ def good(tmp_path: Path) -> Path:
 
 def test_the_report_says_what_to_do(good: Path) -> None:
     result = run(f"{good}:loss", "--data-shape", "1,8,8", "--batch-size", 16)
-    assert result.exit_code == 0
+    assert result.exit_code == 3
     assert "effective beta  1,024 x KL per image" in result.stdout
     assert "pixels-averaged" in result.stdout
     assert "def loss_function(x, x_hat, mean, log_var, beta=1):" in result.stdout
@@ -55,7 +55,7 @@ def test_the_report_says_what_to_do(good: Path) -> None:
 def test_json_is_alone_on_stdout(good: Path) -> None:
     result = run(f"{good}:loss", "--data-shape", "64", "--latent-dim", 3, "--sample-fn", "sample",
                  "--json")  # fmt: skip
-    assert result.exit_code == 0
+    assert result.exit_code == 3
     found = json.loads(result.stdout)
     assert found["effective_beta"] == pytest.approx(64 * 128)
     assert found["reductions"]["kl"] == {"batch": "sum", "latents": "sum"}
