@@ -56,7 +56,7 @@ def diagnose(
     """
     import pyro_vae as pv
     from pyro_vae.diagnostics import verify
-    from pyro_vae.training.run_data import load_data
+    from pyro_vae.training.run_data import load_data, part_of
     from pyro_vae.warning_signs import few_words
 
     parts = own_of(own)
@@ -82,11 +82,13 @@ def diagnose(
             click.echo(reason, err=True)
     if as_json:
         rest = {"verification": verified.to_dict()} if verified else {}
-        of = {"data": described["name"], "changed": described["changed"]}
+        part = "train" if held_out is None else part_of(images)
+        of = {"data": described["name"], "part": part, "changed": described["changed"]}
         echo_json(_plain({**of, **found.to_dict(), **rest}))
         return
     judged = held_out is not None and few_words(len(held_out)) is None
-    for line in _lines(found, "held-out" if judged else "training"):
+    name = "held-out" if images.validation is None else "validation"
+    for line in _lines(found, name if judged else "training"):
         click.echo(line)
     if verified is not None:
         for line in _verified(verified):

@@ -261,6 +261,16 @@ class FitConfig:
             "target_reconstruction", lambda: controllers.TargetReconstruction(reconstruction)
         )
 
+    @property
+    def chooses(self) -> str:
+        """Options that choose by held-out images, in words; empty where none does."""
+        wanting = {
+            "patience": self.patience is not None,
+            "keep-best": self.keep_best,
+            "lr-schedule plateau": self.lr_schedule == "plateau",
+        }
+        return ", ".join(name for name, wants in wanting.items() if wants)
+
     def check_held_out(self, given: bool) -> None:
         """Make sure that there are held-out images where an option looks at them.
 
@@ -270,16 +280,11 @@ class FitConfig:
         Raises:
             InputError: If there are none; it names the option.
         """
-        wanting = {
-            "patience": self.patience is not None,
-            "keep-best": self.keep_best,
-            "lr-schedule plateau": self.lr_schedule == "plateau",
-        }
-        for name, wants in wanting.items():
-            if wants and not given:
-                raise InputError(
-                    f"{name} looks at held-out images and there are none: give validation="
-                )
+        if self.chooses and not given:
+            raise InputError(
+                f"{self.chooses} looks at held-out images and there are none: give validation=, "
+                "images or a share as 0.1"
+            )
 
     def to_dict(self) -> JSON:
         """Plain data for config.json; objects as ``named`` has them."""

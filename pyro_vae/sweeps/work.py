@@ -188,7 +188,7 @@ def load_all(cells: Sequence[Cell], samples: bool) -> None:
     seen = set()
     for cell in cells:
         config = cell.config
-        where = (config.data, config.data_root, config.images)
+        where = (config.data, config.data_root, config.images, config.validation)
         if where not in seen:
             seen.add(where)
             data = config.load()

@@ -253,9 +253,10 @@ def test_the_command_prints_the_best(cli: Callable[..., Any], tmp_path: Path) ->
     said = json.loads(Path("out/search.json").read_text())
     best = said["trials"][said["best"]]
     assert best["value"] == min(trial["value"] for trial in said["trials"])
-    assert lines[-2] == f"best of 3 trials: {best['cell']}"
-    assert lines[-1].split()[:2] == ["bits_per_dim", f"{best['value']:.6g}"]
-    assert lines[-1].endswith("bits per dimension, lower is better")
+    assert lines[-3] == f"best of 3 trials: {best['cell']}"
+    assert lines[-2].split()[:2] == ["bits_per_dim", f"{best['value']:.6g}"]
+    assert lines[-2].endswith("bits per dimension, lower is better; of the validation part")
+    assert lines[-1] == f"  bits_per_dim {best['test']:.6g} bits per dimension of the test part"
     assert "Trial" not in result.stderr
     again = json.loads(cli(*words, "--json").stdout)
     assert again["search"] == said
