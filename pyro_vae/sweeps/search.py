@@ -211,25 +211,32 @@ def _check(score: str, rows: Mapping[str, Sequence[Row]]) -> None:
     """Stop where nothing could be learned: runs are there, and none has the score."""
     done = [row for own in rows.values() for row in own if row.fault is None]
     names = {name for row in done for name in row.scores}
-    if done and score not in names:
+    if done and _chosen(score) not in names:
         raise unknown("score in --objective", score, names)
+
+
+def _chosen(score: str) -> str:
+    """The name under which a run has a score that choices are made by: of the validation part.
+
+    What is no score of held-out images, as seconds, has no part.
+    """
+    of_none = score in ("seconds", "steps", "failed") or score.startswith("training.")
+    return score if of_none else f"validation.{score}"
 
 
 def _trial(number: int, cell: Cell, score: str, rows: Sequence[Row]) -> Trial:
     faults = [row.fault for row in rows if row.fault is not None]
     test = [row.scores[score] for row in rows if score in row.scores]
-    # What is no score of images, as seconds, has no part.
-    values = [row.scores.get(f"validation.{score}", row.scores.get(score)) for row in rows]
-    there = [value for value in values if value is not None]
+    values = [row.scores[_chosen(score)] for row in rows if _chosen(score) in row.scores]
     fault = None
     if faults:
         fault = faults[0]
-    elif len(there) < len(rows):
+    elif len(values) < len(rows):
         fault = f"it has no {score}"
     if fault is not None:
         return Trial(number, cell.name, cell.labels, None, fault)
     reported = fmean(test) if len(test) == len(rows) else None
-    return Trial(number, cell.name, cell.labels, fmean(there), None, reported)
+    return Trial(number, cell.name, cell.labels, fmean(values), None, reported)
 
 
 def _best(aim: Objective, trials: Sequence[Trial]) -> Trial | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import math
 import shutil
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ import pyro_vae as pv
 from pyro_vae import InputError
 from pyro_vae.training import History, RunConfig, Stopped, read_config
 from pyro_vae.training.progress import Silent
+from pyro_vae.training.run_data import load_data
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -265,3 +268,22 @@ def test_python_says_so_too(tmp_path: Path) -> None:
         pv.resume(run, epochs=1)
     with pytest.raises(InputError, match="epochs must be a positive integer, got 'many'"):
         pv.resume(run, epochs="many")  # type: ignore[arg-type]
+
+
+@pytest.mark.slow
+def test_two_processes_have_one_validation_part_and_train_longer(tmp_path: Path) -> None:
+    torchrun = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
+    torchrun += ["--nproc-per-node", "2", "-m", "pyro_vae_cli", "fit"]
+    out = tmp_path / "run"
+    words = ["--obs", "bernoulli", "--binarise", "fixed:4", "--keep-best", "--images", "64"]
+    words += ["--hidden", "8", "--latent-dim", "2", "--batch-size", "16", "--out", str(out)]
+    subprocess.run([*torchrun, *words, "--epochs", "2"], check=True, timeout=300)
+    assert read_config(out)["images"]["held_out"] == 64
+    subprocess.run([*torchrun, "--resume", str(out), "--epochs", "3"], check=True, timeout=300)
+    history = History.read(out / "metrics.jsonl")
+    assert [record["step"] for record in history.steps] == list(range(1, 13))
+    assert [record["part"] for record in history.epochs("held-out")] == ["validation"] * 3
+    found, described = load_data(None, None, False, read_config(out))
+    assert described["changed"] is None
+    best = max(record["elbo"] for record in history.epochs("held-out"))
+    assert pv.evaluate(pv.load(out), found.validation, parts=())["elbo"] == pytest.approx(best)
