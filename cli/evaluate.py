@@ -100,7 +100,7 @@ def evaluate(
     """
     import pyro_vae as pv
     from pyro_vae import ours
-    from pyro_vae.data.parts import bits_words
+    from pyro_vae.data.bits import bits_words
     from pyro_vae.metrics import (
         check_samples,
         classifier_for,

@@ -91,8 +91,10 @@ class FitConfig:
     lr_warm_up: int = option(0, "Linear rise.", metavar="STEPS")
     clip: float | None = option(None, "Largest norm of the gradient.", metavar="NORM")
     average: float | None = option(None, "Average the weights exponentially.", metavar="DECAY")
-    patience: int | None = option(None, "Stop after so many without gain.", metavar="EPOCHS")
-    keep_best: bool = option(False, "End with the best held-out weights.")
+    patience: int | None = option(
+        None, "Stop after so many without gain on the validation part.", metavar="EPOCHS"
+    )
+    keep_best: bool = option(False, "End with the weights that are best on the validation part.")
     augment: tuple[Any, ...] = option(
         (),
         "Augment training images: flip, shift, rotate, zoom, crop.",

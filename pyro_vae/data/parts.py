@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from numpy.random import RandomState
 from torch import Tensor
 
 from pyro_vae.data import files, folder, stock
 from pyro_vae.data.arrays import Data, as_source, split
 from pyro_vae.data.batch import Batch, Given, Images, plain
+from pyro_vae.data.bits import binarised, bits_words
 from pyro_vae.data.kept import digests_in
 from pyro_vae.data.mixed import shape_of
-from pyro_vae.data.stored import Stored, limit
+from pyro_vae.data.stored import Stored
 from pyro_vae.errors import InputError, shown
 from pyro_vae.types import JSON
 
@@ -27,7 +25,6 @@ SHARE = "0.1"
 """Of the training images, held out where something chooses by them and nobody says which."""
 _LAST, _NONE = "last:", "none"
 _FORMS = "a share of the training images between 0 and 1, last:N, a folder or file, or none"
-_AT_A_TIME = 1000
 
 
 class Asked(NamedTuple):
@@ -145,57 +142,6 @@ def divided(
     return split(images, found, seed)
 
 
-def binarised(data: Data, seed: int) -> tuple[Data, JSON]:
-    """The data with validation and test images made bits, levels 0 and 255, drawn once.
-
-    They are those of ``numpy.random.RandomState(seed)``, ``binomial(1, k / 255)``, of all
-    validation images first and then of the test images; training images stay as they are.
-
-    Returns:
-        The data; and ``seed``, and of each part ``images``, ``sum`` and ``sha256`` of its bits as
-        uint8, row by row.
-
-    Raises:
-        InputError: If images are no 8-bit levels, or do not fit in memory.
-    """
-    generator, changed, told = RandomState(seed), {}, dict[str, Any](seed=seed)
-    for part in ("validation", "test"):
-        images = getattr(data, part)
-        if images is not None:
-            bits = _bits(images, generator)
-            digest = hashlib.sha256(bits.tobytes()).hexdigest()
-            total = int(bits.sum(dtype=np.int64))
-            told[part] = {"images": len(bits), "sum": total, "sha256": digest}
-            changed[part] = torch.from_numpy(bits * np.uint8(255))
-    return data._replace(**changed), told
-
-
-def bits_words(told: JSON) -> str:
-    """What bits there are, in a line."""
-    parts = (
-        f"{part} sum {told[part]['sum']:,}, SHA-256 {told[part]['sha256']}"
-        for part in ("validation", "test")
-        if part in told
-    )
-    return f"bits of RandomState({told['seed']}): {'; '.join(parts)}"
-
-
-def _bits(images: Images, generator: RandomState) -> Any:
-    if images.dtype != torch.uint8:
-        raise InputError("binarise fixed takes 8-bit images, these are floats")
-    if isinstance(images, Stored) and images.nbytes > limit():
-        raise InputError(
-            f"binarise fixed keeps bits in memory, and {len(images):,} images do not fit: "
-            "binarise stochastic draws them as they are read"
-        )
-    whole = np.empty(tuple(images.shape), np.uint8)
-    for start in range(0, len(images), _AT_A_TIME):
-        rows = slice(start, start + _AT_A_TIME)
-        levels: Tensor = plain(images)[rows]
-        whole[rows] = generator.binomial(1, levels.cpu().numpy() / 255)
-    return whole
-
-
 def _with_validation(data: Data, text: str, asked: Asked, like: JSON) -> tuple[Data, str]:
     found, own = parse(text), data.validation
     if found is None:
@@ -219,7 +165,7 @@ def _with_validation(data: Data, text: str, asked: Asked, like: JSON) -> tuple[D
         kept, held_out = order.sort().values, chosen.sort().values
         which = f"{len(chosen):,} of {count:,} training {unit}, always the same"
     labels = data.train_labels
-    changed = data._replace(
+    changed = _named(data, kept, held_out)._replace(
         train=_rows(data.train, kept),
         train_labels=None if labels is None else labels[kept],
         validation=_rows(data.train, held_out),
@@ -227,6 +173,16 @@ def _with_validation(data: Data, text: str, asked: Asked, like: JSON) -> tuple[D
     )
     by = f": {asked.by} chooses by them, not by the test part" if asked.by else ""
     return changed, f"validation part: {which}{by}"
+
+
+def _named(data: Data, kept: Tensor, held_out: Tensor) -> Data:
+    """The data with the names of its images, where they have any, in the parts that they are in."""
+    names = getattr(data, "names", {})
+    if "train" not in names:
+        return data
+    parts = {"train": kept, "validation": held_out}
+    own = {part: [names["train"][i] for i in rows.tolist()] for part, rows in parts.items()}
+    return data._replace(names={**names, **own})
 
 
 def _counted(count: int, images: Images) -> int:

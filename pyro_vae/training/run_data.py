@@ -6,8 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pyro_vae.data import Data, conditioned, first, stock
+from pyro_vae.data.bits import bits_words
 from pyro_vae.data.kept import as_kept
-from pyro_vae.data.parts import Asked, bits_words, parted
+from pyro_vae.data.parts import Asked, parted
 from pyro_vae.data.table import SUFFIX
 from pyro_vae.errors import InputError
 from pyro_vae.types import JSON

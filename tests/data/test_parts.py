@@ -21,7 +21,8 @@ from click.testing import Result
 import pyro_vae as pv
 from pyro_vae import InputError, data
 from pyro_vae.data import stored
-from pyro_vae.data.parts import Asked, binarised, parted
+from pyro_vae.data.bits import binarised
+from pyro_vae.data.parts import Asked, parted
 from pyro_vae.training import RunConfig
 from pyro_vae.training.run_data import load_data
 
