@@ -146,8 +146,12 @@ def evaluate(
         title, unit = vae.obs.title, "images"
     shown_part = f"the {'training' if part == 'train' else part} part"
     click.echo(f"{title}, a {scores['kind']} on these {scores['images']} {unit}, {shown_part}")
-    if described["binarised"] is not None:
-        click.echo(bits_words(described["binarised"]))
+    bits = described["binarised"]
+    if bits is not None:
+        click.echo(bits_words(bits))
+    if part in (bits or {}):
+        text = f"{bits[part]['grey']:10.2f} nats per image on their bits"
+        click.echo(f"{'  the grey images':<{LABEL}}{text}")
     if scores["few"] is not None:
         click.echo(scores["few"])
     for line in _lines(scores):

@@ -169,6 +169,8 @@ def _check_free(run: Run, mark: str, overwrite: bool) -> None:
     ours, theirs = run.config.options, before.get("options", {})
     differ = [name for name in ours if ours[name] != theirs.get(name)]
     said = ", ".join(f"{name} {theirs.get(name)!r}, now {ours[name]!r}" for name in differ[:3])
+    if not said and run.config.fit.chooses and "validation" not in theirs:
+        said = f"{run.config.fit.chooses} chose by the test part then"
     raise InputError(
         f"{run.folder} holds a run of other options ({said or 'its data file has changed'}): "
         "give another folder, or --overwrite"

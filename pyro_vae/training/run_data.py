@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pyro_vae.data import Data, conditioned, first, stock
-from pyro_vae.data.bits import bits_words
+from pyro_vae.data.bits import bits_words, digests_of_bits
 from pyro_vae.data.kept import as_kept
 from pyro_vae.data.parts import Asked, parted
 from pyro_vae.data.table import SUFFIX
@@ -54,7 +54,8 @@ def load_data(
                 f"the run is of a version that did not keep which images of {name} were held out: "
                 "if they have changed since, those scored may be ones that it was trained on"
             )
-        if same and changed is None and bits != described.get("binarised"):
+        kept_bits = digests_of_bits(described.get("binarised"))
+        if same and changed is None and digests_of_bits(bits) != kept_bits:
             changed = f"{name} has changed since fit, and so have its {bits_words(bits or {})}"
     rest = {"name": name, "root": str(root) if root else None, "changed": changed}
     rest["binarised"] = bits

@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.stats
 import torch
 from click.testing import Result
 
@@ -392,6 +393,46 @@ def test_an_array_may_grow_and_each_image_keeps_its_part(tmp_path: Path) -> None
     assert {*numbers(found.train)} == {*numbers(now.train)} - held_out
 
 
+def test_a_comparison_chooses_by_validation_and_reports_test(tmp_path: Path) -> None:
+    base = {**TINY, "data": parted_file(tmp_path), "keep_best": True}
+    spec = {"base": base, "grid": {"lr": [0.01]}}
+    (row,) = pv.compare(spec, tmp_path / "out").rows
+    found, _ = load_data(None, None, False, pv.training.read_config(row.folder))
+    vae = pv.load(row.folder)
+    for prefix, part in (("validation.", found.validation), ("", found.test)):
+        assert row.scores[f"{prefix}elbo"] == pv.evaluate(vae, part, parts=())["elbo"]
+        assert row.scores[f"{prefix}images"] == len(part)
+    kept = json.loads((row.folder / "evaluation.json").read_text())
+    assert (kept["part"], kept["images"], "validation" in kept) == ("test", 20, False)
+    (plain,) = pv.compare({**spec, "base": {**base, "keep_best": False}}, tmp_path / "plain").rows
+    assert not any(name.startswith("validation.") for name in plain.scores)
+
+
+def test_runs_that_chose_by_the_test_part_are_not_taken_for_these(tmp_path: Path) -> None:
+    base = {**TINY, "data": parted_file(tmp_path), "keep_best": True}
+    spec = {"base": base, "grid": {"lr": [0.01]}}
+    (row,) = pv.compare(spec, tmp_path / "out").rows
+    result = json.loads((row.folder / "result.json").read_text())
+    del result["options"]["validation"]
+    result["fingerprint"] = "an earlier version's"
+    (row.folder / "result.json").write_text(json.dumps(result))
+    with pytest.raises(InputError, match="keep-best chose by the test part then"):
+        pv.compare(spec, tmp_path / "out")
+
+
+def test_paths_of_a_spec_are_relative_to_it(tmp_path: Path, cli: Run) -> None:
+    three(tmp_path / "specs" / "d")
+    (tmp_path / "specs" / "s.toml").write_text(
+        'base = { data = "d/train", validation = "d/val", epochs = 1, hidden = 8 }\n'
+        "grid = { latent-dim = [2] }\n"
+    )
+    said = cli("compare", "specs/s.toml", "--out", "out")
+    assert said.exit_code == 0, said.output
+    (config,) = Path("out").glob("*/seed-0/config.json")
+    images = json.loads(config.read_text())["images"]
+    assert (images["train"], images["held_out"]) == (18, 20)
+
+
 def test_fit_takes_what_the_command_line_takes(tmp_path: Path) -> None:
     images = torch.from_numpy(np.stack([image(i) for i in range(40)]))[:, None]
     others = as_array(tmp_path)
@@ -452,7 +493,13 @@ def test_bits_are_those_of_numpy_validation_first(cli: Run, tmp_path: Path) -> N
     lines = "".join(cli("evaluate", "run").stdout.splitlines())
     for part, bits in wanted.items():
         digest, total = hashlib.sha256(bits.tobytes()).hexdigest(), int(bits.sum())
+        grey = {"validation": train[-15:], "test": test}[part] / 255
+        score = scipy.stats.bernoulli.logpmf(bits, grey).sum() / len(bits)
+        found_grey = told["binarised"][part].pop("grey")
+        assert found_grey == pytest.approx(score, rel=1e-12)
         assert told["binarised"][part] == {"images": len(bits), "sum": total, "sha256": digest}
+        if part == "test":
+            assert f"  the grey images       {score:10.2f} nats per image on their bits" in lines
         assert np.array_equal(getattr(found, part).numpy()[:, 0], bits * 255)
         line = f"{part} sum {total:,}, SHA-256 {digest}"
         assert line in said.stderr
@@ -512,6 +559,8 @@ def test_the_published_bits_of_fashion_mnist(cli: Run) -> None:
     )
     assert said.exit_code == 0, said.output
     told = json.loads(cli("evaluate", "run", "--json").stdout)["binarised"]
+    assert told["test"].pop("grey") == pytest.approx(-189.87, abs=0.005)
+    assert told["validation"].pop("grey") < -180
     assert told == {
         "seed": 777,
         "validation": {
