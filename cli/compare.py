@@ -119,7 +119,8 @@ def _best(found: Search) -> list[str]:
     return [
         "",
         f"best of {len(found.trials)} trials: {trial.cell}",
-        f"  {aim.score} {trial.value:.6g}{unit}{mean}, {aim.better}",
+        f"  {aim.score} {trial.value:.6g}{unit}{mean}, {aim.better}; of the validation part",
+        *([] if trial.test is None else [f"  {aim.score} {trial.test:.6g}{unit} of the test part"]),
     ]
 
 

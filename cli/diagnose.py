@@ -66,7 +66,7 @@ def diagnose(
     from pyro_vae.diagnostics import verify
     from pyro_vae.diagnostics.kept import DIAGNOSIS, keep_diagnosis, plain
     from pyro_vae.diagnostics.mends import with_commands
-    from pyro_vae.training.run_data import load_data
+    from pyro_vae.training.run_data import load_data, part_of
     from pyro_vae.warning_signs import few_words
 
     parts = own_of(own)
@@ -97,11 +97,13 @@ def diagnose(
         keep_diagnosis(vae, kept, run)
     if as_json:
         rest = {"verification": verified.to_dict()} if verified else {}
-        of = {"data": described["name"], "changed": described["changed"]}
+        part = "train" if held_out is None else part_of(images)
+        of = {"data": described["name"], "part": part, "changed": described["changed"]}
         echo_json(plain({**of, **kept, **rest}))
     else:
         judged = held_out is not None and few_words(len(held_out)) is None
-        for line in _lines(found, kept, "held-out" if judged else "training", full):
+        name = "held-out" if images.validation is None else "validation"
+        for line in _lines(found, kept, name if judged else "training", full):
             click.echo(line)
         for line in [] if verified is None else _verified(verified):
             click.echo(line)

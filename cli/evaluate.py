@@ -26,6 +26,7 @@ WIDTH = 80
 LABEL = 24
 _FIGURES = 46  # what stands beside a column's name
 NOT_BEATEN = "NOT BEATEN by this run"
+PARTS = ("test", "validation", "train")
 KINDS = ("sample", "mean", "mode", "parameter")
 COLUMNS = ("mse", "mae", "psnr", "ssim", "dark", "light", "darkest", "lightest", "sharpness")
 
@@ -63,6 +64,14 @@ COLUMNS = ("mse", "mae", "psnr", "ssim", "dark", "light", "darkest", "lightest",
 )
 @cache_option
 @click.option(
+    "--part",
+    type=click.Choice(PARTS),
+    default="test",
+    show_default=True,
+    help="Which part of the data to score: choices in training looked at validation, so that test "
+    "is to be reported. Of another than test nothing is left in the RUN.",
+)
+@click.option(
     "--labels/--no-labels",
     default=None,
     help="Colour the latents by the data's labels [where there are any].",
@@ -78,11 +87,12 @@ def evaluate(
     samples: int | None,
     kind: str,
     cache: Path | None,
+    part: str,
     labels: bool | None,
     as_json: bool,
     **own: str | None,
 ) -> None:
-    """Score a RUN on held-out images, with the baselines that keep the scores honest.
+    """Score a RUN on the test part of its data, with the baselines that keep the scores honest.
 
     Leaves evaluation.json and pictures in the RUN: latents, traversals, interpolations, kinds of
     reconstructions and calibration. Scores of an earlier call that were not asked for again stay
@@ -90,6 +100,7 @@ def evaluate(
     """
     import pyro_vae as pv
     from pyro_vae import ours
+    from pyro_vae.data.bits import bits_words
     from pyro_vae.metrics import (
         check_samples,
         classifier_for,
@@ -105,23 +116,27 @@ def evaluate(
         raise pv.InputError("--samples is for images, the run is of a table")
     ours.check(run, ours.RUN, WRITTEN)
     images, described = load_data(data, data_root, download, pv.training.read_config(run))
-    if labels and images.test_labels is None:
+    shown, classes = getattr(images, part), getattr(images, f"{part}_labels")
+    if shown is None:
+        raise pv.InputError(
+            f"--part validation: {run} has no validation part of {described['name']}: "
+            "fit --validation makes one"
+        )
+    if labels and classes is None:
         raise pv.InputError(f"--labels needs labels, {described['name']} has none")
     if samples is not None:
-        check_samples(vae, images, samples, kind)
+        check_samples(vae, images._replace(test=shown, test_labels=classes), samples, kind)
     scores: dict[str, Any] = {"data": described["name"], "changed": described["changed"]}
-    scores["samples"] = None
-    scores |= pv.evaluate(
-        vae, images.test, train=images.train, iwae=iwae, memory_budget=memory_budget
-    )
+    scores |= {"part": part, "binarised": described["binarised"], "samples": None}
+    scores |= pv.evaluate(vae, shown, train=images.train, iwae=iwae, memory_budget=memory_budget)
     tell_changed(described)
     if samples is not None:
         judge = classifier_for(images, cache, lambda line: click.echo(line, err=True))
-        scores["samples"] = sample_scores(vae, images.test, judge, samples, kind)
-    classes = None if labels is False else images.test_labels
-    files = write_evaluation(vae, images.test, scores, run, classes)
-    for path in files:
-        click.echo(path, err=True)
+        scores["samples"] = sample_scores(vae, shown, judge, samples, kind)
+    if part == "test":
+        classes = None if labels is False else classes
+        for path in write_evaluation(vae, shown, scores, run, classes):
+            click.echo(path, err=True)
     if as_json:
         echo_json({**scores, "units": dict(units_of(scores))})
         return
@@ -129,7 +144,14 @@ def evaluate(
         title, unit = Path(described["name"]).name, "rows"
     else:
         title, unit = vae.obs.title, "images"
-    click.echo(f"{title}, a {scores['kind']} on these {scores['images']} {unit}")
+    shown_part = f"the {'training' if part == 'train' else part} part"
+    click.echo(f"{title}, a {scores['kind']} on these {scores['images']} {unit}, {shown_part}")
+    bits = described["binarised"]
+    if bits is not None:
+        click.echo(bits_words(bits))
+    if part in (bits or {}):
+        text = f"{bits[part]['grey']:10.2f} nats per image on their bits"
+        click.echo(f"{'  the grey images':<{LABEL}}{text}")
     if scores["few"] is not None:
         click.echo(scores["few"])
     for line in _lines(scores):

@@ -32,7 +32,8 @@ __all__ = ["fit"]
     "--resume",
     type=click.Path(path_type=Path),
     metavar="RUN",
-    help="Go on with a run that was stopped, with the options that it began with.",
+    help="Go on with a run that was stopped, with the options that it began with; with --epochs N "
+    "beside it train any run until it has done N.",
 )
 @click.option(
     "--config",
@@ -84,7 +85,11 @@ def _tell_best(history: History) -> None:
     # Hundredths of a nat are noise.
     if round(best[key], 1) > round(max(record[key] for record in last), 1):
         where = f"{best[key]:,.1f} at epoch {best['epoch']}"
-        click.echo(f"best held-out {key}: {where} (--keep-best ends there)", err=True)
+        cure = "--keep-best ends there"
+        if history.part == "test":
+            cure = "of the test part; --keep-best chooses by a validation part"
+        part = "validation" if history.part == "validation" else "held-out"
+        click.echo(f"best {part} {key}: {where} ({cure})", err=True)
 
 
 def _read(load: Callable[[], Data], name: str) -> tuple[Data, list[str]]:
@@ -116,10 +121,13 @@ def _fitted(options: dict[str, Any]) -> tuple[Path, History, Data]:
 
     out, overwrite = options.pop("out"), options.pop("overwrite")
     options.pop("config")
-    data_name = absolute(options.pop("data"))
-    run = RunConfig.of(**options, **({} if data_name is None else {"data": data_name}))
+    for name in ("data", "validation"):
+        options[name] = absolute(options[name])
+    run = RunConfig.of(**{k: v for k, v in options.items() if k != "data" or v is not None})
     if out is not None:
         check_apart(out, run.data)
+        if run.validation is not None:
+            check_apart(out, run.validation, "validation")
     out = out or Path("runs") / f"{run.title}-{run.fit.seed}"
     check_free(out, overwrite)
     data, lines = _read(run.load, run.data)
@@ -168,13 +176,14 @@ def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> tupl
         if context.get_parameter_source(name) is not click.core.ParameterSource.DEFAULT
     ]
     for name in given:
-        if name not in ("device", "data", "data_root", *_OWN, *OWN, *FREE):
+        if name not in ("device", "data", "data_root", "epochs", *_OWN, *OWN, *FREE):
             raise InputError(
                 f"--resume goes on with the options that the run began with: leave out "
                 f"--{name.replace('_', '-')}"
             )
     config = read_config(run)
-    check_unfinished(run)
+    epochs = options["epochs"] if "epochs" in given else None
+    check_unfinished(run, epochs)
     own: dict[str, Any] = own_of({name: options[name] for name in _OWN if name in given})
     for name in (*OWN, *FREE):
         if name in given:
@@ -185,5 +194,5 @@ def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> tupl
         options["data"] or str(described.get("name")),
     )
     with Watcher(run, lines, _unit(data)) as watcher:
-        trained = resume(run, data, watcher, options["device"], **own)
+        trained = resume(run, data, watcher, options["device"], epochs, **own)
     return trained.history, data

@@ -50,7 +50,7 @@ class Watcher:
             console=self.console,
             transient=True,
         )
-        self.name = "elbo"
+        self.name, self.indent = "elbo", 0
         self.rows = 0
 
     def __enter__(self) -> Watcher:
@@ -85,6 +85,8 @@ class Watcher:
     def start(self, history: History, total_steps: int, epochs: int) -> None:
         """Say what the figures are."""
         self.name = history.objective
+        part = "validation" if history.part == "validation" else "held-out"
+        self.indent = len(part)
         self.task = self.bar.add_task("", total=total_steps, epoch=f"1/{epochs}", rate="")
         self.epochs = epochs
         self.bar.start()
@@ -98,7 +100,7 @@ class Watcher:
         self.console.print(f"nats per {self.unit}, β = 1; higher is better; au: active units")
         self.console.print(
             f"epoch     β | training {self.name:>9} =  recon −   kl au |"
-            f" held-out {self.name:>9}   kl au",
+            f" {part} {self.name:>9}   kl au",
             style="bold",
         )
 
@@ -124,10 +126,8 @@ class Watcher:
             f" {training['active_units']:2d} |"
         )
         if held_out is not None:
-            line += (
-                f" {'':8} {_figure(held_out[self.name], 9)} {_figure(held_out['kl'], 4)}"
-                f" {held_out['active_units']:2d}"
-            )
+            line += f" {'':{self.indent}} {_figure(held_out[self.name], 9)}"
+            line += f" {_figure(held_out['kl'], 4)} {held_out['active_units']:2d}"
         self.console.print(line)
         rate = f"{training['images_per_second']:,.0f} {self.unit}s/s"
         epoch = f"{min(training['epoch'] + 1, self.epochs)}/{self.epochs}"

@@ -22,7 +22,7 @@ class History:
     observation is only a loss, ``objective`` stands in its place then), ``reconstruction``, ``kl``,
     ``kl_per_latent``, ``active_units``, ``gradient_norm`` (before clipping; null for held-out
     images), ``learning_rate`` and ``images_per_second`` (an accelerator's steps are queued: there
-    only an epoch's rate is the machine's).
+    only an epoch's rate is the machine's). Held-out ones have ``part``, which images they are of.
 
     A training epoch's figures are averages over its steps, each at the weights it had; β and
     learning rate are the last step's.
@@ -33,6 +33,8 @@ class History:
         baselines: Reconstruction of the best constant prediction and the like, in nats per image.
         warnings: What training warned of.
         notes: What is worth knowing before the first step.
+        part: Which images held-out records are of: ``"validation"``, by which choices are made,
+            or ``"test"``; ``"held-out"`` where a former version did not say.
     """
 
     records: list[Record] = field(default_factory=list)
@@ -40,6 +42,7 @@ class History:
     baselines: dict[str, float] = field(default_factory=dict)
     warnings: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    part: str = "held-out"
 
     @property
     def steps(self) -> list[Record]:
@@ -89,4 +92,5 @@ class History:
                 records.append(json.loads(line))
             except json.JSONDecodeError:
                 break
-        return cls(records, kind)
+        part = next((str(record["part"]) for record in records if "part" in record), cls.part)
+        return cls(records, kind, part=part)

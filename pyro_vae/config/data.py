@@ -3,10 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
-from pyro_vae.config.fields import MOST, option
+from pyro_vae.config.fields import MOST, number_or_text, option
 
 __all__ = ["DataConfig"]
+
+
+def _validation(value: object) -> str:
+    """A share, ``last:N``, a path or ``none`` as text."""
+    return number_or_text("validation")(str(value) if isinstance(value, Path) else value)
 
 
 @dataclass(frozen=True)
@@ -39,6 +45,15 @@ class DataConfig:
     )
     images: int | None = option(
         None, "Use the first so many, training and held-out ones each.", most=MOST
+    )
+    validation: str | None = option(
+        None,
+        "What choices in training look at, beside the test part, which is only reported: a share "
+        "of the training images, always the same; last:N of them; a folder or file of others; or "
+        "none [a part that the data have; else 0.1 where --patience, --keep-best or --lr-schedule "
+        "plateau chooses].",
+        metavar="SHARE|last:N|PATH|none",
+        read=_validation,
     )
     condition: str | None = option(
         None,

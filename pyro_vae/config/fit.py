@@ -91,8 +91,10 @@ class FitConfig:
     lr_warm_up: int = option(0, "Linear rise.", metavar="STEPS")
     clip: float | None = option(None, "Largest norm of the gradient.", metavar="NORM")
     average: float | None = option(None, "Average the weights exponentially.", metavar="DECAY")
-    patience: int | None = option(None, "Stop after so many without gain.", metavar="EPOCHS")
-    keep_best: bool = option(False, "End with the best held-out weights.")
+    patience: int | None = option(
+        None, "Stop after so many without gain on the validation part.", metavar="EPOCHS"
+    )
+    keep_best: bool = option(False, "End with the weights that are best on the validation part.")
     augment: tuple[Any, ...] = option(
         (),
         "Augment training images: flip, shift, rotate, zoom, crop.",
@@ -261,6 +263,16 @@ class FitConfig:
             "target_reconstruction", lambda: controllers.TargetReconstruction(reconstruction)
         )
 
+    @property
+    def chooses(self) -> str:
+        """Options that choose by held-out images, in words; empty where none does."""
+        wanting = {
+            "patience": self.patience is not None,
+            "keep-best": self.keep_best,
+            "lr-schedule plateau": self.lr_schedule == "plateau",
+        }
+        return ", ".join(name for name, wants in wanting.items() if wants)
+
     def check_held_out(self, given: bool) -> None:
         """Make sure that there are held-out images where an option looks at them.
 
@@ -270,16 +282,11 @@ class FitConfig:
         Raises:
             InputError: If there are none; it names the option.
         """
-        wanting = {
-            "patience": self.patience is not None,
-            "keep-best": self.keep_best,
-            "lr-schedule plateau": self.lr_schedule == "plateau",
-        }
-        for name, wants in wanting.items():
-            if wants and not given:
-                raise InputError(
-                    f"{name} looks at held-out images and there are none: give validation="
-                )
+        if self.chooses and not given:
+            raise InputError(
+                f"{self.chooses} looks at held-out images and there are none: give validation=, "
+                "images or a share as 0.1"
+            )
 
     def to_dict(self) -> JSON:
         """Plain data for config.json; objects as ``named`` has them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from pyro_vae.config.fields import number_or_text, option
+from pyro_vae.errors import InputError, shown
 
 __all__ = ["ObservationConfig"]
 
@@ -39,8 +40,9 @@ class ObservationConfig:
     )
     binarise: str | None = option(
         None,
-        "Make pixels 0 or 1: at random with probability k/255, or at 1/2.",
-        choices=("stochastic", "threshold"),
+        "Make pixels 0 or 1: at random with probability k/255 (stochastic), at 1/2 (threshold), or "
+        "at random with validation and test bits drawn once, those of numpy's RandomState(SEED).",
+        metavar="stochastic|threshold|fixed:SEED",
     )
     range: str = option(
         "0,1",
@@ -50,3 +52,21 @@ class ObservationConfig:
     scale_with_range: bool = option(
         False, "Count the scale, its floor and its default in units of the range's width."
     )
+
+    @property
+    def bits(self) -> int | None:
+        """The seed of bits that are drawn once; None where there are no such.
+
+        Raises:
+            InputError: If it is none of numpy's.
+        """
+        way, _, number = (self.binarise or "").partition(":")
+        if way != "fixed":
+            return None
+        known = number.isascii() and number.isdigit() and len(number) <= 10
+        if not known or int(number) >= 2**32:
+            raise InputError(
+                "--binarise fixed:SEED takes a seed from 0 to 2**32 - 1, got "
+                f"{shown(self.binarise)}"
+            )
+        return int(number)

@@ -78,6 +78,18 @@ def read(path: str | Path, resize: int | None = None, crop: int | None = None) -
     return data._replace(passed_over=search.words)
 
 
+def has_parts(folder: Path) -> bool:
+    """Whether a folder holds a training part and another one."""
+    return len(_parts(folder)) > 1
+
+
+def class_names(folder: Path) -> list[str] | None:
+    """The names of a folder's classes, in the order of their numbers; None where it is flat."""
+    parts = _parts(folder)
+    found = _found(parts.get("train", folder), Search(folder, list(parts.values()) or [folder]))
+    return None if found.classes is None else sorted(set(found.classes))
+
+
 def _parts(folder: Path) -> dict[str, Path]:
     """The folders of the parts; none where all images of the folder are one."""
     names = [path.name for path in _inside(folder) if path.is_dir() and not ours.only(path)]

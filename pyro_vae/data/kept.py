@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -57,7 +58,7 @@ def _trained_on(images: Images, gaps: bool = True) -> JSON:
 
 def digests_of(images: Images | None) -> str:
     """The first 6 bytes of the SHA-256 of each image's content, one after the other, in base64."""
-    found = [] if images is None or _is_stream(plain(images)) else _digests(images)
+    found = [] if images is None or _is_stream(plain(images)) else digests_in(images)
     return base64.b64encode(b"".join(found)).decode("ascii")
 
 
@@ -78,64 +79,87 @@ def as_kept(data: Data, config: Fields, name: str, same: bool) -> tuple[Data, st
     kept, described = config.get("images"), config.get("data") or {}
     if not isinstance(kept, Mapping) or not {"train", "sha256", "held_out", "digests"} <= {*kept}:
         return data, None
-    known = {*_read(kept["digests"]), *_read(described.get("test", ""))}
+    held_out, test_part = set(_read(kept["digests"])), set(_read(described.get("test", "")))
+    known = held_out | test_part
     asked, gaps = first(data, described.get("images")), "gaps" in kept
-    test = _digests(asked.test, gaps)
+    test = digests_in(asked.test, gaps)
     now = _trained_on(asked.train, gaps)
     if now == {name: kept[name] for name in now}:
         if known.issuperset(test):
             return data, None
         # What was trained on is all there: of the others none was, unless it is there twice.
-        if _is_whole(asked.train) and not set(_digests(asked.train, gaps)) & {*test} - known:
+        if _is_whole(asked.train) and not set(digests_in(asked.train, gaps)) & {*test} - known:
             return data, (
                 f"{name}: held-out images have changed since fit, training images have not"
             )
-    return _divided(data, known, kept, name, same, gaps)
+    parts = {"test": known}
+    if data.validation is not None and described.get("test") is not None:
+        parts = {"test": test_part, "validation": held_out}
+    return _divided(data, parts, kept, name, same, gaps)
 
 
 def _divided(
-    data: Data, known: set[bytes], kept: Fields, name: str, same: bool, gaps: bool
+    data: Data, known: dict[str, set[bytes]], kept: Fields, name: str, same: bool, gaps: bool
 ) -> tuple[Data, str | None]:
     """Those that were held out, wherever they are now, and all others."""
-    parts = {"train": data.train, "test": data.test, "validation": data.validation}
-    there = {part: images for part, images in parts.items() if images is not None}
-    held = {
-        part: torch.tensor([digest in known for digest in _digests(images, gaps)], dtype=torch.bool)
-        for part, images in there.items()
+    parts = {
+        "train": (data.train, data.train_labels),
+        "test": (data.test, data.test_labels),
+        "validation": (data.validation, data.validation_labels),
     }
-    number = sum(map(len, there.values()))
-    found = sum(int(mask.sum()) for mask in held.values())
-    if not found:
+    digests = {
+        part: digests_in(images, gaps) for part, (images, _) in parts.items() if images is not None
+    }
+    either = set().union(*known.values())
+    number = sum(map(len, digests.values()))
+    if not any(digest in either for found in digests.values() for digest in found):
         # Of another data set, which nothing is known of, there is nothing to say.
         said = (
             f"{name} has changed since fit: it holds none of the {kept['held_out']} images that "
             "were held out, so those scored may be ones that it was trained on"
         )
-        return data, said if same and known else None
-    train, train_labels = _some(data.train, data.train_labels, ~held["train"])
-    test, test_labels = _some(data.test, data.test_labels, held["test"])
-    moved, moved_labels = _some(data.train, data.train_labels, held["train"])
-    if isinstance(test, Tensor) and isinstance(moved, Tensor):
-        test = torch.cat([test, moved])
-    elif isinstance(test, Batch) and isinstance(moved, Batch):
-        test = Batch.cat([test, moved])
-    elif isinstance(test, Stored) and isinstance(moved, Stored):
-        test = test.beside(moved)
-    if test_labels is not None and moved_labels is not None:
-        test_labels = torch.cat([test_labels, moved_labels])
-    before = kept["train"] + kept["held_out"]
+        return data, said if same and either else None
+
+    def those(part: str, wanted: set[bytes], there: bool = True) -> tuple[Any, Tensor | None]:
+        mask = torch.tensor([(d in wanted) is there for d in digests[part]], dtype=torch.bool)
+        return _some(*parts[part], mask)
+
+    changed: dict[str, Any] = {}
+    changed["train"], changed["train_labels"] = those("train", either, there=False)
+    for part, wanted in known.items():
+        elsewhere = [each for each in digests if each not in (part, "validation")]
+        elsewhere += ["validation"] if "validation" in known and part != "validation" else []
+        found, left = [those(part, wanted)], wanted.difference(digests[part])
+        for source in elsewhere:
+            found.append(those(source, left))
+            left = left.difference(digests[source])
+        changed[part], changed[f"{part}_labels"] = _joined(found)
+    if data.validation is not None and "validation" not in known:
+        validation, labels = those("validation", either)
+        changed |= {"validation": validation, "validation_labels": labels}
+    # Of three parts what was held out is the validation part, and the test part is beside it.
+    before = kept["train"] + (len(either) if "validation" in known else kept["held_out"])
     said = (
         f"{name} has changed since fit, {before} images then and {number} now: scored are only the "
-        f"{len(test)} images that were held out then and are still there; others may have been "
-        "trained on"
+        f"{len(changed['test'])} images that were held out then and are still there; others may "
+        "have been trained on"
     )
-    changed = data._replace(
-        train=train, train_labels=train_labels, test=test, test_labels=test_labels
-    )
-    if data.validation is not None:
-        validation, labels = _some(data.validation, data.validation_labels, held["validation"])
-        changed = changed._replace(validation=validation, validation_labels=labels)
-    return changed, said
+    return data._replace(**changed), said
+
+
+def _joined(found: list[tuple[Any, Tensor | None]]) -> tuple[Any, Tensor | None]:
+    """Images and labels of several parts, one after the other."""
+    images, labels = found[0]
+    for further, classes in found[1:]:
+        if isinstance(images, Tensor) and isinstance(further, Tensor):
+            images = torch.cat([images, further])
+        elif isinstance(images, Batch) and isinstance(further, Batch):
+            images = Batch.cat([images, further])
+        elif isinstance(images, Stored) and isinstance(further, Stored):
+            images = images.beside(further)
+        if labels is not None and classes is not None:
+            labels = torch.cat([labels, classes])
+    return images, labels
 
 
 def _some(images: Images, labels: Tensor | None, mask: Tensor) -> tuple[Images, Tensor | None]:
@@ -153,7 +177,8 @@ def _read(digests: object) -> Iterator[bytes]:
         yield whole[start : start + _BYTES]
 
 
-def _digests(images: Images, gaps: bool = True) -> list[bytes]:
+def digests_in(images: Images, gaps: bool = True) -> list[bytes]:
+    """The first 6 bytes of the SHA-256 of each image's content."""
     found: list[bytes] = []
     if not len(images):
         return found

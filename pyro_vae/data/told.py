@@ -33,7 +33,7 @@ def told(data: Data) -> JSON:
             "columns": [column.name for column in data.table.columns],
             "missing": float(gaps.mean()),
             "train": len(data.train),
-            "validation": 0,
+            "validation": 0 if data.validation is None else len(data.validation),
             "test": len(data.test),
             "passed_over": ", ".join(data.table.passed_over),
         }
@@ -65,13 +65,13 @@ def told_words(data: Data, name: str) -> str:
         'mnist-5k: 5000 images 1x28x28, levels 0 to 255, 4500 train and 500 test, 10 classes'
     """
     found = told(data)
-    if data.table is not None:
-        said = f"{name}: {found['train'] + found['test']} rows of {len(found['columns'])} columns, "
-        said += f"{found['missing']:.1%} missing, {found['train']} train and {found['test']} test"
-        over = found["passed_over"]
-        return said + (f"; passed over: {over}" if over else "")
     parts = [f"{found[part]} {part}" for part in ("train", "validation", "test") if found[part]]
     count = sum(found[part] for part in ("train", "validation", "test"))
+    if data.table is not None:
+        said = f"{name}: {count} rows of {len(found['columns'])} columns, "
+        said += f"{found['missing']:.1%} missing, {', '.join(parts[:-1])} and {parts[-1]}"
+        over = found["passed_over"]
+        return said + (f"; passed over: {over}" if over else "")
     shape = "x".join(map(str, found["shape"]))
     what = f"images {shape}" if len(found["shape"]) > 1 else f"vectors of {shape} numbers"
     said = f"{name}: {count} {what}, {'levels' if found['levels'] else 'numbers'} "

@@ -13,7 +13,7 @@ from pyro_vae.observations.lookup import get, resolve
 
 __all__ = ["head_of"]
 
-_BINARISED = {"stochastic": "binary", "threshold": "threshold"}
+_BINARISED = {"stochastic": "binary", "threshold": "threshold", "fixed:SEED": "binary"}
 
 
 def head_of(config: ObservationConfig, images: Loaded | None = None) -> Head:
@@ -30,9 +30,10 @@ def head_of(config: ObservationConfig, images: Loaded | None = None) -> Head:
     scale = _scale(config.sigma, config.sigma_per)
     if scale is not None:
         changes["scale"] = scale
-    if config.binarise is not None and config.binarise not in _BINARISED:
-        raise unknown("--binarise", config.binarise, _BINARISED)
-    levels = None if config.binarise is None else _BINARISED[config.binarise]
+    binarise = config.binarise if config.bits is None else "fixed:SEED"
+    if binarise is not None and binarise not in _BINARISED:
+        raise unknown("--binarise", binarise, _BINARISED)
+    levels = None if binarise is None else _BINARISED[binarise]
     head = resolve(config.obs) if ":" in config.obs else get(config.obs)
     if levels is not None and head.levels != "grey":
         raise InputError(

@@ -169,7 +169,7 @@ def _curves(axis: Axes, history: History, key: str, label: str) -> None:
             marker="o",
             markersize=2,
             linewidth=1,
-            label=f"{label}, held-out",
+            label=f"{label}, {history.part}",
         )
 
 

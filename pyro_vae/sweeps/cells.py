@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pyro_vae.data.parts import parse
 from pyro_vae.data.stock import TABLE
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.training import RunConfig
@@ -189,8 +190,11 @@ def placed(option: str, value: object, home: Path) -> object:
         >>> placed("data", "mnist-5k", home), placed("data", "own.npy", home) == "specs/own.npy"
         ('mnist-5k', True)
     """
-    if option not in ("data", "data_root") or not isinstance(value, str | Path) or home == Path():
+    paths = ("data", "data_root", "validation")
+    if option not in paths or not isinstance(value, str | Path) or home == Path():
         return value
+    if option == "validation" and not isinstance(parse(str(value)), str):
+        return value  # a share, or how many
     if option == "data" and value in TABLE:
         return value
     there = (home / value).as_posix()

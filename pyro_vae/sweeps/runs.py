@@ -145,8 +145,10 @@ def _result(run: Run, trained: bool) -> JSON:
     else:
         vae, data = load(run.folder, **run.config.own()), run.config.load()
         training = {key: before[key] for key in ("seconds", "steps", "training", "warnings")}
-    scores = {"data": run.config.data, **run.evaluation.scores(vae, data)}
-    keep_scores(vae, as_images(data.test, vae.data_shape), scores, run.folder)
+    scores = run.evaluation.scores(vae, data)
+    of_test = {name: value for name, value in scores.items() if name != "validation"}
+    told = {"data": run.config.data, "part": "test"}
+    keep_scores(vae, as_images(data.test, vae.data_shape), told | of_test, run.folder)
     return {
         "options": run.config.options,
         "evaluation": run.evaluation.to_dict(),
@@ -171,8 +173,9 @@ def _flat(scores: Mapping[str, object], prefix: str = "") -> dict[str, float]:
             flat |= _flat(value, f"{prefix}{key}.")
         elif isinstance(value, int | float) and math.isfinite(value):
             flat[prefix + key] = value
-    if not prefix and flat.get("mse_mean_image"):
-        flat["mse_over_mean_image"] = flat["mse"] / flat["mse_mean_image"]
+    if flat.get(f"{prefix}mse_mean_image"):
+        ratio = flat[f"{prefix}mse"] / flat[f"{prefix}mse_mean_image"]
+        flat[f"{prefix}mse_over_mean_image"] = ratio
     return flat
 
 

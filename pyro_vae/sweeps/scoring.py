@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass, fields
 
 from pyro_vae.data import Data
+from pyro_vae.data.batch import Loaded
 from pyro_vae.errors import positive, unknown
 from pyro_vae.metrics import PARTS, evaluate
 from pyro_vae.metrics.classifier import classifier_for
@@ -38,16 +39,25 @@ class Evaluation:
         return {**asdict(self), "parts": list(self.parts)}
 
     def scores(self, vae: VAE, data: Data) -> JSON:
-        """Scores of a model, those of its samples under ``samples``.
+        """Scores of a model on the test part, those of its samples under ``samples``.
+
+        The same of the validation part, where there is one, are under ``validation``: choices
+        between runs are made by these.
 
         Args:
             vae: The model.
-            data: Its data; the held-out images are scored.
+            data: Its data.
         """
-        scores = evaluate(vae, data.test, train=data.train, iwae=self.iwae, parts=self.parts)
+        scores = self._scores_on(vae, data.test, data)
+        if data.validation is not None:
+            scores["validation"] = self._scores_on(vae, data.validation, data)
+        return scores
+
+    def _scores_on(self, vae: VAE, images: Loaded, data: Data) -> JSON:
+        scores = evaluate(vae, images, train=data.train, iwae=self.iwae, parts=self.parts)
         if self.samples:
             classifier = classifier_for(data)
-            scores["samples"] = sample_scores(vae, data.test, classifier, kind=self.sample_kind)
+            scores["samples"] = sample_scores(vae, images, classifier, kind=self.sample_kind)
         return scores
 
 

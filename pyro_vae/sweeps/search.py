@@ -38,7 +38,8 @@ class Trial:
         number: From 0.
         cell: The cell's name.
         point: Where it stands on each axis.
-        value: The objective's mean over seeds, or None if the trial failed.
+        value: The objective's mean over seeds, on the validation part, or None if the trial failed.
+        test: The same on the test part, by which nothing is chosen; None where it has none.
         fault: Why it did, or None.
     """
 
@@ -47,6 +48,7 @@ class Trial:
     point: dict[str, Any]
     value: float | None
     fault: str | None
+    test: float | None = None
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,9 @@ def search(
     the same run folders as in :func:`~pyro_vae.sweeps.compare`. Its noise comes from the spec's
     first seed, and what it proposes depends on finished trials in their order alone: the same
     search gives the same trials with any number of workers. So a search that was interrupted, or
-    is asked for more trials, finds its finished runs again. The first ten trials are random; then
+    is asked for more trials, finds its finished runs again. What it is after is scored on the
+    validation part: that of the data or of ``validation`` in the spec, else a tenth of the training
+    images; figures of the test part stand beside it. The first ten trials are random; then
     a quarter of the number known so far is proposed at a time, and trained side by side.
 
     Args:
@@ -125,7 +129,7 @@ def search(
     if known.space is None:
         raise InputError("the spec was read for a sweep: read_spec(..., search=True)")
     check_scores(known, aim.score)
-    load_all(known.space.ends, known.evaluation.samples)
+    load_all([_choosing(cell) for cell in known.space.ends], known.evaluation.samples)
     told: list[Trial] = []
     rows: dict[str, list[Row]] = {}
     cells: dict[str, Cell] = {}
@@ -139,7 +143,7 @@ def search(
         while len(told) < trials:
             count = min(_together(len(told)), trials - len(told))
             asked = [study.ask() for _ in range(count)]
-            proposed = [known.space.cell(_points(one, known.space)) for one in asked]
+            proposed = [_choosing(known.space.cell(_points(one, known.space))) for one in asked]
             new = {cell.name: cell for cell in proposed}
             work.tally.total -= (len(proposed) - len(new)) * len(known.seeds)
             cells |= new
@@ -155,6 +159,11 @@ def search(
         tried = replace(known, cells=tuple(cells.values()), reference=reference)
         found = conclude(tried, tuple(row for own in rows.values() for row in own), work.folder)
     return Search(aim, tuple(told), best, found)
+
+
+def _choosing(cell: Cell) -> Cell:
+    """A cell whose run has a validation part."""
+    return replace(cell, config=cell.config.choosing())
 
 
 def _together(known: int) -> int:
@@ -202,20 +211,32 @@ def _check(score: str, rows: Mapping[str, Sequence[Row]]) -> None:
     """Stop where nothing could be learned: runs are there, and none has the score."""
     done = [row for own in rows.values() for row in own if row.fault is None]
     names = {name for row in done for name in row.scores}
-    if done and score not in names:
+    if done and _chosen(score) not in names:
         raise unknown("score in --objective", score, names)
+
+
+def _chosen(score: str) -> str:
+    """The name under which a run has a score that choices are made by: of the validation part.
+
+    What is no score of held-out images, as seconds, has no part.
+    """
+    of_none = score in ("seconds", "steps", "failed") or score.startswith("training.")
+    return score if of_none else f"validation.{score}"
 
 
 def _trial(number: int, cell: Cell, score: str, rows: Sequence[Row]) -> Trial:
     faults = [row.fault for row in rows if row.fault is not None]
-    values = [row.scores[score] for row in rows if score in row.scores]
+    test = [row.scores[score] for row in rows if score in row.scores]
+    values = [row.scores[_chosen(score)] for row in rows if _chosen(score) in row.scores]
     fault = None
     if faults:
         fault = faults[0]
     elif len(values) < len(rows):
         fault = f"it has no {score}"
-    value = None if fault is not None else fmean(values)
-    return Trial(number, cell.name, cell.labels, value, fault)
+    if fault is not None:
+        return Trial(number, cell.name, cell.labels, None, fault)
+    reported = fmean(test) if len(test) == len(rows) else None
+    return Trial(number, cell.name, cell.labels, fmean(values), None, reported)
 
 
 def _best(aim: Objective, trials: Sequence[Trial]) -> Trial | None:

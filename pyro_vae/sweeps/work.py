@@ -169,6 +169,8 @@ def _check_free(run: Run, mark: str, overwrite: bool) -> None:
     ours, theirs = run.config.options, before.get("options", {})
     differ = [name for name in ours if ours[name] != theirs.get(name)]
     said = ", ".join(f"{name} {theirs.get(name)!r}, now {ours[name]!r}" for name in differ[:3])
+    if not said and run.config.fit.chooses and "validation" not in theirs:
+        said = f"{run.config.fit.chooses} chose by the test part then"
     raise InputError(
         f"{run.folder} holds a run of other options ({said or 'its data file has changed'}): "
         "give another folder, or --overwrite"
@@ -188,7 +190,7 @@ def load_all(cells: Sequence[Cell], samples: bool) -> None:
     seen = set()
     for cell in cells:
         config = cell.config
-        where = (config.data, config.data_root, config.images)
+        where = (config.data, config.data_root, config.images, config.validation)
         if where not in seen:
             seen.add(where)
             data = config.load()

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import ArrayLike
 
-from pyro_vae import elbo, forecasting, warning_signs
+from pyro_vae import elbo, warning_signs
 from pyro_vae.checks import check_images
 from pyro_vae.config import FitConfig
-from pyro_vae.data import Images, as_source, looked_at, of_covariates, split
+from pyro_vae.data import Data, Images, as_source, looked_at, of_covariates
 from pyro_vae.data.batch import Given, Loaded
 from pyro_vae.data.kept import kept_of
+from pyro_vae.data.parts import divided
 from pyro_vae.errors import InputError, TrainingError
 from pyro_vae.history import History
-from pyro_vae.noise import alone, fixed_noise, noise
+from pyro_vae.noise import alone
 from pyro_vae.plots import runs as pictures
 from pyro_vae.schedules import Schedule
 from pyro_vae.training import distributed, locks, runs
 from pyro_vae.training.events import Events
 from pyro_vae.training.faults import FaultError
+from pyro_vae.training.longer import Longer
+from pyro_vae.training.preparing import measure, prepare
 from pyro_vae.training.progress import Progress, Silent, Stopped
 from pyro_vae.training.run_writer import RunWriter
 from pyro_vae.training.train_state import TrainState, check_norms
@@ -38,7 +41,7 @@ __all__ = ["fit"]
 def fit(
     vae: VAE,
     images: Given,
-    validation: Given | float | None = None,
+    validation: Given | Data | float | str | Path | None = None,
     epochs: int = 60,
     batch_size: int = 128,
     lr: float = 1e-3,
@@ -65,7 +68,10 @@ def fit(
             A memory-mapped array stays on disk, and a :func:`pyro_vae.data.stream` is read anew in
             every epoch; what is read off all training images before and after training is read
             off 10,000 of them.
-        validation: Held-out images, a fraction of ``images`` to hold out, or None.
+        validation: Images that are not trained on, by which ``patience``, ``keep_best`` and
+            ``lr_schedule="plateau"`` choose: so they are none to report figures of. Or a share of
+            ``images`` to hold out, chosen by the seed; ``"last:N"`` of them; the path of a folder
+            or file of others; a :class:`~pyro_vae.data.Data`, whose validation part it is; or None.
         epochs: Passes over the images.
         batch_size: Images per step.
         lr: Learning rate.
@@ -108,8 +114,8 @@ def fit(
         epochs=epochs, batch_size=batch_size, lr=lr, beta=beta, seed=seed, **options
     )
     images = of_covariates(as_source(images, vae.data_shape), covariates)
-    images, validation = split(images, validation, config.seed)
-    return train(vae, images, validation, config, out, overwrite, resume, progress, {"data": data})
+    images, held_out = divided(images, validation, config.seed)
+    return train(vae, images, held_out, config, out, overwrite, resume, progress, {"data": data})
 
 
 def train(
@@ -122,6 +128,9 @@ def train(
     resume: bool = False,
     progress: Progress | None = None,
     kept: Mapping[str, object] | None = None,
+    part: str = "validation",
+    notes: Sequence[str] = (),
+    longer: Longer | None = None,
 ) -> History:
     """Train a VAE as a configuration says; else as :func:`fit`.
 
@@ -135,12 +144,27 @@ def train(
         resume: Whether to go on from its last checkpoint.
         progress: Who is told while it runs.
         kept: Plain data by their names in config.json.
+        part: Which images the held-out ones are, ``validation`` or ``test``.
+        notes: What is worth knowing of the data.
+        longer: Where a run was that is to go on for other epochs than it began with.
     """
     if out is not None:
         # Who trains there may be another thread, and may wait for this one.
         locks.check_idle(Path(out))
+    history = History(part=part)
     return _train_alone(
-        vae, train, held_out, settings, out, overwrite, resume, progress or Silent(), kept or {}
+        vae,
+        train,
+        held_out,
+        settings,
+        out,
+        overwrite,
+        resume,
+        progress or Silent(),
+        kept or {},
+        history,
+        notes,
+        longer,
     )
 
 
@@ -155,6 +179,9 @@ def _train_alone(
     resume: bool,
     progress: Progress,
     kept: Mapping[str, object],
+    history: History,
+    data_notes: Sequence[str],
+    longer: Longer | None,
 ) -> History:
     for part in (train, held_out):
         if part is not None:
@@ -170,11 +197,12 @@ def _train_alone(
         if part is not None:
             check_images(vae, looked_at(part))
     folder = None if out is None else runs.check_free(out, overwrite or resume)
-    history = History(kind=vae.kind_on(some))
+    history.kind = vae.kind_on(some)
     config = runs.configuration(vae, **kept, images=rows, fit=settings.to_dict(), kind=history.kind)
     remember = settings.on_nan == "rollback"
     keep = settings.keep_checkpoints
     keeper = RunWriter(folder, config, len(train), settings.interval(), keep, remember)
+    keeper.longer = longer is not None
     distributed.wait()  # until all have looked at the folder
     with ExitStack() as stack:
         if keeper.folder is not None:
@@ -184,14 +212,19 @@ def _train_alone(
         saved = keeper.saved() if resume else None
         distributed.wait()  # until all have read its checkpoint
         warning = None
-        if saved is None:
-            warning = _prepare(vae, some, settings, history)
-        else:
+        if saved is not None:
             keeper.weights_of(saved, vae)
+        elif longer is not None:
+            keeper.check_images(longer.config)
+            history.records = longer.records
+            measure(vae, some, history)
+        else:
+            warning = prepare(vae, some, settings, history)
+        history.notes = [*data_notes, *history.notes]
         elbo.held_out_terms(vae, some[:2])  # names a site of a program that cannot be scored
         # Averages are copies of the model: it must have all its parts by now.
         course = Trainer(TrainState(vae, settings, len(train)), history)
-        if saved is None:
+        if saved is None and longer is None:
             if course.state.compiled is not None:
                 history.notes.append("steps are compiled: the first take seconds, or minutes")
             held = 0 if held_out is None else len(held_out)
@@ -200,6 +233,8 @@ def _train_alone(
             for message in [warning, *course.state.warnings()]:
                 _warn(message, history, progress)
         keeper.begin(course, saved)
+        if longer is not None:
+            history.notes.append(longer.take_up(course, held_out, anew=saved is None))
         distributed.wait()
         for damaged in keeper.damaged:
             progress.warn(f"passed over a damaged checkpoint, {damaged}")
@@ -251,37 +286,6 @@ def _ended(
             with suppress(OSError, ValueError):
                 pictures.draw_run(vae, shown[: elbo.BLOCK], course.history, folder)
     keeper.finish()
-
-
-def _prepare(vae: VAE, train: Loaded, settings: FitConfig, history: History) -> str | None:
-    """Everything that is read off the training images before the first step, and a warning."""
-    with fixed_noise(noise("estimate", settings.seed), train.device):
-        vae.estimate(train)
-    constants = elbo.best_constants(vae, train)
-    reached = sum(constant.reconstruction for constant in constants.values())
-    history.baselines = {"best constant prediction": reached}
-    notes = [warning_signs.kl_note(vae, train)]
-    if not vae.joint:
-        half = elbo.predict_half(vae, train).reconstruction
-        history.baselines["predicting ½"] = half
-        notes.insert(0, warning_signs.scale_note(vae, history.kind))
-    # Of columns in units of their own a start at 0 can be far off all of them.
-    if settings.init_from_data or vae.joint:
-        elbo.start_at(vae, constants, train)
-    history.notes = [note for note in notes if note]
-    return _forecast(vae, train, settings, history)
-
-
-def _forecast(vae: VAE, train: Loaded, settings: FitConfig, history: History) -> str | None:
-    """Note how many latents should survive, and return a warning where none does."""
-    # It is of how far latents may be from that prior, at a β known beforehand, of one observation
-    # that nothing else tells of.
-    known = vae.joint or vae.covariates
-    if known or not (settings.forecastable and vae.prior_is_standard):
-        return None
-    forecast = forecasting.forecast_of(vae, train, settings.schedule().end, limit=5000)
-    history.notes.append(forecast.note())
-    return forecast.warning()
 
 
 def _train(
@@ -364,6 +368,7 @@ def _held_out(state: TrainState, images: Images, training: JSON, history: Histor
     record = {
         "record": "epoch",
         "split": "held-out",
+        "part": history.part,
         "epoch": training["epoch"],
         "step": training["step"],
         "loss": loss,

@@ -39,6 +39,7 @@ from pyro_vae.data import (
 )
 from pyro_vae.data.files import digest
 from pyro_vae.data.kept import digests_of
+from pyro_vae.data.parts import SHARE, Asked, Parted, parse, parted
 from pyro_vae.data.stock import is_path as is_file
 from pyro_vae.data.table import SUFFIX
 from pyro_vae.errors import InputError
@@ -50,6 +51,7 @@ from pyro_vae.training.devices import device_of
 from pyro_vae.training.loop import train
 from pyro_vae.training.memory import check_memory
 from pyro_vae.training.progress import Progress
+from pyro_vae.training.run_data import part_of
 from pyro_vae.training.runs import read_config
 from pyro_vae.training.tables import of_table
 from pyro_vae.types import JSON
@@ -77,6 +79,15 @@ class Trained(NamedTuple):
     vae: VAE
     history: History
     data: Data
+
+
+class Read(NamedTuple):
+    """Data as a run is trained on them: its head or heads, how they are found again, and notes."""
+
+    data: Data
+    head: Any
+    described: dict[str, Any]
+    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -119,6 +130,7 @@ class RunConfig(ModelConfig, DataConfig):
         for dim in checked_dims(found.get("latent_dim", 1)):
             check_count("latent_dim", dim)
         config = cls(observation=ObservationConfig(**observation), fit=fit_config, **found)
+        config._check_validation()
         head_of(config.observation)
         config.parts()
         device_of(config.device)
@@ -166,6 +178,10 @@ class RunConfig(ModelConfig, DataConfig):
         }
         if is_file(self.data):
             options["data"] = digest(self.data)
+        # Where something chooses, runs of earlier versions chose by the test part.
+        validation = self.validation or (SHARE if self.fit.chooses else None)
+        if validation is not None:
+            options["validation"] = digest(validation) if is_file(validation) else validation
         return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
 
     def at(self, seed: int) -> RunConfig:
@@ -208,7 +224,7 @@ class RunConfig(ModelConfig, DataConfig):
         Raises:
             InputError: If they are not at hand.
         """
-        return self._read()[0]
+        return self._read().data
 
     def _kept(self) -> dict[str, Any]:
         """The options, null where they name code of the user's: no folder leads to any."""
@@ -217,23 +233,48 @@ class RunConfig(ModelConfig, DataConfig):
         own = {*self.own(), *(n for n, found in texts.items() if any(map(is_path, found)))}
         return {name: None if name in own else value for name, value in options.items()}
 
-    def _read(self) -> tuple[Data, Any, dict[str, Any]]:
+    def _check_validation(self) -> None:
+        """Refuse a validation part that is none, or that is not there where something chooses."""
+        if self.validation is None:
+            return
+        if parse(self.validation) is None and self.fit.chooses:
+            raise InputError(
+                f"{self.fit.chooses} chooses by the validation part, and --validation none leaves "
+                "none: give a share as 0.1, last:N, or a folder or file"
+            )
+
+    def choosing(self) -> RunConfig:
+        """The same with a validation part, where a choice will be made between runs.
+
+        Raises:
+            InputError: If there is to be none.
+        """
+        if self.validation is not None and parse(self.validation) is None:
+            raise InputError("a search chooses by the validation part: leave out validation none")
+        if self.validation is not None or self.load().validation is not None:
+            return self
+        return replace(self, validation=SHARE)
+
+    def _read(self) -> Read:
         """The data, the head or heads, and how the data are found again."""
-        data = _loaded(self._asked())
+        data, parts, notes = _parted(self._asked(), self._asked_parts())
         described: dict[str, Any] = {"name": self.data, "root": self.data_root}
         sizes = {name: getattr(self, name) for name in ("images", "resize", "crop")}
         described |= {name: value for name, value in sizes.items() if value is not None}
+        described |= parts
         if data.table is not None:
             self._check_table()
             read = of_table(data.table, self.column, self.condition)
-            return first(read.data, self.images), read.heads, {**described, **read.described}
+            data, parts, notes = parted(read.data, self._asked_parts(), read.described)
+            described |= {**read.described, **parts}
+            return Read(first(data, self.images), read.heads, described, notes)
         if self.column:
             raise InputError("--column is for a .csv table, whose columns have names")
         data = first(data, self.images)
         head = head_of(self.observation, looked_at(data.train))
         if self.condition is not None:
             described["condition"] = condition_of(data, self.condition)
-        return conditioned(data, described.get("condition")), head, described
+        return Read(conditioned(data, described.get("condition")), head, described, notes)
 
     def _check_table(self) -> None:
         """Refuse options that say nothing of a table."""
@@ -250,13 +291,16 @@ class RunConfig(ModelConfig, DataConfig):
         Raises:
             InputError: As of :meth:`load`, and if the data do not suit the observation.
         """
-        data, head, _ = self._read()
+        data, head, *_ = self._read()
         usual = {name: OPTIONS[name].default for name in (*PARTS, "depth", "dropout")}
         small = replace(self, latent_dim=2, hidden=4, **usual)
         return small._made(data.train, _shape_of(data, head), head), data
 
     def _asked(self) -> tuple[Any, ...]:
         return self.data, self.data_root, self.download, self.resize, self.crop
+
+    def _asked_parts(self) -> Asked:
+        return Asked(self.validation, self.fit.chooses, self.observation.bits)
 
     def _made(self, images: Images, shape: Any, head: Any) -> VAE:
         """The model; parts that are not stock ones are tried on a few images."""
@@ -295,7 +339,7 @@ class RunConfig(ModelConfig, DataConfig):
             InputError: If the data are not at hand or do not suit the observation.
             TrainingError: If the loss becomes non-finite; what there is has been saved then.
         """
-        data, head, described = self._read()
+        data, head, described, notes = self._read()
         shape = _shape_of(data, head)
         whole = tuple(plain(data.train).shape[1:])
         check_memory(self.parts()["net"], whole, checked_dims(self.latent_dim))
@@ -316,6 +360,8 @@ class RunConfig(ModelConfig, DataConfig):
                 resume=resume,
                 progress=progress,
                 kept={"data": described, "options": self._kept()},
+                part=part_of(data),
+                notes=notes,
             )
         return Trained(vae, history, data)
 
@@ -344,8 +390,13 @@ def _shape_of(data: Data, head: Any) -> Any:
 
 
 @lru_cache(maxsize=1)
-def _loaded(asked: tuple[Any, ...]) -> Data:
-    return load(*asked)
+def _parted(asked: tuple[Any, ...], parts: Asked) -> Parted:
+    """The data in their parts; of a table, whose columns are not known yet, as they are."""
+    data = load(*asked)
+    if data.table is not None:
+        return Parted(data, {}, ())
+    name, *_, resize, crop = asked
+    return parted(data, parts, {"name": name, "resize": resize, "crop": crop})
 
 
 def _flat(config: RunConfig) -> Iterator[tuple[str, object]]:

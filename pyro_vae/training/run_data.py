@@ -6,7 +6,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from pyro_vae.data import Data, conditioned, first, stock
+from pyro_vae.data.bits import bits_words, digests_of_bits
 from pyro_vae.data.kept import as_kept
+from pyro_vae.data.parts import Asked, parted
 from pyro_vae.data.table import SUFFIX
 from pyro_vae.errors import InputError
 from pyro_vae.types import JSON
@@ -26,11 +28,12 @@ def load_data(
     """The data set that was asked for, or the one that a run was trained on.
 
     Image files come to the size that was asked for, else to that of the run's. What a run held out
-    stays held out. ``load`` reads what is named, as :func:`pyro_vae.data.load`.
+    stays held out, its validation part too, and bits that were drawn once are the same ones.
+    ``load`` reads what is named, as :func:`pyro_vae.data.load`.
 
     Returns:
         The data; and how to find them again, with ``changed``, a line where they have changed
-        since the run held some of them out, or None.
+        since the run held some of them out, or None, and ``binarised``, which bits they are.
     """
     described = (config or {}).get("data") or {}
     if name is None and config is not None and not described:
@@ -41,17 +44,35 @@ def load_data(
     if stock.is_image_files(name):
         resize, crop = resize or described.get("resize"), crop or described.get("crop")
     check_kind(name, described)
-    found, changed = load(name, root, download, resize, crop, described), None
+    found, changed, bits = load(name, root, download, resize, crop, described), None, None
     if config is not None:
         same = name == described.get("name")
+        found, bits = _parts_of(found, described, same)
         found, changed = as_kept(found, config, name, same)
         if same and stock.is_path(name) and "images" not in config:
             changed = (
                 f"the run is of a version that did not keep which images of {name} were held out: "
                 "if they have changed since, those scored may be ones that it was trained on"
             )
+        kept_bits = digests_of_bits(described.get("binarised"))
+        if same and changed is None and digests_of_bits(bits) != kept_bits:
+            changed = f"{name} has changed since fit, and so have its {bits_words(bits or {})}"
     rest = {"name": name, "root": str(root) if root else None, "changed": changed}
+    rest["binarised"] = bits
     return conditioned(first(found, count), described.get("condition")), rest
+
+
+def _parts_of(data: Data, described: JSON, same: bool) -> tuple[Data, JSON | None]:
+    """The parts that a run had, where the data are the run's; and its bits, of any data."""
+    seed = (described.get("binarised") or {}).get("seed")
+    asked = Asked(described.get("validation") if same else None, bits=seed)
+    found, parts, _ = parted(data, asked, described, anew=False)
+    return found, parts.get("binarised")
+
+
+def part_of(data: Data) -> str:
+    """Which part choices in training look at, and held-out records are of."""
+    return "test" if data.validation is None else "validation"
 
 
 def check_kind(name: str, described: JSON) -> None:

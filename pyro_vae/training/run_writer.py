@@ -39,6 +39,7 @@ class RunWriter:
     Attributes:
         folder: Where to write, None for nowhere.
         damaged: Checkpoints that were passed over because they are not whole.
+        longer: Whether a run goes on for other epochs than it began with.
     """
 
     def __init__(
@@ -62,6 +63,7 @@ class RunWriter:
         # In all, and since the checkpoint, whose own rate has those before it.
         self._rollbacks, self._since = 0, 0
         self.damaged: list[str] = []
+        self.longer = False
 
     def saved(self) -> JSON | None:
         """The last whole checkpoint; None if there is none.
@@ -93,12 +95,17 @@ class RunWriter:
     def begin(self, course: Trainer, saved: Fields | None) -> None:
         """Take the run up where a checkpoint left it; or without one, remove a former run."""
         if self.folder is not None:
-            if saved is None:
+            if saved is None and not self.longer:
                 ours.remove(self.folder)
             ours.claim(self.folder, ours.RUN, runs.WRITTEN)
             locks.sign(self.folder)
         if saved is not None:
             self._resume(course, saved)
+        elif self.longer:
+            self._rewrite(course)
+            if self.folder is not None:
+                # Scores and pictures of the weights that it had are of no use any more.
+                ours.discard(self.folder, ours.files(self.folder) - set(runs.WRITTEN))
 
     def _resume(self, course: Trainer, saved: Fields) -> None:
         metrics = None if self.source is None else self.source / runs.METRICS
@@ -115,7 +122,8 @@ class RunWriter:
             was = before.get(name)
             # Former versions wrote a number as it had been given: 1.0 is 1.
             was = number_or_text(name)(was) if isinstance(was, str) else was
-            if name not in _FREE and was != value:
+            free = (*_FREE, "epochs") if self.longer else _FREE
+            if name not in free and was != value:
                 option = name.replace("_", "-")
                 raise InputError(
                     f"{self.source} was trained with {option} {before.get(name)}, not {value}: "
@@ -125,7 +133,18 @@ class RunWriter:
             raise InputError(
                 f"{self.source} was trained on {saved['images']} images, these are {self.images}"
             )
-        kept = saved["config"].get("images")
+        self.check_images(saved["config"])
+
+    def check_images(self, config: Fields) -> None:
+        """Make sure that the images are those of a run.
+
+        Args:
+            config: The run's configuration.
+
+        Raises:
+            InputError: If they are others.
+        """
+        kept = config.get("images")
         # Former versions did not say that gaps are told from zeros: they had no gaps.
         images = {"gaps": True, **kept} if kept is not None else None
         if images is not None and images != self.config.get("images"):

@@ -58,14 +58,14 @@ def check_free(out: str | Path, overwrite: bool = False, mine: bool = False) -> 
     return folder
 
 
-def check_apart(out: Path, data: str | Path) -> None:
-    """Make sure that a folder to write does not lie among the data.
+def check_apart(out: Path, data: str | Path, option: str = "data") -> None:
+    """Make sure that a folder to write does not lie among the data, which an option named.
 
     Raises:
         InputError: If it does.
     """
     if Path(data).is_dir() and ours.within(out, data):
-        raise InputError(f"--out {out} lies inside --data {data}: give a folder outside of it")
+        raise InputError(f"--out {out} lies inside --{option} {data}: give a folder outside of it")
 
 
 def save(vae: VAE, out: str | Path, **settings: object) -> Path:
@@ -145,6 +145,13 @@ def _config(path: Path) -> JSON:
     except (ValueError, RecursionError) as error:
         raise InputError(f"{path} is damaged: {error}") from None
     return formats.upgraded(config, path)
+
+
+def began_with(folder: Path) -> JSON:
+    """The configuration of a run as its last checkpoint has it, or as it ended."""
+    if (folder / FOLDER).is_dir() and (found := Checkpoints(folder).latest()) is not None:
+        return formats.upgraded(found[1].get("config"), folder)
+    return read_config(folder)
 
 
 def _unfinished(folder: Path) -> JSON:

@@ -227,6 +227,12 @@ class TrainState:
             return self.controller.beta
         return self.beta.fill_(self.schedule(self.step))
 
+    def start_beta(self, beta: float) -> None:
+        """Let a controller begin at a β that an earlier training had come to."""
+        if self.controller is not None:
+            log = math.log(beta)
+            self.controller.load_state_dict({"integral": log, "log_beta": log, "error": 0.0})
+
     @torch.no_grad()
     def held_out_loss(self, images: Images, beta: float, scores: JSON) -> float:
         """What is minimised, on held-out images: per image, under fixed noise.

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import pyro_vae as pv
 from pyro_vae.plots import runs as pictures
@@ -17,6 +18,7 @@ from pyro_vae.sweeps import comparing, engines, read_spec, search, work
 from pyro_vae.sweeps.cells import Range
 from pyro_vae.sweeps.objectives import read_objective
 from pyro_vae.sweeps.runs import FAILED, RESULT, Run, write_json
+from pyro_vae.training.run_data import load_data
 
 pytest.importorskip("optuna", reason="Optuna, of the extra `search`, is not installed")
 
@@ -53,7 +55,9 @@ class Calculated:
         if options["lr"] > 1:
             return write_json(run.folder / FAILED, {**own, "fault": "the loss is not finite"})
         name = "objective" if options["obs"] == "bernoulli" else "elbo"
-        scores = {name: formula(options, run.seed), "kl": 1.0, "mse": 1.0}
+        value = formula(options, run.seed)
+        # Who would choose by the test part would choose the worst.
+        scores = {name: -value, f"validation.{name}": value, "kl": 1.0, "mse": 1.0}
         return write_json(
             run.folder / RESULT, {**own, "scores": scores, "seconds": 1.0, "steps": 1}
         )
@@ -253,9 +257,10 @@ def test_the_command_prints_the_best(cli: Callable[..., Any], tmp_path: Path) ->
     said = json.loads(Path("out/search.json").read_text())
     best = said["trials"][said["best"]]
     assert best["value"] == min(trial["value"] for trial in said["trials"])
-    assert lines[-2] == f"best of 3 trials: {best['cell']}"
-    assert lines[-1].split()[:2] == ["bits_per_dim", f"{best['value']:.6g}"]
-    assert lines[-1].endswith("bits per dimension, lower is better")
+    assert lines[-3] == f"best of 3 trials: {best['cell']}"
+    assert lines[-2].split()[:2] == ["bits_per_dim", f"{best['value']:.6g}"]
+    assert lines[-2].endswith("bits per dimension, lower is better; of the validation part")
+    assert lines[-1] == f"  bits_per_dim {best['test']:.6g} bits per dimension of the test part"
     assert "Trial" not in result.stderr
     again = json.loads(cli(*words, "--json").stdout)
     assert again["search"] == said
@@ -323,3 +328,36 @@ def test_without_optuna_its_extra_is_named(
 def test_a_spec_for_a_search_is_none_for_a_sweep(tmp_path: Path) -> None:
     with pytest.raises(pv.InputError, match="is one for a search"):
         pv.compare(read_spec(SPEC, search=True), tmp_path)
+
+
+@pytest.mark.parametrize("validation", [None, "last:50"])
+def test_it_chooses_by_the_validation_part_and_reports_the_test_part(
+    validation: str | None, tmp_path: Path
+) -> None:
+    own = {} if validation is None else {"validation": validation}
+    grid = {"sigma": {"low": 0.05, "high": 1.0, "log": True}}
+    spec = {"base": {**BASE, "obs": "normal", **own}, "grid": grid}
+    found = search(spec, tmp_path / "out", 3, "elbo")
+    for trial, row in zip(found.trials, found.comparison.rows, strict=True):
+        assert trial.cell == row.cell
+        vae = pv.load(row.folder)
+        whole = pv.data.load("mnist-5k")
+        config = pv.training.read_config(row.folder)
+        assert config["data"]["validation"] == (validation or "0.1")
+        parts, _ = load_data(None, None, False, config)
+        if validation is not None:
+            assert torch.equal(parts.validation, whole.train[-50:])
+        assert torch.equal(parts.test, whole.test[:64])
+        of_validation, of_test = (
+            pv.evaluate(vae, part, parts=())["elbo"] for part in (parts.validation, parts.test)
+        )
+        assert trial.value == row.scores["validation.elbo"] == of_validation != of_test
+        assert trial.test == row.scores["elbo"] == of_test
+    assert found.best is not None
+    assert found.best.value == max(trial.value or -math.inf for trial in found.trials)
+
+
+def test_a_search_needs_a_validation_part(tmp_path: Path) -> None:
+    spec = {"base": {**BASE, "validation": "none"}, "grid": {"lr": {"low": 0.001, "high": 0.01}}}
+    with pytest.raises(pv.InputError, match="a search chooses by the validation part"):
+        search(spec, tmp_path / "out", 1, "elbo")

@@ -46,7 +46,9 @@ def test_every_record_has_every_field(run: tuple[History, Path]) -> None:
     )
     absent = {"elbo"} if history.kind == "loss" else {"objective"}
     for record in history.records:
-        assert set(record) == NAMES
+        held_out = {"part"} if record["split"] == "held-out" else set()
+        assert set(record) == NAMES | held_out
+        assert record.get("part") == ("validation" if held_out else None)
         without = absent | ({"gradient_norm"} if record["split"] == "held-out" else set())
         assert {name for name in record if record[name] is None} == without
         for name in FIGURES - without - {"kl_per_latent"}:
@@ -212,7 +214,7 @@ def test_curves_show_kl_and_beta_on_one_axis_with_the_baselines(
     assert top.get_shared_x_axes().joined(top, kl)
     assert top.get_shared_x_axes().joined(top, beta)
     lines = {line.get_label(): line.get_ydata() for line in top.lines}
-    assert set(lines) >= {"reconstruction", "reconstruction, held-out"}
+    assert set(lines) >= {"reconstruction", "reconstruction, validation"}
     assert list(lines["reconstruction"]) == [r["reconstruction"] for r in history.steps]
     levels = [float(y[0]) for y in lines.values() if len(set(map(float, y))) == 1]
     assert set(history.baselines) == {"best constant prediction", "predicting ½"}

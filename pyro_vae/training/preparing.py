@@ -1,0 +1,51 @@
+"""What is read off the training images before the first step, and said of them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pyro_vae import elbo, forecasting, warning_signs
+from pyro_vae.config import FitConfig
+from pyro_vae.data.batch import Loaded
+from pyro_vae.history import History
+from pyro_vae.noise import fixed_noise, noise
+from pyro_vae.vae import VAE
+
+__all__: list[str] = []
+
+
+def prepare(vae: VAE, train: Loaded, settings: FitConfig, history: History) -> str | None:
+    """Everything that is read off the training images before the first step, and a warning."""
+    with fixed_noise(noise("estimate", settings.seed), train.device):
+        vae.estimate(train)
+    constants = measure(vae, train, history)
+    # Of columns in units of their own a start at 0 can be far off all of them.
+    if settings.init_from_data or vae.joint:
+        elbo.start_at(vae, constants, train)
+    return _forecast(vae, train, settings, history)
+
+
+def measure(vae: VAE, train: Loaded, history: History) -> Mapping[str, elbo.Constant]:
+    """Baselines and notes; the best constant predictions, by site."""
+    constants = elbo.best_constants(vae, train)
+    reached = sum(constant.reconstruction for constant in constants.values())
+    history.baselines = {"best constant prediction": reached}
+    notes = [warning_signs.kl_note(vae, train)]
+    if not vae.joint:
+        half = elbo.predict_half(vae, train).reconstruction
+        history.baselines["predicting ½"] = half
+        notes.insert(0, warning_signs.scale_note(vae, history.kind))
+    history.notes = [note for note in notes if note]
+    return constants
+
+
+def _forecast(vae: VAE, train: Loaded, settings: FitConfig, history: History) -> str | None:
+    """Note how many latents should survive, and return a warning where none does."""
+    # It is of how far latents may be from that prior, at a β known beforehand, of one observation
+    # that nothing else tells of.
+    known = vae.joint or vae.covariates
+    if known or not (settings.forecastable and vae.prior_is_standard):
+        return None
+    forecast = forecasting.forecast_of(vae, train, settings.schedule().end, limit=5000)
+    history.notes.append(forecast.note())
+    return forecast.warning()
