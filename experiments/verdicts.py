@@ -8,7 +8,8 @@ standard deviations. Half of the 24 are broken, which ones and by which cause is
 seed; the others are trained as their data need it. All are diagnosed on a test part that nothing
 else looked at. A line of JSON is printed for each run: what is wrong with it, the verdict, the
 first cause, its score and baselines, and whether ``verify`` confirms the mend; at last the counts.
-Clothes and patches are looked for in the folder that --data-root names; without it they are left out.
+Clothes and patches are looked for in the folder that --data-root names; without it they are left
+out.
 
 The ranges, and all thresholds of the diagnosis, were fixed in a commit before the first run.
 """
