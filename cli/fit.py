@@ -49,7 +49,7 @@ def fit(context: click.Context, /, **options: Any) -> None:
     Figures are per image and in nats: elbo = reconstruction − kl at β = 1; higher is better.
     """
     from pyro_vae.data.told import told
-    from pyro_vae.training import distributed
+    from pyro_vae.training import distributed, read_config
     from pyro_vae.warning_signs import few_words
 
     asked_json, resume = options.pop("as_json"), options.pop("resume")
@@ -67,11 +67,35 @@ def fit(context: click.Context, /, **options: Any) -> None:
         _tell_best(history)
     else:
         click.echo(few, err=True)
-    click.echo(f"run folder: {out}", err=True)
+    _tell_score(history, _unit(data), bool(read_config(out)["fit"].get("keep_best")))
+    click.echo(f"run folder: {out}; next: pyro-vae diagnose {out}", err=True)
     if asked_json:
         held_out = history.epochs("held-out")
         last = held_out[-1] if held_out else None
         echo_json({"run": str(out), "data": told(data), "held_out": last})
+
+
+def _tell_score(history: History, unit: str, best: bool) -> None:
+    """The score it ends with beside the best constant prediction's, and which of them is better.
+
+    Of the best weights, where those were kept, it is theirs: of all scored at the final β.
+    """
+    constant = history.baselines.get("best constant prediction")
+    records = history.epochs("held-out") or history.epochs()
+    if constant is None or not records:
+        return
+    key, last = history.objective, records[-1]
+    if best:
+        settled = [record for record in records if record["beta"] == last["beta"]]
+        last = max(settled, key=lambda record: record[key])
+    part = history.part if last["split"] == "held-out" else "training"
+    said = f"{part} {key}: {last[key]:,.1f} nats per {unit}, best constant prediction "
+    click.echo(f"{said}{constant:,.1f} (of training {unit}s)", err=True)
+    if not last[key] > constant:
+        click.echo(
+            "warning: worse than one constant prediction: what it has learned is of no use yet",
+            err=True,
+        )
 
 
 def _tell_best(history: History) -> None:

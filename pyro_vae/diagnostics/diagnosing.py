@@ -20,7 +20,7 @@ from pyro_vae.diagnostics.headlines import Headline, headlines_of
 from pyro_vae.diagnostics.history_evidence import betas_of, course_of
 from pyro_vae.diagnostics.programs import ProgramDiagnosis, diagnose_programs
 from pyro_vae.diagnostics.score_causes import RISING
-from pyro_vae.diagnostics.situations import ENOUGH, Situation, below_words, overfitted_words
+from pyro_vae.diagnostics.situations import ENOUGH, Situation, overfitted_words
 from pyro_vae.errors import InputError
 from pyro_vae.metrics.baselines import FITTED
 from pyro_vae.metrics.calibration import CALIBRATED, calibration_scores
@@ -76,7 +76,8 @@ class Diagnosis:
             count = len(self.remarks)
             words["healthy"] = f"with {count} remark{'s' if count > 1 else ''}"
         if e.below and self.verdict in ("underfitted", "unfinished"):
-            words[self.verdict] = below_words(e)
+            name, value = e.below[0]
+            words[self.verdict] = f"{name} has {value:,.1f} nats per image, this has {e.score:,.1f}"
         of_units = collapsed_words(e.active_units, e.latent_dim, each[0] if each else None)
         if self.verdict == "collapsed" and e.active_units:
             return f"all inputs give about one picture ({e.spread:.2g} of the data's spread)"

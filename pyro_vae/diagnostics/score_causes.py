@@ -52,7 +52,7 @@ def not_trained_enough(s: Situation) -> Cause | None:
     if climbing:
         said += f", and the last tenth of them still brought {e.rising:.0%} of all gain"
     if gaining:
-        said += f", the second half of them brought {gaining:.0%} of all gain over a constant"
+        said += f", the second half of them brought {e.doubled:.3g} nats per image"
     if (gaining or below) and e.gain_per_epoch is not None:
         said += f", the last ones {e.gain_per_epoch:.3g} nats an epoch"
     if below:

@@ -154,5 +154,7 @@ def overfitted_words(e: Evidence) -> str:
 
 def below_words(e: Evidence) -> str:
     """Which baselines it is below, by how much."""
-    each = [f"{value:,.1f} of {name}" for name, value in e.below]
-    return f"its {e.score:,.1f} nats per image are below the {', and the '.join(each)}"
+    each = [f"the {value:,.1f} of {name}" for name, value in e.below]
+    *others, last = each
+    listed = f"{', '.join(others)} and {last}" if others else last
+    return f"its {e.score:,.1f} nats per image are below {listed}"
