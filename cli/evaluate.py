@@ -216,7 +216,7 @@ def _nats(scores: dict[str, Any], unit: str = "image") -> Iterator[tuple[str, st
         mark = "" if iwae["bound"] > scores["collapsed"] else ", below the collapsed one"
         error = _error(iwae["standard_error"], 2)
         yield f"  IWAE, K = {iwae['k']}", f"{_figure('bound', iwae['bound'], unit)}{error}{mark}"
-        if iwae.get("unreliable") is not None:
+        if iwae.get("pareto_shape") is not None:
             few = f"; {iwae['effective_size']:.1f} of {iwae['k']} draws count"
             text = f"{iwae['pareto_shape']:10.2f} k̂, above 0.7 for {iwae['unreliable']:.1%}{few}"
             yield "    its weights", text

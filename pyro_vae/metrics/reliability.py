@@ -48,10 +48,14 @@ class Reliability(NamedTuple):
 
     @property
     def scores(self) -> JSON:
-        """``pareto_shape``, the median, ``unreliable``, the share above .7, ``effective_size``."""
+        """``pareto_shape``, the median, ``unreliable``, the share above .7, ``effective_size``.
+
+        The shape is None where it is not known, and where the largest weights are all alike.
+        """
         known = self.shapes[~self.shapes.isnan()]
+        median = float(known.median()) if len(known) else math.nan
         return {
-            "pareto_shape": float(known.median()) if len(known) else None,
+            "pareto_shape": median if math.isfinite(median) else None,
             "unreliable": float((known > UNRELIABLE).double().mean()) if len(known) else None,
             "effective_size": float(self.sizes.mean()),
         }

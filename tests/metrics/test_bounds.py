@@ -209,3 +209,24 @@ def test_a_uniform_mass_has_eight_bits() -> None:
     assert scores["iwae"]["bits_per_dim"] == pytest.approx(8, rel=1e-5)
     assert scores["uniform_bits_per_dim"] == 8
     assert scores["iwae"]["standard_error"] == pytest.approx(0, abs=1e-5)
+
+
+def test_how_far_weights_can_be_relied_on() -> None:
+    """Of the exact posterior all weights are alike; of one too narrow the tail is heavy.
+
+    In one dimension, q of σ = s for a posterior of 1 has k = 1 − s² (Vehtari et al. 2024): .84 at
+    s = .4, of which 1,000 draws find somewhat less, and none above 0 at s = 1.5.
+    """
+    model = Linear.random(1, 1, 0.5)
+    x = model.draw(100, (1,))
+    exact = evaluate(model.vae((1,)), x, iwae=1000, parts=())["iwae"]
+    assert exact["effective_size"] == pytest.approx(1000, rel=1e-4)
+    assert exact["unreliable"] == 0
+    narrow = evaluate(model.vae((1,), widen=0.4), x, iwae=1000, parts=())["iwae"]
+    assert 0.6 < narrow["pareto_shape"] < 0.95
+    assert narrow["unreliable"] > 0.3
+    assert narrow["effective_size"] < 700
+    wide = evaluate(model.vae((1,), widen=1.5), x, iwae=1000, parts=())["iwae"]
+    assert wide["pareto_shape"] < 0.3
+    # The mean of w² is s² / √(2 s² − 1) for weights of mean 1.
+    assert wide["effective_size"] == pytest.approx(1000 * math.sqrt(3.5) / 2.25, rel=0.02)
