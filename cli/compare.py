@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from .options import COUNT, PROCESSES, as_json, echo_json
+from .options import COUNT, PROCESSES, WRONG, as_json, echo_json
 
 if TYPE_CHECKING:
     from pyro_vae.sweeps import Comparison, Search, Spec
     from pyro_vae.sweeps.verdicts import Verdict
 
 __all__ = ["compare"]
+
+WIDTH = 80
 
 
 @click.command()
@@ -54,6 +56,12 @@ __all__ = ["compare"]
 @click.option("--max-steps", type=COUNT, metavar="N", help="Only so many steps; no verdicts then.")
 @click.option(
     "--seeds", type=COUNT, metavar="N", help="Only so many of the seeds; no verdicts then."
+)
+@click.option(
+    "--check",
+    is_flag=True,
+    help="Exit status 3 where a claim's verdict is not `holds`, or what its spec expects, or a run "
+    "has failed.",
 )
 @as_json
 def compare(spec: Path, out: Path | None, setting: str | None, **options: Any) -> None:
@@ -96,10 +104,18 @@ def compare(spec: Path, out: Path | None, setting: str | None, **options: Any) -
     click.echo(f"results: {out}", err=True)
     if options["as_json"]:
         echo_json(_json(found) | ({} if searched is None else {"search": searched.to_dict()}))
-        return
-    best = [] if searched is None else _best(searched)
-    for line in (*_table(found), *_failures(found), *best, *_claims(found)):
-        click.echo(line)
+    else:
+        best = [] if searched is None else _best(searched)
+        for line in (*_table(found), *_failures(found), *best, *_claims(found)):
+            click.echo(line)
+    if options["check"] and _wrong(found):
+        raise SystemExit(WRONG)
+
+
+def _wrong(found: Comparison) -> bool:
+    """Whether a run has failed, or a verdict is not what was expected."""
+    verdicts = (verdict.verdict != (verdict.expected or "holds") for verdict in found.verdicts)
+    return any(verdicts) or any(row.fault is not None for row in found.rows)
 
 
 def _check(trials: int | None, objective: str | None, dry_run: bool) -> None:
@@ -175,27 +191,57 @@ def _table(found: Comparison) -> list[str]:
     from pyro_vae.sweeps.results import by_cell
     from pyro_vae.sweeps.statistics import estimate
 
-    rows = [["cell", *found.spec.scores]]
+    rows = [["cell", *found.spec.scores, ""]]
     for cell, own in by_cell(found.rows).items():
         shown = [cell]
         for score in found.spec.scores:
             mean = estimate([row.scores[score] for row in own if score in row.scores])
             shown.append("-" if mean is None else str(mean))
-        rows.append(shown)
+        rows.append([*shown, _marks([row.scores for row in own])])
     seeds = len(found.spec.seeds)
     error = " ± standard error" if seeds > 1 else ""
     title = f"{found.spec.title}: mean{error} over {_counted(seeds, 'seed')}"
-    return [title, *_columns(rows)]
+    lines = _columns(rows)
+    if max(map(len, lines)) > WIDTH:
+        lines = _blocks(rows)
+    return [title, *lines]
+
+
+def _marks(scores: Sequence[Mapping[str, float]]) -> str:
+    """How many of a cell's runs are worse than a constant, and how many of its others collapsed."""
+    worse = [each for each in scores if _score(each) < each.get("collapsed", -math.inf)]
+    others = [each for each in scores if each not in worse]
+    dead = [each for each in others if each.get("active_units") == 0]
+    counted = ((len(worse), "worse than a constant"), (len(dead), "collapsed"))
+    return ", ".join(f"{number} of {len(scores)} {what}" for number, what in counted if number)
+
+
+def _score(scores: Mapping[str, float]) -> float:
+    """The ELBO, or the objective of a loss; infinite where neither was scored."""
+    return scores.get("elbo", scores.get("objective", math.inf))
+
+
+def _blocks(rows: Sequence[Sequence[str]]) -> list[str]:
+    """The same in lines of one score each, for what is too wide."""
+    head, *cells = rows
+    width = max(map(len, head))
+    lines = []
+    for cell, *figures, mark in cells:
+        lines.append(f"  {cell}" + (f"   {mark}" if mark else ""))
+        named = zip(head[1:-1], figures, strict=True)
+        lines += [f"    {name:<{width}}  {figure}" for name, figure in named]
+    return lines
 
 
 def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [
+    lines = (
         "  "
         + row[0].ljust(widths[0])
         + "".join(f"  {text:>{width}}" for text, width in zip(row[1:], widths[1:], strict=True))
         for row in rows
-    ]
+    )
+    return [line.rstrip() for line in lines]
 
 
 def _failures(found: Comparison) -> list[str]:
