@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from .options import as_json, echo_json, echo_wrapped
+from .show import show
 
 if TYPE_CHECKING:
     from pyro_vae.data.vision import Source
@@ -15,18 +16,38 @@ if TYPE_CHECKING:
 __all__ = ["data"]
 
 
-@click.group(invoke_without_command=True)
+class _Shown(click.Group):
+    """A group of which any word that is no command's is data to be shown."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command of a word, or the one that shows it."""
+        if args[0] in self.commands:
+            return super().resolve_command(ctx, args)
+        return args[0], show, args
+
+
+@click.group(
+    cls=_Shown,
+    invoke_without_command=True,
+    subcommand_metavar="[NAME|FILE|FOLDER [OPTIONS] | make NAME]",
+)
 @click.option("--data-root", type=click.Path(path_type=Path), help="Folder to look in first.")
 @as_json
 @click.pass_context
 def data(context: click.Context, /, data_root: Path | None, as_json: bool) -> None:
-    """List the data sets: what each holds, where it came from, whether it is at hand.
+    """List the data sets; or show what is in one, a FILE or a FOLDER, before anything is trained.
 
-    Where one is named, a .npy or .npz file, a folder of images or .tar shards may be given instead.
+    NAME shows number, shape, range, a histogram, constant pixels, duplicates, missing entries, and
+    the observations that suit. It may be a .npy, .npz, .h5 or .zip file, a .csv, .tsv, .parquet or
+    .feather table, a .zarr folder, a folder of images or .tar shards, wherever a data set is named.
     """
     if context.invoked_subcommand is not None:
-        if data_root is not None or as_json:
-            name = context.invoked_subcommand
+        name = context.invoked_subcommand
+        if name != make.name:
+            context.default_map = {name: {"data_root": data_root, "as_json": as_json}}
+        elif data_root is not None or as_json:
             raise click.UsageError(f"give --data-root and --json after `data {name}`, not before")
         return
     from pyro_vae.data import stock

@@ -129,6 +129,8 @@ def evaluate(
     scores: dict[str, Any] = {"data": described["name"], "changed": described["changed"]}
     scores |= {"part": part, "binarised": described["binarised"], "samples": None}
     scores |= pv.evaluate(vae, shown, train=images.train, iwae=iwae, memory_budget=memory_budget)
+    for each in scores["lowest"]:
+        each["name"] = images.name(part, each["image"])
     tell_changed(described)
     if samples is not None:
         judge = classifier_for(images, cache, lambda line: click.echo(line, err=True))
@@ -211,6 +213,8 @@ def _nats(scores: dict[str, Any], unit: str = "image") -> Iterator[tuple[str, st
     name = "elbo" if scores["objective"] is None else "objective"
     error = _error(scores["elbo_standard_error"], 2)
     yield name, f"{_figure(name, scores[name], unit)}{error}, higher is better"
+    each = (f"{_cut(one['name'], 30)} {one['nats']:.1f}" for one in scores["lowest"][:3])
+    yield "  lowest", ", ".join(each)
     if scores["iwae"] is not None:
         iwae = scores["iwae"]
         mark = "" if iwae["bound"] > scores["collapsed"] else ", below the collapsed one"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
 from itertools import pairwise
 from typing import Any
@@ -46,13 +47,16 @@ class Group(click.Group):
     """A group that tells a user's mistake in one line on stderr and exits with status 2."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Refuse words that are empty, as of a shell's variable that is not set."""
+        """Refuse words that are empty, as of a shell's variable that is not set.
+
+        A ``~`` at the start of a path is the user's folder, also where the shell leaves it alone.
+        """
         for before, word in pairwise(["pyro-vae", *args]):
             option = before if word == "" else word.removesuffix("=")
             if word == "" or (word.startswith("--") and word.endswith("=")):
                 named = option if option.startswith("-") else f"a word after {option!r}"
                 raise click.UsageError(f"{named} is empty: leave it out, or give it a value", ctx)
-        return super().parse_args(ctx, args)
+        return super().parse_args(ctx, [_expanded(word) for word in args])
 
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run a command; ``standalone_mode=False`` lets exceptions through, as in click."""
@@ -75,6 +79,12 @@ class Group(click.Group):
         except Exception as error:
             status = _mistake(error)
         sys.exit(status if isinstance(status, int) else 0)
+
+
+def _expanded(word: str) -> str:
+    """A word, or what follows an option's ``=``, whose ``~`` is the user's folder."""
+    option, equals, value = word.partition("=") if word.startswith("--") else ("", "", word)
+    return option + equals + (os.path.expanduser(value) if value.startswith("~/") else value)
 
 
 def _mistake(error: Exception) -> int:

@@ -85,7 +85,8 @@ def reconstruct(
     if "all" in kind:
         kind = tuple(_kinds(vae, test))
     torch.manual_seed(seed)
-    draw_reconstructions(vae, test, place, kind or ("mean",), count)
+    names = [images.name("test", i) for i in range(len(test))] if images.names else []
+    draw_reconstructions(vae, test, place, kind or ("mean",), count, names)
     _list(run, out, place)
     tell_changed(described)
     click.echo(place)

@@ -13,6 +13,7 @@ from torch.distributions import constraints
 
 from pyro_vae.data import context
 from pyro_vae.data.batch import Loaded
+from pyro_vae.data.causes import likeliest
 from pyro_vae.elbo.scores import evaluation_mode
 from pyro_vae.errors import InputError, reason
 from pyro_vae.heads.built import BuiltHead
@@ -80,7 +81,9 @@ def _check_support(
         a, b = observed.head.interval
         ends_there = any(isinstance(link, Interval) for link in head.links.values())
         if ends_there and (low < a or high > b):
-            raise InputError(f"{title} wants data in [{a:g}, {b:g}], {got}; {_causes(observed)}")
+            raise InputError(
+                f"{title} wants data in [{a:g}, {b:g}], {got}; {_causes(observed, images)}"
+            )
     for part in images.split(1000):
         x = part
         if part.dtype == torch.uint8:
@@ -93,14 +96,16 @@ def _check_support(
             continue
         if site.event_dim:
             raise InputError(f"{title} wants {_event_words(site)}, {got}")
-        raise InputError(f"{title} wants data in {_words(site)}, {got}; {_causes(observed)}")
+        raise InputError(
+            f"{title} wants data in {_words(site)}, {got}; {_causes(observed, images)}"
+        )
 
 
-def _causes(observed: Observed) -> str:
+def _causes(observed: Observed, images: Tensor) -> str:
     """Likeliest causes of data that do not suit."""
     cure = ", or numbers in units of their own (Head.of(..., levels='real'))"
     own = observed.head.name is None and observed.levels.name == "dequantised"
-    return observed.levels.refused + (cure if own else "")
+    return likeliest(observed.levels, images.float()) + (cure if own else "")
 
 
 def _check_density(observed: Observed, head: BuiltHead, images: Tensor, title: str) -> None:

@@ -12,13 +12,18 @@ from pyro_vae.errors import InputError
 __all__: list[str] = []
 
 
+def expanded(path: str | Path) -> Path:
+    """A path whose ``~`` is the user's folder; one of a user who is not known stays as it is."""
+    return Path(os.path.expanduser(path))
+
+
 def check_writable(out: str | Path) -> Path:
     """Make sure that a folder is there and takes files, or can be made; nothing is left in it.
 
     Raises:
         InputError: If it cannot be written; it says why.
     """
-    folder = Path(out)
+    folder = expanded(out)
     if ".." in folder.parts and not folder.exists():
         folder = folder.resolve()  # its parents are made, but no others on the way
     try:

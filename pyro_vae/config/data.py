@@ -21,9 +21,10 @@ class DataConfig:
 
     data: str = option(
         "mnist-5k",
-        "Data set, see `pyro-vae data`; a .npy or .npz file of images or vectors; a folder of "
-        "images, FOLDER/CLASS/*.png or FOLDER/*.png, perhaps in FOLDER/train, val and test; or "
-        ".tar shards of images, 'shards-{000..009}.tar'; or a .csv table.",
+        "Data set, see `pyro-vae data`; a .npy, .npz, .h5 or .zarr file of images or vectors; a "
+        "folder or .zip file of images, FOLDER/CLASS/*.png or FOLDER/*.png, perhaps in "
+        "FOLDER/train, val and test; .tar shards of images, 'shards-{000..009}.tar'; or a .csv, "
+        ".tsv, .parquet or .feather table.",
         metavar="NAME|FILE|FOLDER",
     )
     data_root: str | None = option(None, "Folder to look for it in.", path=True)
@@ -39,7 +40,7 @@ class DataConfig:
     )
     column: tuple[str, ...] = option(
         (),
-        "Of a .csv table: what a column is (real, positive, count, binary, category), the "
+        "Of a table: what a column is (real, positive, count, binary, category), the "
         "observation that it has, or skip.",
         metavar="NAME=OBS",
     )

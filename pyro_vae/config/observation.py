@@ -46,7 +46,8 @@ class ObservationConfig:
     )
     range: str = option(
         "0,1",
-        "Where black and white lie for the observation: 0,1 or -1,1 or 0,255 or standardised.",
+        "Where black and white lie for the observation: 0,1 or -1,1 or 0,255 or standardised; of "
+        "floats where their own numbers lie, as -1024,3071: scores stay in their unit.",
         metavar="LOW,HIGH",
     )
     scale_with_range: bool = option(

@@ -3,25 +3,34 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from numbers import Real
 from typing import Any, TypeVar, overload
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset, IterableDataset
+from torch.utils.data import Dataset
 
 from pyro_vae.data.batch import Batch, Given, Images
+from pyro_vae.data.containers import (
+    as_array,
+    check_numbers,
+    columns_of,
+    dense,
+    is_frame,
+    opened,
+    read_whole,
+    unmasked,
+)
 from pyro_vae.data.mixed import Shape, as_batch, check_whole, shape_of
 from pyro_vae.data.stored import LOOKED_AT, Stored, limit
 from pyro_vae.errors import InputError
 
 __all__ = ["Data", "as_given", "as_images", "as_source", "first", "split"]
 
-T = TypeVar("T")
+A = TypeVar("A", bound=Any)
 
 _LOG = logging.getLogger("pyro_vae")
 
@@ -44,6 +53,9 @@ class Data:
         validation_labels: Their classes, (N,), or None.
         table: The :class:`~pyro_vae.data.table.Table` that they are rows of, or None.
         passed_over: What of a folder or file was not read, in a few words.
+        names: What the images of each part are called, ``"train"``, ``"validation"`` and
+            ``"test"``, as far as they have names: files' names below their folder, or rows of a
+            table.
     """
 
     # Images. Who has asked for data that fit should not have to tell the type checker.
@@ -55,6 +67,17 @@ class Data:
     passed_over: str = ""
     validation_labels: Tensor | None = None
     table: Any = None
+    names: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    def name(self, part: str, index: int) -> str:
+        """What an image is called: its name, or its number in its part.
+
+        Args:
+            part: ``"train"``, ``"validation"`` or ``"test"``.
+            index: Which of the part.
+        """
+        images, names = getattr(self, part), self.names.get(part, ())
+        return names[index] if len(names) == len(images) else f"{part} {index}"
 
     @property
     def held_out(self) -> Any:
@@ -93,6 +116,8 @@ def as_images(images: Given, data_shape: Shape | None = None) -> Any:
     """
     if isinstance(images, Batch | Mapping):
         return as_batch(images, data_shape, as_images)
+    if isinstance(data_shape, Mapping) and is_frame(images):
+        return as_batch(columns_of(images), data_shape, as_images)
     shape = check_whole(images, data_shape)
     if isinstance(images, Stored | np.memmap):
         stored = _as_stored(images, shape)
@@ -120,6 +145,8 @@ def as_source(images: Given, data_shape: Shape | None = None) -> Images:
     """
     if isinstance(images, Batch | Mapping):
         return as_batch(images, data_shape, as_source)
+    if isinstance(data_shape, Mapping) and is_frame(images):
+        return as_batch(columns_of(images), data_shape, as_source)
     shape = check_whole(images, data_shape)
     if not isinstance(images, Stored | np.memmap):
         tensor: Tensor = as_images(images, data_shape)
@@ -132,17 +159,12 @@ def as_source(images: Given, data_shape: Shape | None = None) -> Images:
 
 def _as_stored(images: Stored | np.memmap, data_shape: tuple[int, ...] | None) -> Stored:
     if isinstance(images, np.memmap):
-        _check_numbers(images.dtype)
+        check_numbers(images.dtype)
         if images.ndim not in (2, 3, 4):
             _check_shape(images.shape, data_shape)
         images = Stored(images)
     _check_shape(tuple(images.shape), data_shape)
     return images
-
-
-def _check_numbers(dtype: np.dtype[np.generic]) -> None:
-    if dtype.kind not in "uifb":
-        raise InputError(f"images must be numbers, got an array of {dtype}")
 
 
 def _check_shape(shape: tuple[int, ...], data_shape: tuple[int, ...] | None) -> None:
@@ -170,14 +192,14 @@ def _channels_last(shape: tuple[int, ...]) -> str | None:
     return "transpose(0, 3, 1, 2)"
 
 
-def channels_first(array: NDArray[np.generic]) -> NDArray[np.generic]:
+def channels_first(array: A) -> A:
     """An array (N, H, W, C) as (N, C, H, W), and a line logged; any other as it is.
 
     It is for files, whose arrays nobody can give another shape in passing. Those of 8 pixels or
     more each way whose last dimension is 1, 3 or 4 are taken for images with channels last.
 
     Args:
-        array: Of any shape, in memory or mapped into it.
+        array: Of any shape, in memory, mapped into it, or read like one.
     """
     if _channels_last(array.shape) is None:
         return array
@@ -186,37 +208,8 @@ def channels_first(array: NDArray[np.generic]) -> NDArray[np.generic]:
         f"({n}, {height}, {width}, {channels}) is taken for {n} images of {height}x{width} pixels "
         f"with {channels} channels, which come last"
     )
-    return array.transpose(0, 3, 1, 2)
-
-
-def unmasked(values: T, what: str = "images") -> T:
-    """The values themselves.
-
-    Args:
-        values: What a user gave.
-        what: What they are.
-
-    Raises:
-        InputError: If a mask hides some of them, which would be dropped.
-    """
-    parts = values if isinstance(values, list | tuple) else (values,)
-    hidden = sum(_hidden(part) for part in parts)
-    if hidden:
-        raise InputError(
-            f"{what} are masked, {hidden} values of them hidden: give all values "
-            "(array.filled(VALUE)), leave those rows out, or give a mapping of parts, "
-            "NaN where there is nothing"
-        )
-    return values
-
-
-def _hidden(part: object) -> int:
-    """Values that a mask of numpy's or torch's hides."""
-    if isinstance(part, np.ma.MaskedArray):
-        return int(np.ma.getmaskarray(part).sum())
-    if isinstance(part, Tensor) and hasattr(part, "get_mask"):
-        return int((~part.get_mask()).sum())
-    return 0
+    found: A = array.transpose(0, 3, 1, 2)
+    return found
 
 
 def _check_finite(images: Tensor) -> None:
@@ -225,18 +218,20 @@ def _check_finite(images: Tensor) -> None:
         first = int((~finite).flatten(1).any(1).nonzero()[0])
         raise InputError(
             f"images must be finite: {int((~finite).sum())} values are not, the first in image "
-            f"{first}"
+            f"{first}: leave those out, or give a table (.csv), whose gaps are masked"
         )
 
 
 def _as_tensor(images: object) -> Tensor:
-    images = _opened(images)
+    if isinstance(images, Data):
+        raise InputError("images are one part of a data set: give its train or its test")
+    images = opened(images)
     unmasked(images)
     if isinstance(images, Dataset):
-        images = _read_whole(images)
+        images = read_whole(images)
     if not isinstance(images, Tensor):
-        array = _as_array(images)
-        _check_numbers(array.dtype)
+        array = as_array(images)
+        check_numbers(array.dtype)
         if any(stride < 0 for stride in array.strides):  # which torch does not know either
             array = np.ascontiguousarray(array)
         if not array.dtype.isnative or array.dtype.itemsize > 8:  # which torch does not know
@@ -246,44 +241,6 @@ def _as_tensor(images: object) -> Tensor:
         raise InputError(f"images must be real numbers, got {images.dtype}")
     tensor: Tensor = images
     return tensor if tensor.dtype == torch.uint8 else tensor.to(torch.float32)
-
-
-def _opened(images: Any) -> Any:
-    """What holds images as what they are: a loader's data set, the images beside labels."""
-    if isinstance(images, Data):
-        raise InputError("images are one part of a data set: give its train or its test")
-    if isinstance(images, DataLoader):
-        images = images.dataset
-    if isinstance(images, Iterator):
-        images = list(images)
-    if isinstance(images, tuple | list) and len(images) == 2 and _are_labels(*images):
-        images = images[0]
-    elif isinstance(images, list) and images and isinstance(images[0], tuple | Mapping):
-        images = _Listed(images)
-    if isinstance(images, Tensor):
-        return _dense(images).detach()
-    return images.toarray() if hasattr(images, "toarray") else images
-
-
-def _are_labels(images: Any, labels: Any) -> bool:
-    """Whether two arrays are images and a label of each."""
-    shapes = [getattr(part, "shape", None) for part in (images, labels)]
-    if shapes[0] is None or shapes[1] is None:
-        return False
-    return len(shapes[0]) > 1 and len(shapes[1]) == 1 and shapes[0][0] == shapes[1][0]
-
-
-class _Listed(Dataset[Any]):
-    """A list of items as a data set."""
-
-    def __init__(self, items: list[Any]) -> None:
-        self.items = items
-
-    def __len__(self) -> int:
-        return len(self.items)
-
-    def __getitem__(self, index: int) -> Any:
-        return self.items[index]
 
 
 def as_given(x: Any) -> Tensor:
@@ -296,83 +253,12 @@ def as_given(x: Any) -> Tensor:
         InputError: If it is none.
     """
     if not isinstance(x, Tensor):
-        array = np.ascontiguousarray(_as_array(x.toarray() if hasattr(x, "toarray") else x))
-        _check_numbers(array.dtype)
+        array = np.ascontiguousarray(as_array(x.toarray() if hasattr(x, "toarray") else x))
+        check_numbers(array.dtype)
         x = torch.from_numpy(array if array.flags.writeable else array.copy())
-    tensor: Tensor = _dense(x)
+    tensor: Tensor = dense(x)
     whole = tensor.dtype == torch.uint8 or tensor.is_floating_point()
     return tensor if whole else tensor.to(torch.get_default_dtype())
-
-
-def _dense(x: Tensor) -> Tensor:
-    return x if x.layout == torch.strided else x.to_dense()
-
-
-def _as_array(images: object) -> NDArray[np.generic]:
-    try:
-        return np.asarray(images)
-    except ValueError:  # rows of different lengths
-        raise InputError(
-            "images must be one array of numbers; these are not of one shape"
-        ) from None
-
-
-def _read_whole(data_set: Dataset[object]) -> Tensor:
-    """The images of a data set until it ends, as long as they fit in memory."""
-    found: list[Tensor] = []
-    room = limit()
-    for number, item in enumerate(_items(data_set)):
-        image = unmasked(item[0] if isinstance(item, tuple | list) else _image_of(item))
-        try:
-            image = torch.as_tensor(image)
-        except (TypeError, ValueError, RuntimeError):
-            raise InputError(
-                f"item {number} of the data set is no image tensor but a {type(image).__name__}: "
-                "give it transform=torchvision.transforms.PILToTensor()"
-            ) from None
-        if found and image.shape != found[0].shape:
-            raise InputError(
-                f"images must have one shape: item 0 of the data set has {tuple(found[0].shape)}, "
-                f"item {number} {tuple(image.shape)}"
-            )
-        room -= image.nbytes
-        if room < 0:
-            raise InputError(
-                f"the data set exceeds {limit() / 2**30:.2g} GiB, what images may take in memory, "
-                f"at item {number}: end it sooner, pass pyro_vae.data.stream(it, images=N), or "
-                "save it as .npy and pass np.load(FILE, mmap_mode='r')"
-            )
-        found.append(image)
-    if not found:
-        raise InputError("there are no images: the data set is empty")
-    return torch.stack(found)
-
-
-def _image_of(item: Any) -> Any:
-    """Of an item that is a mapping, the one value that has a shape; any other item as it is."""
-    if not isinstance(item, Mapping):
-        return item
-    shaped = [name for name, value in item.items() if len(getattr(value, "shape", ())) > 0]
-    if len(shaped) == 1:
-        return item[shaped[0]]
-    names = ", ".join(map(repr, item))
-    raise InputError(
-        f"items of the data set are mappings with {names}, and which is the image is not told: "
-        f"give [item[NAME] for item in it]"
-    )
-
-
-def _items(data_set: Dataset[object]) -> Iterator[object]:
-    if isinstance(data_set, IterableDataset):
-        return iter(data_set)
-    try:
-        count = len(data_set)  # type: ignore[arg-type]
-    except (TypeError, NotImplementedError):
-        name = type(data_set).__name__
-        raise InputError(
-            f"the data set {name} has no length: define __len__, or make it an IterableDataset"
-        ) from None
-    return (data_set[i] for i in range(count))
 
 
 def first(data: Data, count: int | None) -> Data:
@@ -396,6 +282,7 @@ def first(data: Data, count: int | None) -> Data:
         test_labels=test_labels,
         validation=validation,
         validation_labels=validation_labels,
+        names={part: names[:count] for part, names in data.names.items()},
     )
 
 

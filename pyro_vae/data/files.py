@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, Any
 
@@ -16,9 +16,11 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from pyro_vae import ours
-from pyro_vae.data.arrays import Data, as_images, as_source, channels_first, split
+from pyro_vae.data.arrays import Data, as_source, channels_first, split
 from pyro_vae.data.batch import Batch
 from pyro_vae.data.braces import expand, is_shards
+from pyro_vae.data.containers import check_numbers
+from pyro_vae.data.roles import PARTS, Role, roles
 from pyro_vae.data.stored import Stored, limit
 from pyro_vae.errors import InputError, reason
 
@@ -30,19 +32,13 @@ SUFFIXES = (".npy", ".npz")
 HELD_OUT = 0.1
 """Share of the images that is held out where nobody says which ones are."""
 
-_NAMES = {
-    "train": ("train", "training"),
-    "validation": ("validation", "valid", "val", "dev"),
-    "test": ("test", "testing"),
-}
-"""What people call the parts of a data set."""
-
 
 def read(path: str | Path) -> Data:
     """Arrays of a file: uint8 levels, counts or floats, (N, C, H, W), (N, H, W) or (N, D).
 
     A .npz may hold ``train`` and ``test`` (or ``val``, or both: see :class:`Data`), and
-    ``train_labels`` and ``test_labels`` beside them; or one array, or ``images`` and ``labels``. Of
+    ``train_labels`` and ``test_labels`` beside them; the same as Keras has it (``x_train``,
+    ``y_train``) or MedMNIST (``train_images``); or one array, or ``images`` and ``labels``. Of
     one array a tenth is held out, always the same. Of images with channels last, (N, H, W, 3), the
     channels are brought to the front; a line logged by ``pyro_vae`` says so, and names arrays that
     are passed over.
@@ -56,55 +52,55 @@ def read(path: str | Path) -> Data:
             have no shape of images or vectors.
     """
     try:
-        return _data(_arrays(Path(path)), Path(path))
+        return of_arrays(_arrays(Path(path)), path)
     except InputError as error:
         said = str(error)
         raise InputError(said if said.startswith(f"{path}") else f"{path}: {said}") from None
 
 
-def _data(arrays: dict[str, NDArray[np.generic]], path: Path) -> Data:
-    parts_there = part_names(arrays, path)
-    if len(parts_there) > 1 and "train" in parts_there:
-        found: dict[str, Any] = {}
-        labels: dict[str, Any] = {}
-        for part, name in parts_there.items():
-            shape = tuple(found["train"].shape[1:]) if found else None
-            found[part] = as_images(channels_first(arrays.pop(name)), shape)
-            there = f"{name}_labels" in arrays
-            labels[part] = _labels(arrays.pop(f"{name}_labels") if there else None, found[part])
-        data = of_parts(found, labels)
-    else:
-        images: Any = as_source(channels_first(arrays.pop("images")))
-        labels_there = arrays.pop("labels") if "labels" in arrays else None
-        data = parts(images, _labels(labels_there, images))
-    over = f"arrays {', '.join(sorted(arrays))}" if arrays else ""
-    if over:
-        _LOG.warning(f"{path}: passed over: {over}")
-    return data._replace(passed_over=over)
-
-
-def part_names(names: Iterable[str], where: str | Path) -> dict[str, str]:
-    """Which of some names are those of parts: train, validation and test, in this order.
+def of_arrays(arrays: dict[str, Any], path: str | Path) -> Data:
+    """The data set that arrays of a file are.
 
     Args:
-        names: Of folders or arrays.
-        where: What holds them.
+        arrays: By their names, of numpy or read like them. One alone is of images, whatever its
+            name; of several the names say what they are.
+        path: The file.
 
     Raises:
-        InputError: If two of them name one part.
-
-    Example:
-        >>> part_names(["val", "Train", "cats"], "here")
-        {'train': 'Train', 'validation': 'val'}
+        InputError: If the names do not say, or images or labels are none.
     """
-    there: dict[str, str] = {}
-    for part, known in _NAMES.items():
-        found = [name for name in names if name.lower() in known]
-        if len(found) > 1:
-            raise InputError(f"{where} holds {found[0]} and {found[1]}: which is the {part} part?")
-        if found:
-            there[part] = found[0]
-    return there
+    if len(arrays) == 1:
+        arrays = {"images": next(iter(arrays.values()))}
+    there = roles(arrays, "it")
+    images = {role.part: name for role, name in there.items() if not role.labels}
+    if None not in images and not ("train" in images and len(images) > 1):
+        raise InputError(
+            f"it holds {', '.join(sorted(arrays)) or 'nothing'}: it must hold one array, "
+            "images and labels, or train and test (also as x_train or train_images)"
+        )
+    over = sorted(set(arrays) - set(there.values()))
+    wanted = [None] if None in images and len(images) < 3 else [p for p in PARTS if p in images]
+    found: dict[Any, Any] = {}
+    labels: dict[Any, Any] = {}
+    for part in wanted:
+        shape = tuple(found["train"].shape[1:]) if "train" in found else None
+        array = channels_first(arrays[images[part]])
+        check_numbers(array.dtype)
+        stays = not isinstance(array, np.ndarray)
+        found[part] = as_source(Stored(array) if stays else array, shape)
+        name = there.get(Role(part, True))
+        given = None if name is None else arrays[name]
+        labels[part] = None
+        if given is not None and len(given.shape) == 2 and given.shape[1] > 1:
+            over.append(f"{name} (of {given.shape[1]} columns)")
+        else:
+            labels[part] = _labels(given, found[part])
+    over += sorted(name for role, name in there.items() if role.part not in wanted)
+    data = parts(found[None], labels[None]) if None in found else of_parts(found, labels)
+    words = f"arrays {', '.join(over)}" if over else ""
+    if words:
+        _LOG.warning(f"{path}: passed over: {words}")
+    return data._replace(passed_over=words)
 
 
 def of_parts(images: Mapping[str, Tensor | Stored], labels: Mapping[str, Tensor | None]) -> Data:
@@ -120,6 +116,20 @@ def of_parts(images: Mapping[str, Tensor | Stored], labels: Mapping[str, Tensor 
         return data
     name = "validation"
     return data._replace(validation=images[name], validation_labels=labels[name])
+
+
+def divided(names: Sequence[str]) -> dict[str, list[str]]:
+    """What images are called, by the parts that :func:`parts` makes of them.
+
+    Args:
+        names: One for each image, in order.
+    """
+    order = split(torch.arange(len(names)), HELD_OUT)
+    return {
+        part: [names[i] for i in index.tolist()]
+        for part, index in zip(("train", "test"), order, strict=True)
+        if index is not None
+    }
 
 
 def parts(images: Tensor | Stored | Batch, labels: Tensor | None) -> Data:
@@ -154,9 +164,9 @@ def digest(path: str | Path) -> str | None:
 
     Args:
         path: Of the file, of shards (a pattern with braces), or of a folder, whose files' names
-            count too; those of runs in it do not count.
+            count too; those of runs in it do not count. Of ``FILE:ARRAY`` the file.
     """
-    path = Path(path)
+    path = place(path)
     if "{" not in path.name and path.is_file():
         with path.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
@@ -171,6 +181,13 @@ def digest(path: str | Path) -> str | None:
         name = f"{file.relative_to(path).as_posix()}\0{digest(file)}\n"
         whole.update(name.encode("utf-8", "surrogateescape"))
     return whole.hexdigest()
+
+
+def place(name: str | Path) -> Path:
+    """The file or folder that a data set's name says, of ``FILE:ARRAY`` the file."""
+    path = Path(os.path.expanduser(name))
+    before = str(path).rpartition(":")[0]
+    return Path(before) if before and not path.exists() and Path(before).exists() else path
 
 
 def _files(folder: Path) -> Iterator[Path]:
@@ -190,7 +207,7 @@ def _arrays(path: Path) -> dict[str, NDArray[np.generic]]:
             if isinstance(loaded, np.ndarray):
                 return {"images": loaded}
             _check_size(loaded.zip)
-            arrays = {name: loaded[name] for name in loaded.files}
+            return {name: loaded[name] for name in loaded.files}
     except InputError:
         raise
     except FileNotFoundError:
@@ -199,15 +216,6 @@ def _arrays(path: Path) -> dict[str, NDArray[np.generic]]:
         # numpy advises whoever meets objects to unpickle them, which runs what is in the file.
         said = "it holds Python objects" if "pickle" in str(error) else reason(error)
         raise InputError(f"not a readable {path.suffix} file: {said}") from None
-    if len(arrays) == 1:
-        return {"images": next(iter(arrays.values()))}
-    there = part_names(arrays, path)
-    if not ("images" in arrays or (len(there) > 1 and "train" in there)):
-        raise InputError(
-            f"it holds {', '.join(sorted(arrays)) or 'nothing'}: it must hold one array, "
-            "images and labels, or train and test"
-        )
-    return arrays
 
 
 def _check_kind(stream: IO[bytes], suffix: str) -> None:
@@ -238,10 +246,12 @@ def _check_size(archive: zipfile.ZipFile) -> None:
         )
 
 
-def _labels(array: NDArray[np.generic] | None, images: Tensor | Stored) -> Tensor | None:
+def _labels(array: Any, images: Tensor | Stored) -> Tensor | None:
     if array is None:
         return None
-    labels = np.asarray(array)
+    labels = np.asarray(array[:])
+    if labels.ndim == 2 and labels.shape[1] == 1:
+        labels = labels[:, 0]
     if labels.ndim != 1 or labels.dtype.kind not in "ui":
         raise InputError(f"labels must be integers (N,), got {labels.dtype} {labels.shape}")
     if len(labels) != len(images):

@@ -15,7 +15,8 @@ from pyro_vae import ours
 from pyro_vae.data import files
 from pyro_vae.data.arrays import Data
 from pyro_vae.data.found import Search
-from pyro_vae.data.pictures import SUFFIXES, Fit
+from pyro_vae.data.pictures import SUFFIXES, File, Fit
+from pyro_vae.data.roles import part_names
 from pyro_vae.data.survey import images_of
 from pyro_vae.errors import InputError
 
@@ -24,10 +25,17 @@ __all__: list[str] = []
 _LOG = logging.getLogger("pyro_vae")
 
 
-class _Found(NamedTuple):
-    """Image files of a folder and their classes' names, or None where it is flat."""
+class Found(NamedTuple):
+    """Image files of a folder, and their classes' names, or None where it is flat.
 
-    files: list[Path]
+    Attributes:
+        files: The files.
+        names: What each is called below the folder.
+        classes: The class of each, or None.
+    """
+
+    files: Sequence[File]
+    names: list[str]
     classes: list[str] | None
 
 
@@ -62,17 +70,7 @@ def read(path: str | Path, resize: int | None = None, crop: int | None = None) -
     if parts:
         _beside(folder, parts, search)
     found = {part: _found(there, search) for part, there in (parts or {"all": folder}).items()}
-    sources = dict(zip(found, images_of([one.files for one in found.values()], fit), strict=True))
-    if len(found) > 1:
-        classes = _classes(parts, found)
-        labels = {part: _labels(one, classes) for part, one in found.items()}
-        data = files.of_parts(sources, labels)
-    else:
-        ((part, one),) = found.items()
-        try:
-            data = files.parts(sources[part], _labels(one, sorted(set(one.classes or ()))))
-        except InputError as error:
-            raise InputError(f"{folder}: {error} (or give folders train and test)") from None
+    data = of_found(folder, parts, found, fit)
     if search.words:
         _LOG.warning(f"{folder}: passed over: {search.words}")
     return data._replace(passed_over=search.words)
@@ -90,10 +88,37 @@ def class_names(folder: Path) -> list[str] | None:
     return None if found.classes is None else sorted(set(found.classes))
 
 
+def of_found(folder: Path, parts: Mapping[str, Path], found: Mapping[str, Found], fit: Fit) -> Data:
+    """The data set of image files whose parts and classes have been found.
+
+    Args:
+        folder: What holds them.
+        parts: Where each part lies; none where all images are one.
+        found: The files, by part; of one alone a tenth is held out.
+        fit: How the images come to their size.
+
+    Raises:
+        InputError: If a file is no image, the sizes differ, or there are too few.
+    """
+    sources = dict(zip(found, images_of([one.files for one in found.values()], fit), strict=True))
+    if len(found) > 1:
+        classes = _classes(parts, found)
+        labels = {part: _labels(one, classes) for part, one in found.items()}
+        data = files.of_parts(sources, labels)
+        names = {part: one.names for part, one in found.items()}
+        return data._replace(names=names)
+    ((part, one),) = found.items()
+    try:
+        data = files.parts(sources[part], _labels(one, sorted(set(one.classes or ()))))
+    except InputError as error:
+        raise InputError(f"{folder}: {error} (or give folders train and test)") from None
+    return data._replace(names=files.divided(one.names))
+
+
 def _parts(folder: Path) -> dict[str, Path]:
     """The folders of the parts; none where all images of the folder are one."""
     names = [path.name for path in _inside(folder) if path.is_dir() and not ours.only(path)]
-    parts = files.part_names(names, folder)
+    parts = part_names(names, folder)
     if "train" not in parts and parts and len(parts) == len(names):
         given = " and ".join(sorted(parts.values()))
         raise InputError(
@@ -117,28 +142,43 @@ def _inside(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.name[0] != ".")
 
 
-def _found(folder: Path, search: Search) -> _Found:
+def _found(folder: Path, search: Search) -> Found:
     """The image files of a folder, in the order of their names."""
     paths = search.of(folder)
     below = [path.relative_to(folder).parts for path in paths]
-    _check_parts_below(folder, below)
-    flat = [path for path, names in zip(paths, below, strict=True) if len(names) == 1]
-    classes = [names[0] for names in below if len(names) > 1]
-    if flat and classes:
-        raise InputError(
-            f"{folder} holds images ({min(flat).name}) beside folders of images "
-            f"({min(classes)}): give either"
-        )
+    flat = [names for names in below if len(names) == 1]
+    classes = classes_of(folder, below)
     suffixes = ", ".join(SUFFIXES)
     for path in _inside(folder):
-        empty = path.is_dir() and not path.is_symlink() and path.name not in classes
+        empty = path.is_dir() and not path.is_symlink() and path.name not in (classes or ())
         if empty and not flat and not ours.holds(path):
             raise InputError(f"{path} holds no images ({suffixes})")
     if len(paths) < 2:
         said = f"only one image, {paths[0].name}" if paths else f"no images ({suffixes})"
         over = f"; passed over: {search.words}" if search.words else ""
         raise InputError(f"{folder} holds {said}{over}")
-    return _Found(paths, classes or None)
+    return Found(paths, ["/".join(names) for names in below], classes)
+
+
+def classes_of(folder: Path, below: Sequence[Sequence[str]]) -> list[str] | None:
+    """The class of each image by the folder that it lies in; None where it is flat.
+
+    Args:
+        folder: What holds the images, for messages.
+        below: The names that lead to each from there.
+
+    Raises:
+        InputError: If images lie beside folders of images, or parts deeper than the folder.
+    """
+    _check_parts_below(folder, below)
+    flat = [names[0] for names in below if len(names) == 1]
+    classes = [names[0] for names in below if len(names) > 1]
+    if flat and classes:
+        raise InputError(
+            f"{folder} holds images ({min(flat)}) beside folders of images "
+            f"({min(classes)}): give either"
+        )
+    return classes or None
 
 
 def _check_parts_below(folder: Path, below: Iterable[Sequence[str]]) -> None:
@@ -149,7 +189,7 @@ def _check_parts_below(folder: Path, below: Iterable[Sequence[str]]) -> None:
             children[tuple(names[:depth])].add(names[depth])
     for above, inside in sorted(children.items()):
         deeper = folder.joinpath(*above)
-        parts = files.part_names(sorted(inside), deeper)
+        parts = part_names(sorted(inside), deeper)
         if "train" in parts and len(parts) > 1:
             train, other = parts["train"], next(parts[part] for part in parts if part != "train")
             raise InputError(
@@ -158,7 +198,7 @@ def _check_parts_below(folder: Path, below: Iterable[Sequence[str]]) -> None:
             )
 
 
-def _classes(parts: Mapping[str, Path], found: Mapping[str, _Found]) -> list[str]:
+def _classes(parts: Mapping[str, Path], found: Mapping[str, Found]) -> list[str]:
     """The classes' names, which training images define."""
     train = found["train"]
     classes = sorted(set(train.classes or ()))
@@ -174,7 +214,7 @@ def _classes(parts: Mapping[str, Path], found: Mapping[str, _Found]) -> list[str
     return classes
 
 
-def _labels(found: _Found, classes: list[str]) -> Tensor | None:
+def _labels(found: Found, classes: list[str]) -> Tensor | None:
     if found.classes is None:
         return None
     number = {name: i for i, name in enumerate(classes)}

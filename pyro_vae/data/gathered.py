@@ -41,6 +41,7 @@ class Gathered:
         odd: The first text that is no number.
         infinite: The first number that is not finite.
         rows: Of all values, shared by the table's columns.
+        declared: The categories that its source says it has, in their order; none says nothing.
     """
 
     name: str
@@ -51,6 +52,7 @@ class Gathered:
     texts: dict[str, tuple[int, int]] = field(default_factory=dict)
     odd: Found | None = None
     infinite: Found | None = None
+    declared: tuple[str, ...] = ()
     _numbers: list[float] = field(default_factory=list, repr=False)  # that the texts are
 
     def add(self, cell: str, row: int) -> None:
@@ -101,8 +103,20 @@ class Gathered:
         return there
 
     @property
+    def pointed(self) -> bool:
+        """Whether no value is missing and all are written with a decimal point.
+
+        Where some are missing, programs write whole numbers so too.
+        """
+        return bool(self.present.all()) and all(
+            "." in text or (self.comma and "," in text) for text in self.texts
+        )
+
+    @property
     def categories(self) -> tuple[str, ...]:
-        """Its distinct values, numbers by their size and texts by the alphabet."""
+        """Those declared; else distinct values, numbers by their size, texts by the alphabet."""
+        if self.declared:
+            return self.declared
         found = {spelt(text, self.comma) for text in self.texts}
         by_size = self.odd is None
         return tuple(sorted(found, key=(lambda text: (float(text), text)) if by_size else None))

@@ -222,3 +222,34 @@ def _is_stream(images: Images) -> bool:
 def _is_whole(images: Images) -> bool:
     images = plain(images)
     return images.shape.numel() * images.dtype.itemsize <= _WHOLE
+
+
+def renamed(before: Data, after: Data) -> Data:
+    """Data that are divided anew, with what each image was called before.
+
+    Images are known by their content; of two that are alike the first one's name is taken.
+
+    Args:
+        before: With names.
+        after: The same images, or some of them, in other parts.
+    """
+    if after is before or not before.names:
+        return after
+    known: dict[bytes, str] = {}
+    for part, images in _parts_of(before):
+        for i, digest in enumerate(digests_in(images)):
+            known.setdefault(digest, before.name(part, i))
+    names = {
+        part: [
+            known.get(digest, after.name(part, i)) for i, digest in enumerate(digests_in(images))
+        ]
+        for part, images in _parts_of(after)
+    }
+    return after._replace(names=names)
+
+
+def _parts_of(data: Data) -> Iterator[tuple[str, Images]]:
+    for part in ("train", "validation", "test"):
+        images = getattr(data, part)
+        if images is not None:
+            yield part, images

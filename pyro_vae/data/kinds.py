@@ -37,13 +37,16 @@ def kind_of(column: Gathered) -> tuple[str, str]:
     """What a column is, or ``SKIP`` and why nothing can be made of it.
 
     Whole numbers are counts where they vary about as much as their mean or more, as a Poisson does:
-    years and scores do not. A few of them that repeat are categories, since a density on repeated
-    values has no upper bound. Positive numbers over more than a factor of ten are those that a
-    log-normal describes better than a Normal.
+    years and scores do not, and numbers that are written with a decimal point are none. A few of
+    them that repeat are categories, since a density on repeated values has no upper bound. Positive
+    numbers over more than a factor of ten are those that a log-normal describes better than a
+    Normal.
     """
     if not column.present.any():
         return SKIP, "has no value"
     texts = len(column.categories)
+    if column.declared and 1 < texts <= MOST:
+        return ("binary" if texts == 2 else "category"), ""
     if column.odd is not None:
         return _of_texts(column, texts)
     x = column.values[~np.isnan(column.values)]
@@ -64,7 +67,8 @@ def kind_of(column: Gathered) -> tuple[str, str]:
     repeated = 3 * distinct <= len(x)
     if whole and repeated and distinct <= _FEW:
         return "category", ""
-    if whole and x.min() >= 0 and x.max() <= _COUNTED and x.var() >= x.mean() / 2:
+    counted = whole and not column.pointed
+    if counted and x.min() >= 0 and x.max() <= _COUNTED and x.var() >= x.mean() / 2:
         return "count", ""
     if whole and repeated and distinct <= _CODES:
         return "category", ""

@@ -50,7 +50,8 @@ class Levels:
         interval_of: Values of another unit → the interval that suits them; None where x is in a
             unit of its own.
         width: interval → how many numbers the encoder sees of each entry.
-        refused: Likeliest causes of data that an observation cannot take.
+        refused: Likeliest causes of data that an observation cannot take; empty where only the data
+            tell, see ``causes``.
     """
 
     name: str
@@ -64,10 +65,7 @@ class Levels:
     location: str | None = "sigmoid"
     interval_of: Callable[[Tensor], Range] | None = None
     width: Callable[[Range], int] = _one
-    refused: str = (
-        "likeliest causes: levels 0 to 255 passed as floats (pass uint8, or divide by 255), "
-        "or images scaled to -1..1 (add 1 and divide by 2)"
-    )
+    refused: str = ""
 
 
 def _dequantise(k: Tensor, noise: Tensor | None, interval: Range) -> Tensor:

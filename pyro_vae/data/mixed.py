@@ -70,6 +70,8 @@ def _gaps_filled(part: T, name: str, masks: JSON) -> T | Tensor:
     """A part whose NaN, by which tables tell gaps, have become 0, and the mask that tells them."""
     if not isinstance(part, Tensor | np.ndarray) or part.dtype in (torch.uint8, np.uint8):
         return part
+    if isinstance(part, np.ndarray) and not part.flags.writeable:  # which torch warns of
+        part = part.copy()
     tensor = torch.as_tensor(part)
     gaps = tensor.isnan()
     if name in masks:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -177,7 +178,7 @@ def _with_validation(data: Data, text: str, asked: Asked, like: JSON) -> tuple[D
 
 def _named(data: Data, kept: Tensor, held_out: Tensor) -> Data:
     """The data with the names of its images, where they have any, in the parts that they are in."""
-    names = getattr(data, "names", {})
+    names = data.names
     if "train" not in names:
         return data
     parts = {"train": kept, "validation": held_out}
@@ -223,7 +224,7 @@ def _whole(path: str, like: JSON) -> tuple[Images, Tensor | None]:
     """All images at a path, and their classes, in their order."""
     if not stock.is_path(path):
         raise InputError(f"validation must be {_FORMS}, got {shown(path)}: there is none so called")
-    there = Path(path)
+    there = Path(os.path.expanduser(path))
     if there.is_dir() and folder.has_parts(there):
         raise InputError(f"validation {path} holds parts: give the folder of one of them")
     sizes = (like.get("resize"), like.get("crop")) if stock.is_image_files(path) else (None, None)
@@ -284,5 +285,5 @@ def _numbered(data: Data, labels: Tensor | None, path: str, name: str | None) ->
 
 
 def _classes(path: str) -> Sequence[str] | None:
-    there = Path(path)
+    there = Path(os.path.expanduser(path))
     return folder.class_names(there) if there.is_dir() else None

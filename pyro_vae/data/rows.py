@@ -1,4 +1,4 @@
-"""Rows of text files whose fields a comma, a semicolon, a tab or a bar sets apart."""
+"""Rows of tables: of text files whose fields some sign sets apart, and of frames."""
 
 from __future__ import annotations
 
@@ -6,17 +6,66 @@ import contextlib
 import csv
 import io
 import itertools
-from collections.abc import Iterable, Iterator
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pyro_vae.errors import InputError
+from pyro_vae.data import frames
+from pyro_vae.data.containers import is_frame
+from pyro_vae.errors import InputError, shown
 
 __all__: list[str] = []
+
+SUFFIXES = (".csv", ".tsv", *frames.SUFFIXES)
+"""What names of tables end in."""
 
 _DELIMITERS = (",", ";", "\t", "|")
 _LOOKED_AT = 2**16  # characters that the delimiter is read off
 _ROWS = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """Where a table's rows come from.
+
+    Attributes:
+        path: What messages call it.
+        delimiter: What sets its fields apart; of frames a comma.
+        stream: Each row that is not empty, with the line at which an editor shows it, from 1; the
+            names of a frame's columns are row 0.
+        headed: Whether the first row has the columns' names for sure.
+        categories: Those that the source says of a column, by its name.
+    """
+
+    path: str
+    delimiter: str
+    stream: Iterator[tuple[int, list[str]]]
+    headed: bool = False
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def source_of(given: Any) -> Source:
+    """The rows of a file, or of a frame of pandas or polars.
+
+    Args:
+        given: A path of one of ``SUFFIXES``, or the frame.
+
+    Raises:
+        InputError: If the file cannot be read, or nothing is installed that reads it.
+    """
+    if isinstance(given, str | Path):
+        path = Path(os.path.expanduser(given))
+        if path.suffix.lower() not in frames.SUFFIXES:
+            delimiter = delimiter_of(path)
+            return Source(str(path), delimiter, rows(path, delimiter))
+        name, frame = str(path), frames.read(path)
+    elif is_frame(given):
+        name, frame = "the frame", given
+    else:
+        raise InputError(f"a table is a file or a frame of pandas or polars, got {shown(given)}")
+    return Source(name, ",", frames.rows(frame), True, frames.categories(frame))
 
 
 def delimiter_of(path: Path) -> str:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 import torch
 
-from pyro_vae.data import folder, patches, shards, vision
+from pyro_vae.data import endings, folder, hub, patches, shards, stores, vision, zips
 from pyro_vae.data.arrays import Data
-from pyro_vae.data.braces import is_packed, is_shards
-from pyro_vae.data.files import SUFFIXES, read
+from pyro_vae.data.files import read
+from pyro_vae.data.pictures import SUFFIXES as PICTURES
 from pyro_vae.data.pictures import Fit
-from pyro_vae.data.table import SUFFIX, read_table
+from pyro_vae.data.table import read_table
 from pyro_vae.data.tables import data_of
 from pyro_vae.data.vision import Source, emnist_files, idx_files
 from pyro_vae.errors import InputError, shown, unknown
@@ -134,17 +134,17 @@ def load(
     """A stock data set, or a file or folder of the user's own.
 
     Args:
-        name: A key of :data:`TABLE`, the path of a .npy or .npz file (see
-            ``read``), of a .csv table (see
-            :func:`~pyro_vae.data.table.read_table`), of a folder of images (see
-            ``read``), or of .tar shards, perhaps with braces as in
-            ``shards-{000..009}.tar`` (see ``read``).
+        name: A key of :data:`TABLE`; or the path of a .npy or .npz file, an HDF5 file or a Zarr
+            folder (``FILE`` or ``FILE:ARRAY``), a table (.csv, .tsv, .parquet or .feather, see
+            :func:`~pyro_vae.data.table.read_table`), a folder or a .zip file of images, a folder
+            that Hugging Face's ``save_to_disk`` wrote, or .tar shards, perhaps with braces as in
+            ``shards-{000..009}.tar``. ``~`` is the user's folder.
         root: Folder to look in first; then the variable PYRO_VAE_DATA, ``~/.cache/pyro_vae`` and
             Debian's /usr/share/datasets.
         download: Let torchvision fetch it into the root (or the cache) if it is found nowhere.
         resize: Of image files, scale the shorter side to so many pixels.
         crop: Of image files, then cut a square of so many pixels from the centre.
-        like: Of a .csv table, the ``columns`` and the ``told`` ones that a run keeps of it.
+        like: Of a table, the ``columns`` and the ``told`` ones that a run keeps of it.
 
     Raises:
         InputError: If the name is unknown, or the data are not at hand or not whole.
@@ -154,29 +154,12 @@ def load(
         >>> data.train.shape, data.test.shape
         (torch.Size([4500, 1, 28, 28]), torch.Size([500, 1, 28, 28]))
     """
-    path = Path(name)
+    name = endings.expanded(name)
+    root = None if root is None else endings.expanded(root)
     if not is_image_files(name) and (resize, crop) != (None, None):
         raise InputError(f"--resize and --crop are for image files, {name} is none")
-    if path.suffix in SUFFIXES:
-        return read(path)
-    if path.suffix.lower() == SUFFIX:
-        said = like or {}
-        return data_of(read_table(path, said.get("columns")), said.get("told", ()))
-    if is_shards(name):
-        return shards.read(name, resize, crop)
-    if is_packed(name):
-        raise InputError(
-            f"{name} is compressed: gunzip it first (or bunzip2, unxz, unzstd) to .tar"
-        )
     if name not in TABLE:
-        if _exists(path.is_dir):
-            return folder.read(path, resize, crop)
-        if len(path.parts) > 1:
-            raise InputError(
-                f"there is no folder {shown(name)}, and no .npy, .npz, .csv or .tar file so called"
-            )
-        kinds = "data set (or .npy, .npz, .csv or .tar file, or folder of images)"
-        raise unknown(kinds, name, TABLE)
+        return _of_path(name, resize, crop, like or {})
     source = TABLE[name]
     if not source.files:
         return _embedded(source.name)
@@ -195,25 +178,48 @@ def load(
     return vision.fetch(source, next(_roots(root)), fit)
 
 
+def _of_path(name: str, resize: int | None, crop: int | None, like: JSON) -> Data:
+    """A data set of the user's own."""
+    kind = endings.kind_of(name)
+    if kind == "arrays":
+        return read(name)
+    if kind == "table":
+        return data_of(read_table(name, like.get("columns")), like.get("told", ()))
+    if kind == "store":
+        return stores.read(name)
+    if kind == "zip":
+        return zips.read(name, resize, crop)
+    if kind == "shards":
+        return shards.read(name, resize, crop)
+    if kind == "packed":
+        raise InputError(
+            f"{name} is compressed: gunzip it first (or bunzip2, unxz, unzstd) to .tar"
+        )
+    path = Path(name)
+    if endings.exists(name):
+        if path.is_dir():
+            saved = hub.is_saved(path)
+            return hub.read(path, resize, crop) if saved else folder.read(path, resize, crop)
+        if path.suffix.lower() in PICTURES:
+            raise InputError(f"{name} is one image: give the folder that it lies in")
+        ending = f"its ending {path.suffix}" if path.suffix else "a name without an ending"
+        raise InputError(f"{name} is there, but {ending} is none that is read: {endings.WORDS}")
+    if len(path.parts) > 1:
+        raise InputError(f"there is no folder {shown(name)}, and no {endings.WORDS} file so called")
+    kinds = f"data set (or {endings.WORDS} file, or folder of images)"
+    raise unknown(kinds, name, TABLE)
+
+
 def is_image_files(name: str) -> bool:
     """Whether a name that :func:`load` takes is of image files, which can be resized."""
-    if is_shards(name):
-        return True
-    path = Path(name)
-    named = name in TABLE or path.suffix in SUFFIXES or path.suffix.lower() == SUFFIX
-    return name == "celeba" or (not named and _exists(path.is_dir))
+    if endings.kind_of(name) is not None:
+        return endings.is_images(name)
+    return name == "celeba" or (name not in TABLE and endings.is_folder(name))
 
 
 def is_path(name: str) -> bool:
     """Whether a name that :func:`load` takes is a file's or folder's, or shards'."""
-    return name not in TABLE and (is_shards(name) or _exists(Path(name).exists))
-
-
-def _exists(asked: Callable[[], bool]) -> bool:
-    try:
-        return asked()
-    except OSError:  # a name that is longer than any file's
-        return False
+    return name not in TABLE and endings.is_path(name)
 
 
 def find(source: Source, root: str | Path | None = None) -> Path | None:
@@ -246,7 +252,7 @@ def _roots(root: str | Path | None) -> Iterator[Path]:
     if root is not None:
         yield Path(root)
     if os.environ.get("PYRO_VAE_DATA"):
-        yield Path(os.environ["PYRO_VAE_DATA"])
+        yield Path(endings.expanded(os.environ["PYRO_VAE_DATA"]))
     yield Path.home() / ".cache" / "pyro_vae"
 
 

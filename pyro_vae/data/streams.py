@@ -12,7 +12,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import DataLoader
 
-from pyro_vae.data.arrays import unmasked
+from pyro_vae.data.containers import unmasked
 from pyro_vae.data.stored import Stored
 from pyro_vae.errors import InputError, positive
 from pyro_vae.noise import noise

@@ -121,9 +121,11 @@ class _Survey:
         white = 2 ** (self.shift + 8) - 1
         words = {
             "alpha": "an alpha channel, which is dropped: hidden colours show",
-            "top": f"16 bits, in which nothing exceeds {self.top}: {white} becomes 255",
+            "top": f"16 bits, in which nothing exceeds {self.top}: {white} becomes 255, "
+            f"which leaves {(self.top >> self.shift) + 1} levels",
             "kept": "16 bits per channel, of which the upper 8 are kept: 65535 becomes 255"
-            + ("" if self.kept > 127 else f", and nothing exceeds {self.kept}; pass them as .npy"),
+            + f", which leaves {self.kept + 1} levels"
+            + ("" if self.kept > 127 else "; pass them as .npy"),
             "frames": f"several pages or frames, of which the first alone is read: {self.files} of "
             f"{self.frames} in all",
         }

@@ -1,11 +1,11 @@
-"""Tables of mixed columns with missing entries, from plain .csv files."""
+"""Tables of mixed columns with missing entries, from files or frames."""
 
 from __future__ import annotations
 
 from array import array
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,14 +13,11 @@ from torch import Tensor
 
 from pyro_vae.data.gathered import Gathered
 from pyro_vae.data.kinds import KINDS, SKIP, kind_of, values_of
-from pyro_vae.data.rows import delimiter_of, rows
+from pyro_vae.data.rows import Source, source_of
 from pyro_vae.errors import InputError, shown, unknown
 from pyro_vae.types import JSON
 
 __all__ = ["Column", "Table", "read_table"]
-
-SUFFIX = ".csv"
-"""What names of tables end in."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,16 +139,17 @@ class Table:
         ]
 
 
-def read_table(path: str | Path, like: Sequence[JSON] | None = None, absent: bool = False) -> Table:
-    """Read a .csv file: UTF-8, fields set apart by a comma, semicolon, tab or bar.
+def read_table(path: Any, like: Sequence[JSON] | None = None, absent: bool = False) -> Table:
+    """Read a table: a .csv or .tsv file, UTF-8, fields set apart by a comma, semicolon, tab or bar.
 
     Fields that are empty, NA, N/A, NaN, null or ? are missing. The first row has the names where
     it is unlike the others; else columns are called column_1, column_2, ... Where no comma sets
     fields apart, numbers may have a decimal comma. Rows are taken one at a time; a value takes 10
-    bytes of memory.
+    bytes of memory. A .parquet or .feather file, which polars or pandas reads, and a frame of
+    theirs say what columns are called, and keep the categories of those that have them.
 
     Args:
-        path: The file.
+        path: The file; or a frame of pandas or polars.
         like: What :meth:`Table.described` gave: columns are found by their names, in any order, and
             have the kinds and categories that it says; others are passed over.
         absent: Whether columns of ``like`` may be missing from the file; they are in every row.
@@ -163,11 +161,12 @@ def read_table(path: str | Path, like: Sequence[JSON] | None = None, absent: boo
         InputError: If the file cannot be read, has no rows, rows of different length or two columns
             of one name; with ``like``, if it lacks a column or a value is not of its column's kind.
     """
-    file = Path(path)
-    header, gathered, passed_over = _gather(file, None if like is None else _names(like))
+    source = source_of(path)
+    header, gathered, passed_over = _gather(source, None if like is None else _names(like))
+    path = source.path
     names = [column.name for column in gathered]
     if like is None:
-        return Table(str(path), tuple(map(_judged, gathered)), header=header)
+        return Table(path, tuple(map(_judged, gathered)), header=header)
     by_name = dict(zip(names, gathered, strict=True))
     lacking = [name for name in _names(like) if name not in by_name]
     if lacking and not absent:
@@ -181,8 +180,8 @@ def read_table(path: str | Path, like: Sequence[JSON] | None = None, absent: boo
         if name not in by_name:
             by_name[name] = Gathered(name, False, gathered[0].rows if gathered else array("q"))
             by_name[name].absent(len(by_name[name].rows))
-        columns.append(_told(str(path), _bare(by_name[name]), said["kind"], said["categories"]))
-    return Table(str(path), tuple(columns), passed_over, header)
+        columns.append(_told(path, _bare(by_name[name]), said["kind"], said["categories"]))
+    return Table(path, tuple(columns), passed_over, header)
 
 
 def _names(like: Sequence[JSON]) -> list[str]:
@@ -208,18 +207,20 @@ def _told(path: str, column: Column, kind: str, categories: Sequence[str] | None
 
 
 def _gather(
-    path: Path, wanted: list[str] | None
+    source: Source, wanted: list[str] | None
 ) -> tuple[tuple[str, ...], list[Gathered], tuple[str, ...]]:
     """All names, the values of the columns that are wanted, and the names of the others."""
-    delimiter = delimiter_of(path)
-    stream = rows(path, delimiter)
+    path, delimiter, stream = source.path, source.delimiter, source.stream
     start, first = next(stream, (1, []))
     if not first:
         raise InputError(f"{path} has no rows")
     cells = [cell.strip() for cell in first]
     names = [cell or f"column_{i + 1}" for i, cell in enumerate(cells)]
     lines = array("q")
-    columns = [Gathered(name, delimiter != ",", lines) for name in names]
+    own = source.categories
+    columns = [
+        Gathered(name, delimiter != ",", lines, declared=own.get(name, ())) for name in names
+    ]
     named = wanted is not None and not set(wanted).isdisjoint(filter(None, cells))
     # Columns that nobody wants are not kept, but where only the rows tell what the first one is.
     taken = [(i, c.add) for i, c in enumerate(columns) if not named or c.name in (wanted or ())]
@@ -232,7 +233,7 @@ def _gather(
         lines.append(line)
         for i, add in taken:
             add(row[i], line)
-    if named or _is_header(cells, columns):
+    if named or source.headed or _is_header(cells, columns):
         _check_names(path, names, start)
     else:
         lines.insert(0, start)
@@ -260,7 +261,7 @@ def _is_header(first: list[str], columns: list[Gathered]) -> bool:
     return all(cell not in column.texts for cell, column in zip(first, columns, strict=True))
 
 
-def _check_names(path: Path, names: list[str], row: int) -> None:
+def _check_names(path: str, names: list[str], row: int) -> None:
     for i, name in enumerate(names):
         if name in names[:i]:
             raise InputError(

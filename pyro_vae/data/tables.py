@@ -14,8 +14,8 @@ from torch import Tensor
 from pyro_vae.data import levels
 from pyro_vae.data.arrays import Data, as_images
 from pyro_vae.data.batch import Batch
-from pyro_vae.data.files import parts
-from pyro_vae.data.rows import delimiter_of, rows
+from pyro_vae.data.files import divided, parts
+from pyro_vae.data.rows import source_of
 from pyro_vae.data.table import Table
 from pyro_vae.errors import InputError
 from pyro_vae.types import JSON
@@ -58,7 +58,8 @@ def data_of(table: Table, told: Sequence[JSON] = ()) -> Data:
     Raises:
         InputError: If there are too few rows.
     """
-    return parts(batch_of(table, told), None)._replace(table=table)
+    rows = [f"row {row}" for row in table.columns[0].gathered.rows] if table.columns else []
+    return parts(batch_of(table, told), None)._replace(table=table, names=divided(rows))
 
 
 def write_rows(columns: Sequence[JSON], values: Mapping[str, Tensor], path: Path) -> None:
@@ -100,8 +101,9 @@ def write_filled(table: Table, values: Mapping[str, Tensor], path: Path) -> None
         InputError: If the file cannot be written.
     """
     filled: dict[int, dict[str, str]] = {}
-    source, header = Path(table.path), table.header
-    delimiter = delimiter_of(source)
+    header = table.header
+    source = source_of(table.path)
+    delimiter = source.delimiter
     numbers = (column.gathered for column in table.columns if column.is_number)
     comma = delimiter != "," and any("," in text for each in numbers for text in each.texts)
     for column in table.columns:
@@ -112,7 +114,7 @@ def write_filled(table: Table, values: Mapping[str, Tensor], path: Path) -> None
             filled.setdefault(column.row(row), {})[column.name] = text
 
     def changed() -> Iterator[list[str]]:
-        for line, row in rows(source, delimiter):
+        for line, row in source.stream:
             for name, text in filled.get(line, {}).items():
                 row[header.index(name)] = text
             yield row

@@ -24,13 +24,15 @@ def told(data: Data) -> JSON:
         ``shape`` of one image, ``levels`` (whether they are of 8 bits), ``low`` and ``high`` of the
         training images (of 1,000 of them where they are on disk), the number of images that
         ``train``, ``validation`` and ``test`` (0 where there is no such part), of ``classes`` (None
-        without labels), and what was ``passed_over``. Of a table its ``columns`` and the share of
-        values that are ``missing`` in place of the first four.
+        without labels), and what was ``passed_over``. Of a table its ``columns``, how many of them
+        networks see ``standardised``, and the share of values that are ``missing`` in place of the
+        first four.
     """
     if data.table is not None:
         gaps = torch.stack([column.values.isnan().double().mean() for column in data.table.columns])
         return {
             "columns": [column.name for column in data.table.columns],
+            "standardised": sum(column.kind == "real" for column in data.table.columns),
             "missing": float(gaps.mean()),
             "train": len(data.train),
             "validation": 0 if data.validation is None else len(data.validation),
@@ -70,6 +72,10 @@ def told_words(data: Data, name: str) -> str:
     if data.table is not None:
         said = f"{name}: {count} rows of {len(found['columns'])} columns, "
         said += f"{found['missing']:.1%} missing, {', '.join(parts[:-1])} and {parts[-1]}"
+        if found["standardised"]:
+            columns = "columns" if found["standardised"] > 1 else "column"
+            said += f"; {found['standardised']} real {columns} standardised, scores in "
+            said += "their own unit" if found["standardised"] > 1 else "its own unit"
         over = found["passed_over"]
         return said + (f"; passed over: {over}" if over else "")
     shape = "x".join(map(str, found["shape"]))

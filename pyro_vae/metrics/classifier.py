@@ -20,7 +20,7 @@ from torch import Tensor
 from pyro_vae.data import Data, as_images, plain
 from pyro_vae.data.batch import Loaded
 from pyro_vae.errors import InputError
-from pyro_vae.files import replace
+from pyro_vae.files import expanded, replace
 from pyro_vae.metrics.classifier_network import (
     FEATURES,
     RECIPE,
@@ -122,7 +122,7 @@ def classifier_for(
         (torch.Size([3, 64]), True)
     """
     part = labelled(data)
-    folder = Path(cache or CACHE).expanduser()
+    folder = expanded(cache or CACHE)
     path = folder / f"{_key(part)}.safetensors"
     shape, numbers = tuple(part.train.shape[1:]), part.train_labels.unique()
     classes = len(numbers)

@@ -24,6 +24,7 @@ from pyro_vae.metrics.importance import (
     checked_particles,
     importance_bound,
     log_level_mass,
+    lowest,
     standard_error,
 )
 from pyro_vae.metrics.mutual_information import LATENT_SCORES, latent_scores
@@ -71,8 +72,9 @@ def evaluate(
     Returns:
         ``kind`` (what the observation is on these images); ``few``, a line where they are too
         few to judge by, else None; ``baselines_from``, in words; ``elbo``, its
-        ``elbo_standard_error`` over images, ``reconstruction``, ``kl`` and ``collapsed`` (the best
-        constant prediction's ELBO) in nats per image; ``beats_collapsed``; ``kl_per_latent`` in
+        ``elbo_standard_error`` over images, ``lowest`` (the five images that have least of it),
+        ``reconstruction``, ``kl`` and ``collapsed`` (the best constant prediction's ELBO) in nats
+        per image; ``beats_collapsed``; ``kl_per_latent`` in
         nats; ``active_units``; ``sites``, by name the same of each latent site, and
         ``reconstruction`` of each observed one; ``bits_per_dim`` and ``collapsed_bits_per_dim``,
         ``mass_bits_per_dim`` (of a density by the exact mass of each level) and
@@ -140,6 +142,7 @@ def evaluate(
             "baselines_from": "these images" if train is None else "the training images",
             **scores,
             "elbo_standard_error": standard_error(terms.reconstruction - terms.kl),
+            "lowest": lowest(terms.reconstruction - terms.kl),
             "frozen": _frozen(vae, tensor),
             "collapsed": collapsed,
             "beats_collapsed": None if collapsed is None else objective > collapsed,

@@ -248,6 +248,24 @@ def _interval(base: Distribution, lo: Tensor, hi: Tensor) -> Tensor | None:
     return mass.log()
 
 
+def lowest(values: Tensor, count: int = 5) -> list[dict[str, float | int]]:
+    """The images that a model finds least likely: mistakes in the data are among them.
+
+    Args:
+        values: Nats of each image, (N,).
+        count: How many at most.
+
+    Returns:
+        Of each, ``image``, which of them it is, and its ``nats``; the lowest first.
+
+    Example:
+        >>> lowest(torch.tensor([-2.0, -9.0, -4.0]), 2)
+        [{'image': 1, 'nats': -9.0}, {'image': 2, 'nats': -4.0}]
+    """
+    order = values.argsort(stable=True)[:count].tolist()
+    return [{"image": i, "nats": float(values[i])} for i in order]
+
+
 def standard_error(values: Tensor) -> float | None:
     """Of the mean of values (N,), None for one value."""
     return float(values.double().std() / math.sqrt(len(values))) if len(values) > 1 else None

@@ -12,7 +12,13 @@ from pyro_vae.data import Batch
 from pyro_vae.elbo import BLOCK, Terms, scores_of, terms_of
 from pyro_vae.errors import InputError
 from pyro_vae.metrics.chunking import bytes_of
-from pyro_vae.metrics.importance import checked_particles, log_mean, log_weights, standard_error
+from pyro_vae.metrics.importance import (
+    checked_particles,
+    log_mean,
+    log_weights,
+    lowest,
+    standard_error,
+)
 from pyro_vae.metrics.particles import Arguments, Particles, rows_of, run
 from pyro_vae.metrics.reliability import Reliability
 from pyro_vae.noise import fixed_noise, noise
@@ -95,7 +101,8 @@ def evaluate_programs(
         memory_budget: What scoring these may take: bytes, or such as ``"512MB"``.
 
     Returns:
-        ``elbo``, its ``elbo_standard_error`` over images, ``reconstruction`` and ``kl``, nats per
+        ``elbo``, its ``elbo_standard_error`` over images, ``lowest`` (the images that have least of
+        it), ``reconstruction`` and ``kl``, nats per
         image at one draw each, as ``Trace_ELBO`` has them where nothing is scaled;
         ``kl_per_latent`` and, in ``sites``, each site's ``kl``, in closed form where that is right;
         ``active_units``; ``images``; ``iwae``: None, or ``k``, ``bound``, its ``standard_error``,
@@ -121,6 +128,7 @@ def evaluate_programs(
             "reconstruction": reconstruction,
             "kl": reconstruction - elbo,
             "elbo_standard_error": standard_error(drawn),
+            "lowest": lowest(drawn),
             "images": len(drawn),
             "iwae": None if iwae is None else _bound(model, guide, data, iwae, budget),
         }

@@ -13,7 +13,7 @@ from pyro_vae import ours
 from pyro_vae.data import as_images, cycled, plain
 from pyro_vae.data.batch import Loaded
 from pyro_vae.errors import InputError
-from pyro_vae.files import write_text
+from pyro_vae.files import expanded, write_text
 from pyro_vae.metrics.classifier import sha256_of
 from pyro_vae.metrics.encodings import encoded, evaluating
 from pyro_vae.metrics.pictures import (
@@ -138,7 +138,7 @@ def write_evaluation(
         InputError: If the images have another shape than the model's, the labels do not fit, or
             the folder holds other files; nothing is written then.
     """
-    folder = Path(folder)
+    folder = expanded(folder)
     ours.check(folder, ours.RUN, WRITTEN)
     tensor = as_images(images, vae.data_shape)
     classes = checked_labels(labels, len(tensor))

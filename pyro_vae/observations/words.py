@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from torch import Tensor
+
 from pyro_vae.config import ObservationConfig
+from pyro_vae.data import levels as data_levels
 from pyro_vae.data import plain
 from pyro_vae.data.batch import Loaded
 from pyro_vae.errors import InputError, unknown
@@ -13,6 +16,7 @@ from pyro_vae.observations.lookup import get, resolve
 
 __all__ = ["head_of"]
 
+_UNIT = (0.0, 1.0)
 _BINARISED = {"stochastic": "binary", "threshold": "threshold", "fixed:SEED": "binary"}
 
 
@@ -39,8 +43,11 @@ def head_of(config: ObservationConfig, images: Loaded | None = None) -> Head:
         raise InputError(
             f"--binarise suits an observation of 0 and 1 as bernoulli, not {config.obs}"
         )
-    interval = _interval(config.range, images)
-    return head.replace(levels, interval, config.scale_with_range, **changes)
+    values = None if images is None else plain(images)
+    interval = _interval(config.range, values, head)
+    # Numbers of another unit have a scale of that unit.
+    own = values is not None and values.is_floating_point() and interval != _UNIT
+    return head.replace(levels, interval, config.scale_with_range or own, **changes)
 
 
 def _scale(sigma: str | None, per: str | None) -> Param | float | str | None:
@@ -60,15 +67,14 @@ def _scale(sigma: str | None, per: str | None) -> Param | float | str | None:
     return value
 
 
-def _interval(text: str, images: Loaded | None) -> tuple[float, float]:
-    """``low,high``, or where 0 and 1 go when pixels are ``standardised``."""
+def _interval(text: str, values: Tensor | None, head: Head) -> tuple[float, float]:
+    """``low,high``, or where 0 and 1 go when values are ``standardised``."""
     if text == "standardised":
-        if images is None:
-            return 0.0, 1.0
-        pixels = plain(images)
-        if pixels.is_floating_point():
-            raise InputError("--range standardised takes 8-bit images, these are floats")
-        grey = pixels.float() / 255
+        if values is None:
+            return _UNIT
+        if values.is_floating_point():
+            return _suiting(values, head)
+        grey = values.float() / 255
         mean, deviation = float(grey.mean()), float(grey.std())
         return -mean / deviation, (1 - mean) / deviation
     try:
@@ -78,6 +84,21 @@ def _interval(text: str, images: Loaded | None) -> tuple[float, float]:
             f"--range must be LOW,HIGH (as 0,1 or -1,1 or 0,255) or standardised, got {text!r}"
         ) from None
     return low, high
+
+
+def _suiting(values: Tensor, head: Head) -> tuple[float, float]:
+    """The interval that numbers of a unit of their own have for an observation."""
+    levels = data_levels.get(head.levels)
+    if levels.interval_of is None:
+        raise InputError(
+            f"--range standardised of floats suits real-normal or a Normal, not {head.title}"
+        )
+    low, high = levels.interval_of(values)
+    if not low < high:
+        raise InputError(f"--range standardised: all values are {low:g}, which says nothing")
+    # Where a location ends with the range, held-out values lie beyond the training ones.
+    margin = (high - low) / 10 if levels.location == "sigmoid" else 0.0
+    return low - margin, high + margin
 
 
 def _parameter(text: str) -> tuple[str, Param]:

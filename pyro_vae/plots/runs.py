@@ -24,20 +24,25 @@ if TYPE_CHECKING:
 __all__ = ["draw_grid", "draw_reconstructions", "draw_samples"]
 
 COLOURS = {"reconstruction": "#0072b2", "kl": "#d55e00", "beta": "#555555", "objective": "#009e73"}
+_LETTERS = 14
 _FILLED = 0.945
 """Part of its place that a picture takes along each side."""
 
 
-def draw_grid(rows: Sequence[tuple[str, Tensor]], path: Path, title: str = "") -> None:
+def draw_grid(
+    rows: Sequence[tuple[str, Tensor]], path: Path, title: str = "", names: Sequence[str] = ()
+) -> None:
     """Rows of pictures on one fixed scale from 0 (black) to 1 (white), each row with its label.
 
     Args:
         rows: (label, pictures (N, C, H, W) or (N, D) on [0, 1]) from top to bottom.
         path: PNG to write.
         title: Above the rows.
+        names: Below the columns, the last letters of each as far as there is place.
     """
     columns = max(len(pictures) for _, pictures in rows)
-    height = 0.75 * len(rows) + (0.4 if title else 0.1)
+    below = 0.2 if names else 0.0
+    height = 0.75 * len(rows) + (0.4 if title else 0.1) + below
     margin = max(1.2, 0.08 * max(len(label) for label, _ in rows) + 0.2)
     width = 0.7 * columns + margin + 0.1
     from matplotlib.figure import Figure
@@ -45,7 +50,8 @@ def draw_grid(rows: Sequence[tuple[str, Tensor]], path: Path, title: str = "") -
     figure = Figure(figsize=(width, height))
     top = 1 - (0.3 if title else 0.02) / height
     # One panel for all: a panel for each picture takes a second for every thirty.
-    axis = figure.add_axes((margin / width, 0.01, 0.995 - margin / width, top - 0.01))
+    low = 0.01 + below / height
+    axis = figure.add_axes((margin / width, low, 0.995 - margin / width, top - low))
     for i, (_, pictures) in enumerate(rows):
         for j, picture in enumerate(pictures):
             place = (j, j + _FILLED, i + _FILLED, i)
@@ -54,10 +60,20 @@ def draw_grid(rows: Sequence[tuple[str, Tensor]], path: Path, title: str = "") -
     axis.set(xlim=(0, columns), ylim=(len(rows), 0), xticks=[], frame_on=False)
     centres = [i + _FILLED / 2 for i in range(len(rows))]
     axis.set_yticks(centres, [label for label, _ in rows], fontsize=9)
+    if names:
+        places = [j + _FILLED / 2 for j in range(min(columns, len(names)))]
+        axis.set_xticks(places, [_ending(name) for name in names[: len(places)]], fontsize=5)
     axis.tick_params(length=0)
     if title:
         figure.suptitle(title, fontsize=9)
     figure.savefig(path, dpi=110, metadata=MARK)
+
+
+def _ending(name: str) -> str:
+    """The end of a name, where those of one folder differ."""
+    name = name if name.isprintable() else repr(name)
+    name = name if len(name) <= _LETTERS else f"…{name[1 - _LETTERS :]}"
+    return name.replace("$", r"\$")
 
 
 def _pixels(picture: Tensor) -> NDArray[np.float32]:
@@ -79,13 +95,18 @@ def unit(vae: VAE, images: Loaded) -> Tensor:
 
 
 def draw_reconstructions(
-    vae: VAE, images: Loaded, path: Path, kinds: Sequence[str] = ("mean",), count: int = 16
+    vae: VAE,
+    images: Loaded,
+    path: Path,
+    kinds: Sequence[str] = ("mean",),
+    count: int = 16,
+    names: Sequence[str] = (),
 ) -> None:
-    """Inputs above their reconstructions, a row for each kind."""
+    """Inputs above their reconstructions, a row for each kind, and below them their names."""
     images = images[:count]
     rows = [("input", unit(vae, images))]
     rows += [(kind, vae.reconstruct(images, kind)) for kind in kinds]
-    draw_grid(rows, path, f"{vae.obs.title}: inputs above reconstructions, from 0 to 1")
+    draw_grid(rows, path, f"{vae.obs.title}: inputs above reconstructions, from 0 to 1", names)
 
 
 def draw_samples(

@@ -79,8 +79,13 @@ def panel_of(run: str, looks: Looks, file: Path) -> Panel | None:
     rows = [("input", looks.inputs), *looks.pictures.items()]
     write_sheet(rows, run, file)
     count = len(looks.inputs)
+    named = f" of {', '.join(looks.names)}" if looks.names else ""
     pictures = tuple(
-        _picture(kind, shown, f"{SAID.get(kind, f'{looks.split} inputs')}, {count} pictures, {run}")
+        _picture(
+            kind,
+            shown,
+            f"{SAID.get(kind, f'{looks.split} inputs{named}')}, {count} pictures, {run}",
+        )
         for kind, shown in rows
     )
     return Panel(run, pictures, looks.inputs.dim() == 2)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from pyro_vae import ours
 from pyro_vae.errors import InputError
-from pyro_vae.files import write_text
+from pyro_vae.files import expanded, write_text
 from pyro_vae.reports.claims import Told, read_claims
 from pyro_vae.reports.differences import settings_of, short
 from pyro_vae.reports.drawing import (
@@ -70,7 +70,7 @@ def report(
         >>> report(folder).relative_to(folder).as_posix()
         'report.html'
     """
-    paths = [Path(run) for run in runs]
+    paths = [expanded(run) for run in runs]
     if not paths:
         raise InputError("give at least one folder of a run, or one with runs in it")
     named = find_runs(paths)
@@ -95,7 +95,7 @@ def _beside(file: Path) -> Path:
 
 
 def _checked(out: str | Path | None, paths: Sequence[Path], overwrite: bool) -> Path:
-    file = Path(out) if out else (paths[0] if len(paths) == 1 else Path()) / "report.html"
+    file = expanded(out) if out else (paths[0] if len(paths) == 1 else Path()) / "report.html"
     if len(_beside(file).name.encode()) > _LONGEST:
         raise InputError(f"the report's name is too long: {_LONGEST - 20} bytes at most")
     if file.suffix.lower() not in (".html", ".htm"):

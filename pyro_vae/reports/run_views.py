@@ -66,6 +66,7 @@ class Looks:
         interval: The range of its data.
         split: Which images were looked at.
         inputs: The first of them as pictures on [0, 1], (N, *data_shape).
+        names: What these are called, where they have names.
         pictures: Their reconstructions by kind.
         traversal: What latents do.
         calibration: From ``calibration_scores``.
@@ -77,6 +78,7 @@ class Looks:
     interval: tuple[float, float]
     split: str = ""
     inputs: Tensor | None = None
+    names: tuple[str, ...] = ()
     pictures: Mapping[str, Tensor] | None = None
     traversal: Traversal | None = None
     calibration: dict[str, Any] | None = None
@@ -154,6 +156,9 @@ def look(run: Found, shelf: Shelf) -> Looks | None:
     with evaluating(vae):
         if not vae.joint and vae.levels.eight_bit:
             looks.inputs = unit(vae, images[:SHOWN])
+            if found.names:
+                part = "test" if held_out else "train"
+                looks.names = tuple(found.name(part, i) for i in range(len(looks.inputs)))
             looks.pictures = _try(run, "reconstructions", lambda: _pictures(vae, images[:SHOWN]))
             looks.traversal = _try(run, "traversal", lambda: _traversal(vae, images, run.scores))
         if not vae.joint:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -197,6 +198,7 @@ def placed(option: str, value: object, home: Path) -> object:
         return value  # a share, or how many
     if option == "data" and value in TABLE:
         return value
+    value = os.path.expanduser(value)
     there = (home / value).as_posix()
     # What is neither here nor there may be a data set's name, misspelt: whoever loads it says so.
     named = option == "data" and not Path(value).suffix and "/" not in str(value)

@@ -58,6 +58,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from pyro_vae.errors import InputError, positive, unknown
+from pyro_vae.files import expanded
 from pyro_vae.sweeps.cells import MOST, Cell, Space, count_cells, expand
 from pyro_vae.sweeps.claims import Claim, read_claims
 from pyro_vae.sweeps.reading import of_type, texts
@@ -187,7 +188,7 @@ def read_spec(
     """
     if isinstance(source, Mapping):
         return _spec(source, setting, many, search, "comparison", Path())
-    path = Path(source)
+    path = expanded(source)
     try:
         table = tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -12,6 +12,7 @@ import torch
 
 from pyro_vae import ours
 from pyro_vae.errors import InputError, positive
+from pyro_vae.files import expanded
 from pyro_vae.metrics.classifier import classifier_for
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.sweeps.cells import Cell
@@ -70,7 +71,7 @@ class Work:
         progress: Progress | None,
     ) -> None:
         positive(threads=threads, **({} if workers is None else {"workers": workers}))
-        self.folder = Path(out)
+        self.folder = expanded(out)
         ours.check(self.folder, ours.COMPARISON, _WRITTEN)
         self.overwrite, self.retry, self.progress = overwrite, retry, progress
         self.tally = Tally(runs)

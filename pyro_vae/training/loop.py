@@ -18,6 +18,7 @@ from pyro_vae.data.batch import Given, Loaded
 from pyro_vae.data.kept import kept_of
 from pyro_vae.data.parts import divided
 from pyro_vae.errors import InputError, TrainingError
+from pyro_vae.files import expanded
 from pyro_vae.history import History
 from pyro_vae.noise import alone
 from pyro_vae.plots import runs as pictures
@@ -149,8 +150,9 @@ def train(
         longer: Where a run was that is to go on for other epochs than it began with.
     """
     if out is not None:
+        out = expanded(out)
         # Who trains there may be another thread, and may wait for this one.
-        locks.check_idle(Path(out))
+        locks.check_idle(out)
     history = History(part=part)
     return _train_alone(
         vae,

@@ -8,6 +8,7 @@ from typing import Any
 from pyro_vae.config import FitConfig
 from pyro_vae.data import Data, as_source, split
 from pyro_vae.errors import InputError
+from pyro_vae.files import expanded
 from pyro_vae.training.checkpoints import FOLDER
 from pyro_vae.training.devices import device_of
 from pyro_vae.training.longer import Longer
@@ -73,7 +74,7 @@ def resume(
         >>> len(trained.history.steps)
         4
     """
-    folder = Path(run)
+    folder = expanded(run)
     for name in given:
         if name not in (*FREE, *OWN, *_OF_MODEL):
             raise InputError(f"resume goes on with the options that the run began with: {name}")

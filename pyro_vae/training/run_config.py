@@ -37,12 +37,13 @@ from pyro_vae.data import (
     plain,
     split,
 )
+from pyro_vae.data.endings import is_table
 from pyro_vae.data.files import digest
 from pyro_vae.data.kept import digests_of
 from pyro_vae.data.parts import SHARE, Asked, Parted, parse, parted
 from pyro_vae.data.stock import is_path as is_file
-from pyro_vae.data.table import SUFFIX
 from pyro_vae.errors import InputError
+from pyro_vae.files import expanded
 from pyro_vae.history import History
 from pyro_vae.latent_model import checked_dims
 from pyro_vae.noise import fixed_noise, noise
@@ -191,8 +192,8 @@ class RunConfig(ModelConfig, DataConfig):
     @property
     def title(self) -> str:
         """The observation's name, or the table's."""
-        path = Path(self.data)
-        return path.stem if path.suffix.lower() == SUFFIX else head_of(self.observation).title
+        path = expanded(self.data)
+        return path.stem if is_table(self.data) else head_of(self.observation).title
 
     def parts(self) -> JSON:
         """The networks, the prior and the posterior, by the names that ``VAE`` has for them.
@@ -269,7 +270,9 @@ class RunConfig(ModelConfig, DataConfig):
             described |= {**read.described, **parts}
             return Read(first(data, self.images), read.heads, described, notes)
         if self.column:
-            raise InputError("--column is for a .csv table, whose columns have names")
+            raise InputError(
+                "--column is for a .csv (.tsv, .parquet) table, whose columns have names"
+            )
         data = first(data, self.images)
         head = head_of(self.observation, looked_at(data.train))
         if self.condition is not None:

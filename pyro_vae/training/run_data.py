@@ -7,9 +7,9 @@ from pathlib import Path
 
 from pyro_vae.data import Data, conditioned, first, stock
 from pyro_vae.data.bits import bits_words, digests_of_bits
-from pyro_vae.data.kept import as_kept
+from pyro_vae.data.endings import expanded, is_table
+from pyro_vae.data.kept import as_kept, renamed
 from pyro_vae.data.parts import Asked, parted
-from pyro_vae.data.table import SUFFIX
 from pyro_vae.errors import InputError
 from pyro_vae.types import JSON
 
@@ -47,8 +47,10 @@ def load_data(
     found, changed, bits = load(name, root, download, resize, crop, described), None, None
     if config is not None:
         same = name == described.get("name")
+        loaded = found
         found, bits = _parts_of(found, described, same)
         found, changed = as_kept(found, config, name, same)
+        found = renamed(loaded, found)
         if same and stock.is_path(name) and "images" not in config:
             changed = (
                 f"the run is of a version that did not keep which images of {name} were held out: "
@@ -81,12 +83,13 @@ def check_kind(name: str, described: JSON) -> None:
     Raises:
         InputError: If the data are of another kind than the run's.
     """
-    if described and ("columns" in described) != name.lower().endswith(SUFFIX):
-        kind = f"a table: --data must be a {SUFFIX} file"
+    if described and ("columns" in described) != is_table(name):
+        kind = "a table: --data must be a .csv, .tsv, .parquet or .feather file"
         kind = kind if "columns" in described else "images or vectors: --data must be such"
         raise InputError(f"the run is of {kind}, got {name}")
 
 
 def absolute(name: str | None) -> str | None:
     """The name of a data set, or the full path of a file or folder, which holds from any folder."""
+    name = None if name is None else expanded(name)
     return str(Path(name).resolve()) if name is not None and stock.is_path(name) else name

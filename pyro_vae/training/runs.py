@@ -17,7 +17,7 @@ from torch.distributions import Distribution
 
 from pyro_vae import networks, ours, posteriors, priors, specs
 from pyro_vae.errors import InputError, reason
-from pyro_vae.files import check_writable, replace, write_text
+from pyro_vae.files import check_writable, expanded, replace, write_text
 from pyro_vae.heads import Head
 from pyro_vae.training import formats, weights
 from pyro_vae.training.checkpoints import FOLDER, Checkpoints, write_tensors
@@ -130,7 +130,7 @@ def read_config(run: str | Path) -> JSON:
     Raises:
         InputError: If the folder is missing, half written, of a newer format, or not a run.
     """
-    folder = Path(run)
+    folder = expanded(run)
     path = folder / CONFIG
     if not folder.is_dir():
         raise InputError(f"there is no run folder {folder}")
@@ -189,7 +189,7 @@ def load(
         InputError: If the folder is missing, half written, of a newer format, or needs a part that
             was the user's own.
     """
-    folder = Path(run)
+    folder = expanded(run)
     path = folder / WEIGHTS
     if folder.is_dir() and not (folder / CONFIG).is_file():
         saved = _unfinished(folder)

@@ -135,7 +135,8 @@ def test_mistakes_in_a_folder(
         (("--data", "no/where"), "there is no folder 'no/where'"),
         (
             ("--data", "nowhere"),
-            "unknown data set (or .npy, .npz, .csv or .tar file, or folder of images)",
+            "unknown data set (or .npy, .npz, .h5, .zarr, .csv, .tsv, .parquet, .feather, .zip or "
+            ".tar file, or folder of images)",
         ),
         (("--data", ".", "--crop", 0), "crop must be a positive integer, got 0"),
     ],

@@ -523,3 +523,21 @@ def test_mistakes_of_obs_data(mistake: Callable[..., str], mixed: Path) -> None:
     assert "does not go with --sigma" in mistake("obs", "--sigma", 1, "--data", mixed)
     assert "No such file" in mistake("obs", "--data", "none.csv")
     assert "did you mean 'city'" in mistake("obs", "--data", mixed, "--column", "cty=skip")
+
+
+@pytest.mark.parametrize(
+    ("form", "gap", "kind"),
+    [
+        ("{}", False, "count"),
+        ("{}.0", False, "real"),
+        ("{}.0", True, "count"),  # as programs write whole numbers with gaps among them
+    ],
+    ids=["digits", "points", "gaps"],
+)
+def test_counts_are_written_without_a_point(
+    tmp_path: Path, form: str, gap: bool, kind: str
+) -> None:
+    numbers = np.random.default_rng(0).poisson(30.0, 60)
+    cells = ["" if gap and i == 5 else form.format(n) for i, n in enumerate(numbers)]
+    (tmp_path / "a.csv").write_text("n,x\n" + "\n".join(f"{cell},a" for cell in cells))
+    assert read_table(tmp_path / "a.csv")["n"].kind == kind
