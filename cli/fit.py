@@ -65,9 +65,9 @@ def fit(context: click.Context, /, **options: Any) -> None:
     few = few_words(len(data.held_out), _unit(data))
     if few is None:
         _tell_best(history)
+        _tell_score(history, _unit(data), bool(read_config(out)["fit"].get("keep_best")))
     else:
         click.echo(few, err=True)
-    _tell_score(history, _unit(data), bool(read_config(out)["fit"].get("keep_best")))
     click.echo(f"run folder: {out}; next: pyro-vae diagnose {out}", err=True)
     if asked_json:
         held_out = history.epochs("held-out")

@@ -143,7 +143,7 @@ def test_every_command_takes_classes(
 ) -> None:
     def run_cli(*words: object) -> str:
         result = cli(*words)
-        assert result.exit_code == 0, result.output
+        assert result.exit_code in (0, 3 * (words[0] == "diagnose")), result.output
         return result.stdout
 
     scores = json.loads(run_cli("evaluate", run_folder, "--iwae", 2, "--json"))

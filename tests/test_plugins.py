@@ -345,8 +345,9 @@ def test_every_command_takes_parts_of_ones_own(mine: Any, cli: Run) -> None:
     mine(PRIOR + POSTERIOR + NETWORK)
     own = ("--prior", "my_parts:fixed", "--posterior", "my_parts:Peaked", "--net", "my_parts:plain")
     done(cli("fit", *own, "--latent-dim", 2, *TINY))
-    for words in (("sample",), ("reconstruct",), ("diagnose",), ("evaluate", "--iwae", 4)):
+    for words in (("sample",), ("reconstruct",), ("evaluate", "--iwae", 4)):
         done(cli(words[0], "run", *words[1:], *own))
+    assert cli("diagnose", "run", *own).exit_code == 3  # it is a hundredth of a training
     brought = RunConfig.of(prior=own[1], posterior=own[3], net=own[5]).own()
     assert brought.keys() == {"prior", "posterior", "net"}
     assert load("run", **brought).prior_spec is None
