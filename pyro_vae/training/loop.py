@@ -19,7 +19,7 @@ from pyro_vae.data.kept import kept_of
 from pyro_vae.data.parts import divided
 from pyro_vae.errors import InputError, TrainingError
 from pyro_vae.files import expanded
-from pyro_vae.history import History
+from pyro_vae.history import HeldOut, History, Record
 from pyro_vae.noise import alone
 from pyro_vae.plots import runs as pictures
 from pyro_vae.schedules import Schedule
@@ -32,7 +32,6 @@ from pyro_vae.training.progress import Progress, Silent, Stopped
 from pyro_vae.training.run_writer import RunWriter
 from pyro_vae.training.train_state import TrainState, check_norms
 from pyro_vae.training.trainer import Trainer
-from pyro_vae.types import JSON
 from pyro_vae.vae import VAE, checked_vae
 from pyro_vae.warning_signs import few_words
 
@@ -363,11 +362,11 @@ def _warn(message: str | None, history: History, progress: Progress) -> None:
     progress.warn(message)
 
 
-def _held_out(state: TrainState, images: Images, training: JSON, history: History) -> JSON:
+def _held_out(state: TrainState, images: Images, training: Record, history: History) -> Record:
     began = time.perf_counter()
     scores = elbo.scores_of(elbo.held_out_terms(state.averaged, images), history.kind)
     loss = state.held_out_loss(images, training["beta"], scores)
-    record = {
+    record: HeldOut = {
         "record": "epoch",
         "split": "held-out",
         "part": history.part,
