@@ -21,7 +21,7 @@ from pyro_vae import posteriors, priors, specs
 from pyro_vae.distributions.chain import Chain
 from pyro_vae.errors import InputError, positive
 from pyro_vae.networks import Level
-from pyro_vae.types import JSON
+from pyro_vae.types import JSON, Fields
 
 __all__: list[str] = []
 
@@ -30,6 +30,11 @@ _taken: set[str] = set()
 _owned: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
 """Parameters that a module of ours has put in Pyro's store, by their identity."""
 _registers: ContextVar[bool] = ContextVar("registers", default=True)
+
+Spec = JSON | tuple[JSON | None, ...] | None
+"""A part as plain data, None for the user's own; of a hierarchy one for each latent."""
+
+_Part = str | Fields | posteriors.Posterior
 
 
 @contextmanager
@@ -114,8 +119,8 @@ class LatentModel(nn.Module):
         p = _of_each("prior", prior, len(self.latent_dims), posteriors.Diagonal())
         q = _of_each("posterior", posterior, len(self.latent_dims))
         self.prior_is_standard = priors.is_standard(p[-1]) and not lower
-        self.prior_spec: Any = _one_or_all(map(priors.spec, p))
-        self.posterior_spec: Any = _one_or_all(map(posteriors.spec, q))
+        self.prior_spec: Spec = _one_or_all(map(priors.spec, p))
+        self.posterior_spec: Spec = _one_or_all(map(posteriors.spec, q))
         self.posterior: Any = posteriors.make(q[-1], top)
         self.latent_prior: Any = priors.make(p[-1], top, data_shape)
         self.lower = nn.ModuleList(
@@ -294,7 +299,7 @@ class LatentModel(nn.Module):
             self._register_guide()
 
 
-def _loaded(stored: Any, value: Tensor) -> bool:
+def _loaded(stored: object, value: Tensor) -> bool:
     """Whether a parameter in Pyro's store can only have come out of a file."""
     mine = _owned.get(id(stored)) is stored
     return isinstance(stored, Tensor) and stored.shape == value.shape and not mine
@@ -304,7 +309,7 @@ class _Level(nn.Module):
     """The heads of a latent that has another one above it."""
 
     def __init__(
-        self, level: int, prior: Any, posterior: Any, dim: int, data_shape: tuple[int, ...]
+        self, level: int, prior: _Part, posterior: _Part, dim: int, data_shape: tuple[int, ...]
     ) -> None:
         super().__init__()
         self.prior: Any = priors.make(prior, dim, data_shape)
@@ -325,20 +330,20 @@ def _beside(above: Tensor, covariates: Tensor | None) -> Tensor:
     return torch.cat([above.expand(*lead, -1), covariates.expand(*lead, -1)], -1)
 
 
-def _of_each(what: str, given: object, count: int, below: object = None) -> list[Any]:
+def _of_each(what: str, given: object, count: int, below: object = None) -> list[_Part]:
     """A part for each latent, from the data up: as given, or one for the topmost or for all.
 
     Raises:
         InputError: If there are more or fewer than latents.
     """
     if not isinstance(given, Sequence) or isinstance(given, str):
-        return [below or given] * (count - 1) + [given]
+        return [cast(_Part, below or given)] * (count - 1) + [cast(_Part, given)]
     if len(given) != count:
         raise InputError(f"{what} must be one, or one for each latent, {count}; got {len(given)}")
     return list(given)
 
 
-def _one_or_all(specs: Iterable[object]) -> Any:
+def _one_or_all(specs: Iterable[JSON | None]) -> Spec:
     """What is told of one latent, or of each as a tuple."""
     found = tuple(specs)
     return found[0] if len(found) == 1 else found

@@ -20,7 +20,7 @@ from pyro_vae.types import JSON, Fields
 
 __all__: list[str] = []
 
-Component: TypeAlias = Callable[..., Any]
+Component: TypeAlias = Callable[..., object]
 """What makes a thing: a function, a class, or a dataclass's instance."""
 
 Table: TypeAlias = Mapping[str, Component]

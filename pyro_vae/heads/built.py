@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pyro.distributions as dist
 import torch
@@ -92,7 +92,7 @@ class BuiltHead(nn.Module):
         self.spread = False
         self._probe_batch()
 
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+    def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
         """What is not saved is made anew: it may have been left uninitialised."""
         super()._load_from_state_dict(*args, **kwargs)
         with torch.no_grad(), torch.device("cpu"):

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import attrgetter
-from typing import Any
+from typing import TypeVar
 
 from torch import Tensor
 from torch.distributions import Distribution, Independent
@@ -30,7 +30,8 @@ from pyro_vae.heads.param import Param
 
 __all__ = ["Head"]
 
-Display = Callable[[Any], Tensor]
+T = TypeVar("T")
+Display = Callable[[Distribution], Tensor]
 
 
 @dataclass(frozen=True)
@@ -233,13 +234,14 @@ class Head:
         return BuiltHead(self, tuple(data_shape))
 
 
-def _loc(p: Any) -> Tensor:
+def _loc(p: Distribution) -> Tensor:
     """The location of each site, or of an event that is the whole of the data."""
-    loc: Tensor = (p.base_dist if isinstance(p, Independent) else p).loc
+    of = p.base_dist if isinstance(p, Independent) else p
+    loc: Tensor = of.loc  # type: ignore[union-attr]
     return loc
 
 
-def _with_numbers(family: Family, given: dict[str, Any]) -> tuple[Family, dict[str, Any]]:
+def _with_numbers(family: Family, given: Mapping[str, T]) -> tuple[Family, dict[str, T]]:
     """The family with the numbers that are no parameters of it, and what else was given."""
     known = attribute(family, "arg_constraints", {})
     numbers = {
@@ -248,6 +250,6 @@ def _with_numbers(family: Family, given: dict[str, Any]) -> tuple[Family, dict[s
         if known and name not in known and isinstance(value, int | float) and takes(family, name)
     }
     if not numbers:
-        return family, given
+        return family, dict(given)
     rest = {name: value for name, value in given.items() if name not in numbers}
     return partial(family, **numbers), rest
