@@ -214,7 +214,7 @@ def overfitting(
     risen = value_of(training[-1], key) > value_of(training[best], key)
     if len(scores) - 1 - best < _WAIT or not risen or share <= FALLEN:
         return None
-    scale = None if vae.joint else dict(vae.obs.parameters).get("scale")
+    scale = None if vae.joint else vae.obs.of_role("scale")
     shared = scale is None or scale.origin != "learned" or scale.scope not in ("image", "pixel")
     wider = "" if shared else "share σ more widely (--sigma-per dataset), "
     return (
@@ -275,13 +275,12 @@ def scale_note(vae: VAE, kind: str) -> str | None:
 
     A Normal's fixed σ is the weight of the KL in disguise: squared error + 2σ² β KL.
     """
-    origins = {name: param.origin for name, param in vae.obs.parameters}
-    origin = origins.get("scale", "learned")
-    if origin == "learned":
+    param = vae.obs.of_role("scale")
+    if param is None or param.origin == "learned":
         return None
-    if origin == "residual":
-        return _residual_note(dict(vae.obs.parameters)["scale"].scope)
-    scale: Tensor = getattr(vae.likelihood, "fixed_scale")  # noqa: B009
+    if param.origin == "residual":
+        return _residual_note(param.scope)
+    origin, scale = param.origin, vae.likelihood.fixed(str(vae.obs.scale))
     value = float(scale.square().mean().sqrt())
     said = f"σ = {value:.4g} {'from the data' if origin == 'data' else 'fixed'}"
     if scale.numel() > 1:

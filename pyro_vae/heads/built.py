@@ -41,17 +41,19 @@ class BuiltHead(nn.Module):
         numbers: Raw numbers per image in all.
         grid_numbers: Of these, the ones that belong to a parameter's grid.
         image_numbers: Of these, the ones for a whole image.
+        location, scale: The names of the parameters of those roles, None where there is none.
     """
 
     def __init__(self, head: Head, data_shape: tuple[int, ...]) -> None:
         super().__init__()
         self.head, self.data_shape = head, data_shape
-        own = dict(head.parameters)
+        self.location, self.scale = head.location, head.scale
+        own, loc = dict(head.parameters), head.location or "loc"
         for name, param in head.parameters:
             param.check(head.title, name)
-            if param.origin == "residual" and not is_location(head.family, own, "loc"):
+            if param.origin == "residual" and not is_location(head.family, own, loc):
                 raise InputError(
-                    f"{name} of {head.title} cannot be a residual x − loc: no parameter loc of "
+                    f"{name} of {head.title} cannot be a residual x − {loc}: no parameter {loc} of "
                     f"{head.title} lies where x does"
                 )
         self.links = {
@@ -152,10 +154,10 @@ class BuiltHead(nn.Module):
         if self.offset is not None:
             raw = raw + self.offset
         values = self._values(raw)
-        if x is not None and not self.frozen:
+        if x is not None and not self.frozen and self.location is not None:
             for name, param in self.head.parameters:
                 if param.origin == "residual":
-                    values[name] = self._residual(name, param, x - values["loc"])
+                    values[name] = self._residual(name, param, x - values[self.location])
         lead = raw.shape[:-1]
         if self.spread:
             values = {n: v.expand(*lead, *self.grid, *self.shapes[n]) for n, v in values.items()}
@@ -173,7 +175,7 @@ class BuiltHead(nn.Module):
         start = {"pixel": 0, "image": self.grid_numbers}
         for name, param in self.head.parameters:
             if param.origin != "learned":
-                values[name] = getattr(self, f"fixed_{name}")
+                values[name] = self.fixed(name)
             elif name in self.learned:
                 values[name] = self.links[name](self.learned[name])
             else:
@@ -193,7 +195,7 @@ class BuiltHead(nn.Module):
 
         Below the floor the squared error stays in the loss, divided by 2 floor².
         """
-        frozen: Tensor = getattr(self, f"fixed_{name}")
+        frozen = self.fixed(name)
         squared = residual.square()
         if param.scope == "batch":
             # A σ of the batch is a number of the model, as a learned one: by the envelope theorem
@@ -220,7 +222,7 @@ class BuiltHead(nn.Module):
         for name, param in self.head.parameters:
             if param.origin == "data":
                 value = variance.mean() if param.scope == "dataset" else variance
-                getattr(self, f"fixed_{name}").copy_(value.sqrt().clamp_min(floor))
+                self.fixed(name).copy_(value.sqrt().clamp_min(floor))
                 self.estimated.fill_(True)
 
     @torch.no_grad()
@@ -233,7 +235,12 @@ class BuiltHead(nn.Module):
         for name, param in self.head.parameters:
             if param.origin == "residual":
                 value = squared if param.scope == "pixel" else squared.mean()
-                getattr(self, f"fixed_{name}").copy_(self._above(param, value))
+                self.fixed(name).copy_(self._above(param, value))
+
+    def fixed(self, name: str) -> Tensor:
+        """What a parameter that is not learned is, (*grid, *shape) or less; a residual frozen."""
+        value: Tensor = getattr(self, f"fixed_{name}")
+        return value
 
     def origins(self) -> set[str]:
         """Where its parameters come from: "learned", "fixed", "data", "residual"."""
@@ -263,7 +270,7 @@ class BuiltHead(nn.Module):
             raise InputError(
                 f"{name} of {self.head.title} must satisfy {constraint}, got {param.scope:g}"
             )
-        value = value * (self.head.unit if name == "scale" else 1.0)
+        value = value * (self.head.unit if name == self.scale else 1.0)
         return value.expand(param.shape) if param.shape else value
 
     def _link(self, name: str, param: Param) -> links.Link:
@@ -281,7 +288,7 @@ class BuiltHead(nn.Module):
                 f"parameter {name!r} of {self.head.title} needs link={why} "
                 f"(links: {', '.join(links.NAMES)})"
             )
-        if name == "scale" and self.head.unit != 1.0:
+        if name == self.scale and self.head.unit != 1.0:
             return _Times(made, self.head.unit)
         return made
 

@@ -32,8 +32,6 @@ def head_of(config: ObservationConfig, images: Loaded | None = None) -> Head:
     """
     changes: dict[str, Any] = dict(map(_parameter, config.param))
     scale = _scale(config.sigma, config.sigma_per)
-    if scale is not None:
-        changes["scale"] = scale
     binarise = config.binarise if config.bits is None else "fixed:SEED"
     if binarise is not None and binarise not in _BINARISED:
         raise unknown("--binarise", binarise, _BINARISED)
@@ -43,6 +41,8 @@ def head_of(config: ObservationConfig, images: Loaded | None = None) -> Head:
         raise InputError(
             f"--binarise suits an observation of 0 and 1 as bernoulli, not {config.obs}"
         )
+    if scale is not None:
+        changes[head.scale or "scale"] = scale
     values = None if images is None else plain(images)
     interval = _interval(config.range, values, head)
     # Numbers of another unit have a scale of that unit.
@@ -51,7 +51,7 @@ def head_of(config: ObservationConfig, images: Loaded | None = None) -> Head:
 
 
 def _scale(sigma: str | None, per: str | None) -> Param | float | str | None:
-    """What --sigma and --sigma-per say of the parameter ``scale``."""
+    """What --sigma and --sigma-per say of the scale."""
     if sigma == "from-data":
         return Param(per or "dataset", source="data")
     if sigma is None:

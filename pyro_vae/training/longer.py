@@ -87,7 +87,7 @@ class Longer:
         return f"goes on after epoch {done} to {epochs}{how}: {_rate(state)}; {_beta(state)}"
 
 
-def _last(records: Sequence[JSON]) -> JSON:
+def _last(records: Sequence[Record]) -> Record:
     """The last epoch's record on training images."""
     return next(
         record
