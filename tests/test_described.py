@@ -38,7 +38,7 @@ from pyro_vae.data.levels import LEVELS
 from pyro_vae.heads import SCOPES
 from pyro_vae.heads.param import ROLES, SOURCES
 from pyro_vae.links import NAMES as LINKS
-from pyro_vae.objectives.specs import _TYPES as OBJECTIVES
+from pyro_vae.objectives.parsing import _TYPES as OBJECTIVES
 from pyro_vae.training.runs import read_config
 
 REGISTRIES = {"prior": priors.PRIORS, "posterior": posteriors.POSTERIORS, "net": networks.NETWORKS}

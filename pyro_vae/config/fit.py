@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyro_vae.config.fields import MOST, check_count, check_number, number_or_text, option
 from pyro_vae.errors import InputError, shown, unknown
+from pyro_vae.texts import Word
 from pyro_vae.types import JSON
 
 if TYPE_CHECKING:
@@ -230,7 +231,7 @@ class FitConfig:
     def objective(self) -> objectives.Objective:
         """The ELBO object."""
         from pyro_vae import objectives
-        from pyro_vae.objectives.specs import FORMS
+        from pyro_vae.objectives.parsing import FORMS
 
         if isinstance(self.elbo, objectives.Objective):
             return self.elbo
@@ -238,7 +239,7 @@ class FitConfig:
             raise InputError(
                 f"elbo must be a text or a pyro_vae.objectives.Objective, got {shown(self.elbo)}"
             )
-        if self.elbo.partition(":")[0] not in FORMS and is_path(self.elbo):
+        if Word(self.elbo).pair(":")[0] not in FORMS and is_path(self.elbo):
             raise _own_or_unknown("elbo", self.elbo, FORMS.values())
         return _parsed("elbo", lambda: objectives.parse(self.elbo))
 
@@ -328,13 +329,13 @@ def resolved(name: str, value: Any) -> Any:
         InputError: If the path leads nowhere.
     """
     from pyro_vae import lookup
-    from pyro_vae.objectives.specs import FORMS
+    from pyro_vae.objectives.parsing import FORMS
 
     if isinstance(value, tuple):
         return tuple(resolved(name, each) for each in value)
     if name not in ("beta", "elbo", "optimizer", "augment") or not is_path(value):
         return value
-    if name == "elbo" and value.partition(":")[0] in FORMS:
+    if name == "elbo" and Word(value).pair(":")[0] in FORMS:
         return value
     found = lookup.at_path(name, value)
     if name == "elbo" and isinstance(found, type):
