@@ -18,10 +18,10 @@ from pyro_vae.data.causes import likeliest
 from pyro_vae.elbo.scores import evaluation_mode
 from pyro_vae.errors import InputError, reason
 from pyro_vae.heads.built import BuiltHead
-from pyro_vae.latent_model import local_params
 from pyro_vae.links import Interval
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.observed import Observed
+from pyro_vae.param_store import local_params
 from pyro_vae.vae import VAE
 
 __all__: list[str] = []

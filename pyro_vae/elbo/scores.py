@@ -15,8 +15,8 @@ from pyro_vae.data import Images
 from pyro_vae.data.batch import Loaded
 from pyro_vae.elbo.terms import Terms, active_units, terms_of
 from pyro_vae.history import ObjectiveKey, SiteScores
-from pyro_vae.latent_model import local_params
 from pyro_vae.noise import fixed_noise, noise
+from pyro_vae.param_store import local_params
 from pyro_vae.vae import VAE
 
 __all__ = [
