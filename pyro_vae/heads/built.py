@@ -6,14 +6,14 @@ import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from pyro_vae import links
 from pyro_vae.data import levels as data_levels
-from pyro_vae.errors import InputError, reason
+from pyro_vae.errors import InputError
+from pyro_vae.heads import probing
 from pyro_vae.heads.families import Whole, attribute
 from pyro_vae.heads.location import is_location
 from pyro_vae.heads.param import Param
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from pyro_vae.heads.head import Head
 
 __all__ = ["BuiltHead"]
-
-_REFUSALS = (TypeError, ValueError, RuntimeError, AssertionError, AttributeError, IndexError)
-"""What families raise of parameters that they do not take; NotImplementedError is among them."""
 
 
 class BuiltHead(nn.Module):
@@ -61,7 +58,7 @@ class BuiltHead(nn.Module):
             for name, param in head.parameters
             if param.origin == "learned"
         }
-        self.site_event = self._probe_site_event()
+        self.site_event = self._site_event()
         cut = len(data_shape) - len(self.site_event)
         self.grid = data_shape[:cut]
         if data_shape[cut:] != self.site_event:
@@ -92,7 +89,7 @@ class BuiltHead(nn.Module):
         for name, param in head.parameters:
             self._own(name, param)
         self.spread = False
-        self._probe_batch()
+        probing.try_batch(self)
 
     def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
         """What is not saved is made anew: it may have been left uninitialised."""
@@ -296,69 +293,19 @@ class BuiltHead(nn.Module):
         with torch.device("cpu"):
             return is_location(self.head.family, dict(self.head.parameters), name)
 
-    def _probe_site_event(self) -> tuple[int, ...]:
+    def _site_event(self) -> tuple[int, ...]:
+        """Of what its family makes in a site."""
         if isinstance(self.head.family, Whole):
             return self.data_shape
         with torch.device("cpu"):  # whose values can be looked at, wherever the module is made
             values = {name: self._at_zero(name, param) for name, param in self.head.parameters}
-        try:
-            distribution = self.head.family(**values)
-            self._check_pyros(distribution)
-            self._check_classes(distribution)
-            return tuple(distribution.event_shape)
-        except InputError:
-            raise
-        except _REFUSALS as error:
-            raise self._refused(error) from error
+        return probing.site_event(self.head, values)
 
     def _at_zero(self, name: str, param: Param) -> Tensor:
         if param.origin == "fixed":
             return self._fixed(name, param)
         zeros = torch.zeros(param.shape or ())
         return self.links[name](zeros) if name in self.links else zeros + 1
-
-    @torch.no_grad()
-    def _probe_batch(self) -> None:
-        """Find out whether the family takes a batch, or wants its parameters spread to it."""
-        if isinstance(self.head.family, Whole):
-            return
-        raw = torch.zeros(2, self.numbers)
-        if raw.device.type == "meta":  # where there are no values to find out by
-            return
-        try:
-            self(raw).expand((2,))  # as Pyro does at every site in a plate
-        except _REFUSALS as error:
-            self.spread = True
-            try:
-                self(raw).expand((2,))
-            except _REFUSALS:
-                raise self._refused(error) from error
-
-    def _refused(self, error: Exception) -> InputError:
-        said = reason(error).rstrip(".")
-        return InputError(f"{self.head.title} refuses its parameters: {said}")
-
-    def _check_pyros(self, distribution: object) -> None:
-        if not hasattr(distribution, "to_event"):
-            kind = type(distribution).__name__
-            ours = f"pyro.distributions.{kind}"
-            if not hasattr(dist, kind):
-                ours = "pyro.distributions.TorchDistribution"
-            raise InputError(
-                f"{self.head.title} makes a {kind} that is none of Pyro's: make it of {ours}"
-            )
-
-    def _check_classes(self, distribution: Distribution) -> None:
-        """An encoder that sees a number for each class must see those that there are."""
-        if data_levels.get(self.head.levels).width(self.head.interval) == 1:
-            return
-        low, high = self.head.interval
-        top = float(torch.as_tensor(getattr(distribution.support, "upper_bound", math.inf)).max())
-        if (low, high) != (0.0, top):
-            raise InputError(
-                f"{self.head.title} has the classes 0 to {top:g}: its interval must be "
-                f"(0, {top:g}), got ({low:g}, {high:g})"
-            )
 
 
 @dataclass(frozen=True)
