@@ -191,7 +191,7 @@ _OWN = ("obs", "net", "prior", "posterior")
 
 
 def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> tuple[History, Data]:
-    from pyro_vae.config.fit import resolved
+    from pyro_vae.config.own import resolved
     from pyro_vae.errors import InputError
     from pyro_vae.training import read_config, resume
     from pyro_vae.training.resuming import FREE, check_unfinished

@@ -96,7 +96,7 @@ def _last(records: Sequence[Record]) -> Record:
     )
 
 
-def _bring_up(state: TrainState, last: JSON | None) -> None:
+def _bring_up(state: TrainState, last: Record | None) -> None:
     """Learning rates as if they had been scheduled for all epochs from the first step on."""
     settings, optimiser = state.settings, state.optimiser
     if state.per_epoch is not None and last is None:
