@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import copy
 import json
-import pickle
 
 import pytest
 from torch import Tensor
@@ -14,6 +12,7 @@ from pyro_vae.history import Record
 from pyro_vae.metrics import Scores
 from pyro_vae.metrics.results import Calibration
 from pyro_vae.types import Result
+from tests.zoo import Copied, copies
 
 MLP = pv.networks.MLP(hidden=8)
 
@@ -35,10 +34,11 @@ def test_it_is_a_dict_as_before(scores: Scores) -> None:
     assert scores.get("nothing") is None
 
 
-def test_copies_are_equal_and_of_its_class(scores: Scores) -> None:
-    for again in (copy.copy(scores), copy.deepcopy(scores), pickle.loads(pickle.dumps(scores))):
-        assert type(again) is Scores
-        assert again == scores
+@copies
+def test_copies_are_equal_and_of_its_class(scores: Scores, copied: Copied) -> None:
+    again = copied(scores)
+    assert type(again) is Scores
+    assert again == scores
 
 
 def test_what_was_not_asked_for_is_none_and_what_there_is_not_is_refused() -> None:
