@@ -1,4 +1,8 @@
-"""A normal pushed through invertible transforms."""
+"""A normal pushed through invertible transforms.
+
+Ours beside zuko's, which a prior is made of: runs have been saved with the weights of Pyro's
+transforms, and neither package broadcasts values against conditioned transforms or has a centre.
+"""
 
 from __future__ import annotations
 
