@@ -99,53 +99,66 @@ def evaluate(
     if vae.joint:
         trained = None if train is None else fitted
         return evaluate_parts(vae, tensor, trained, iwae=iwae, memory_budget=memory_budget)
-    kind = vae.kind_on(tensor)
     with evaluating(vae):
-        wanted = kind == "density" and _no_bits(vae, tensor, kind) is None
-        blocks = encoded(vae, tensor, partial(log_level_mass, vae) if wanted else None)
-        terms = elbo.Terms.cat(block.terms for block in blocks)
-        target = unit(vae, tensor).float()
-        codes = codes_of(vae, blocks)
-        kinds = KINDS if "reconstructions" in parts else ("mean",)
-        pictures, missing = reconstructed(vae, codes, kinds, tensor)
-        nats = elbo.scores_of(terms, kind)
-        # What is made of the head alone says nothing of a program with further observations, and
-        # what is made of q(z|x) nothing of one whose latents are drawn at several sites.
-        one = len(terms.observed) == 1 and blocks[0].posterior is not None
-        collapsed = None
-        if len(terms.observed) == 1:
-            collapsed = constant_nats(vae, tensor, None if train is None else fitted)
-        total = nats["reconstruction"] - nats["kl"]
-        scores = Scores(
-            kind=kind,
-            few=warning_signs.few_words(len(tensor)),
-            baselines_from="these images" if train is None else "the training images",
-            **nats,
-            elbo_standard_error=standard_error(terms.reconstruction - terms.kl),
-            lowest=lowest(terms.reconstruction - terms.kl),
-            frozen=_frozen(vae, tensor),
-            collapsed=collapsed,
-            beats_collapsed=None if collapsed is None else total > collapsed,
-            **_bits_scores(vae, blocks if one else [], tensor, kind, nats, collapsed),
-            **_picture_scores(pictures.get("mean"), target, _mean_image(vae, fitted)),
-            no_mean=missing.get("mean"),
-            images=len(tensor),
-            iwae=None,
-        )
-        if iwae is not None and kind != "loss":
-            scores["iwae"] = _iwae(vae, tensor, scores, iwae, memory_budget)
-        if "ppca" in parts:
-            units = terms.mean.shape[1]
-            scores["ppca"] = None
-            if collapsed is not None:
-                scores["ppca"] = _ppca(vae, tensor, kind, fitted, train is not None, units)
-        if "latents" in parts:
-            scores.update(latent_scores(blocks, terms.kl) if one else dict.fromkeys(LATENT_SCORES))
-        if "reconstructions" in parts:
-            scores["reconstructions"] = reconstruction_scores(vae, pictures, target)
-        if "calibration" in parts:
-            describes = one and (kind != "loss" or _residual(vae))
-            scores["calibration"] = _calibration(vae, blocks) if describes else None
+        return _scores(vae, tensor, fitted, train is not None, iwae, memory_budget, parts)
+
+
+def _scores(
+    vae: VAE,
+    images: Loaded,
+    fitted: Loaded,
+    held_out: bool,
+    iwae: int | None,
+    budget: str | int,
+    parts: Collection[str],
+) -> Scores:
+    """Scores of a VAE of one thing, in evaluation mode; ``fitted`` are the baselines' images."""
+    kind = vae.kind_on(images)
+    wanted = kind == "density" and _no_bits(vae, images, kind) is None
+    blocks = encoded(vae, images, partial(log_level_mass, vae) if wanted else None)
+    terms = elbo.Terms.cat(block.terms for block in blocks)
+    target = unit(vae, images).float()
+    codes = codes_of(vae, blocks)
+    kinds = KINDS if "reconstructions" in parts else ("mean",)
+    pictures, missing = reconstructed(vae, codes, kinds, images)
+    nats = elbo.scores_of(terms, kind)
+    # What is made of the head alone says nothing of a program with further observations, and
+    # what is made of q(z|x) nothing of one whose latents are drawn at several sites.
+    one = len(terms.observed) == 1 and blocks[0].posterior is not None
+    collapsed = None
+    if len(terms.observed) == 1:
+        collapsed = constant_nats(vae, images, fitted if held_out else None)
+    total = nats["reconstruction"] - nats["kl"]
+    scores = Scores(
+        kind=kind,
+        few=warning_signs.few_words(len(images)),
+        baselines_from="the training images" if held_out else "these images",
+        **nats,
+        elbo_standard_error=standard_error(terms.reconstruction - terms.kl),
+        lowest=lowest(terms.reconstruction - terms.kl),
+        frozen=_frozen(vae, images),
+        collapsed=collapsed,
+        beats_collapsed=None if collapsed is None else total > collapsed,
+        **_bits_scores(vae, blocks if one else [], images, kind, nats, collapsed),
+        **_picture_scores(pictures.get("mean"), target, _mean_image(vae, fitted)),
+        no_mean=missing.get("mean"),
+        images=len(images),
+        iwae=None,
+    )
+    if iwae is not None and kind != "loss":
+        scores["iwae"] = _iwae(vae, images, scores, iwae, budget)
+    if "ppca" in parts:
+        units = terms.mean.shape[1]
+        scores["ppca"] = None
+        if collapsed is not None:
+            scores["ppca"] = _ppca(vae, images, kind, fitted, held_out, units)
+    if "latents" in parts:
+        scores.update(latent_scores(blocks, terms.kl) if one else dict.fromkeys(LATENT_SCORES))
+    if "reconstructions" in parts:
+        scores["reconstructions"] = reconstruction_scores(vae, pictures, target)
+    if "calibration" in parts:
+        describes = one and (kind != "loss" or _residual(vae))
+        scores["calibration"] = _calibration(vae, blocks) if describes else None
     return scores
 
 
