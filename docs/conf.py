@@ -56,7 +56,8 @@ nitpick_ignore_regex = [
         "py:class",
         r"pyro_vae\.(sweeps\.\w+|data\.(gathered|levels|stored|tables?)|"
         r"distributions\.(discretized|interval_mass)|elbo\.(scores|terms)|history|"
-        r"(latent|observed)_model|diagnostics\.headlines|loss_audit\.report|metrics\.(classifier_network|reliability|results)|"
+        r"(latent|observed)_model|diagnostics\.headlines|loss_audit\.report|"
+        r"metrics\.(classifier_network|reliability|results)|"
         r"observed|types)\.\w+",
     ),
     ("py:class", r".*[ \[].*"),  # words before a colon, which napoleon takes for a type
