@@ -80,6 +80,8 @@ def _tell_score(history: History, unit: str, best: bool) -> None:
 
     Of the best weights, where those were kept, it is theirs: of all scored at the final β.
     """
+    from pyro_vae.history import value_of
+
     constant = history.baselines.get("best constant prediction")
     records = history.epochs("held-out") or history.epochs()
     if constant is None or not records:
@@ -87,11 +89,12 @@ def _tell_score(history: History, unit: str, best: bool) -> None:
     key, last = history.objective, records[-1]
     if best:
         settled = [record for record in records if record["beta"] == last["beta"]]
-        last = max(settled, key=lambda record: record[key])
+        last = max(settled, key=lambda record: value_of(record, key))
     part = history.part if last["split"] == "held-out" else "training"
-    said = f"{part} {key}: {last[key]:,.1f} nats per {unit}, best constant prediction "
+    reached = value_of(last, key)
+    said = f"{part} {key}: {reached:,.1f} nats per {unit}, best constant prediction "
     click.echo(f"{said}{constant:,.1f} (of training {unit}s)", err=True)
-    if not last[key] > constant:
+    if not reached > constant:
         click.echo(
             "warning: worse than one constant prediction: what it has learned is of no use yet",
             err=True,
@@ -100,15 +103,18 @@ def _tell_score(history: History, unit: str, best: bool) -> None:
 
 def _tell_best(history: History) -> None:
     """Say so where held-out images were scored better 5 epochs or more before training ended."""
+    from pyro_vae.history import value_of
+
     key, held_out = history.objective, history.epochs("held-out")
     # --keep-best looks at none whose β is still on its way.
     held_out = [record for record in held_out if record["beta"] == held_out[-1]["beta"]]
     if len(held_out) <= 5:
         return
-    best, last = max(held_out[:-5], key=lambda record: record[key]), held_out[-5:]
+    best, last = max(held_out[:-5], key=lambda record: value_of(record, key)), held_out[-5:]
     # Hundredths of a nat are noise.
-    if round(best[key], 1) > round(max(record[key] for record in last), 1):
-        where = f"{best[key]:,.1f} at epoch {best['epoch']}"
+    reached = value_of(best, key)
+    if round(reached, 1) > round(max(value_of(record, key) for record in last), 1):
+        where = f"{reached:,.1f} at epoch {best['epoch']}"
         cure = "--keep-best ends there"
         if history.part == "test":
             cure = "of the test part; --keep-best chooses by a validation part"
@@ -185,7 +191,7 @@ _OWN = ("obs", "net", "prior", "posterior")
 
 
 def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> tuple[History, Data]:
-    from pyro_vae.config.fit import resolved
+    from pyro_vae.config.own import resolved
     from pyro_vae.errors import InputError
     from pyro_vae.training import read_config, resume
     from pyro_vae.training.resuming import FREE, check_unfinished

@@ -151,6 +151,7 @@ def _classes(run: Path, vae: VAE, condition: str | None, count: int) -> dict[str
     """The covariates of classes that samples are to be of; by default all that it was told."""
     import pyro_vae as pv
     from pyro_vae.errors import InputError
+    from pyro_vae.texts import Word
 
     config = pv.training.read_config(run)
     known = (config.get("data") or {}).get("condition")
@@ -160,8 +161,9 @@ def _classes(run: Path, vae: VAE, condition: str | None, count: int) -> dict[str
         if condition is not None:
             raise InputError(f"--condition is for a run that was told classes; {run} was not")
         return None
-    parts = range(known["classes"]) if condition is None else condition.split(",")
-    parts = list(map(str, parts))
+    parts = [str(part) for part in range(known["classes"])]
+    if condition is not None:
+        parts = list(Word(condition).parts())
     if not all(part.strip().isascii() and part.strip().isdigit() for part in parts):
         raise InputError(f"--condition must be classes, as 3 or 0,1,2; got {condition!r}")
     each = max(1, round(count / len(parts)))

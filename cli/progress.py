@@ -19,6 +19,7 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
+    from pyro_vae.history import ObjectiveKey, Record
     from pyro_vae.sweeps.sweep import Tally
     from pyro_vae.training import History
 
@@ -50,7 +51,8 @@ class Watcher:
             console=self.console,
             transient=True,
         )
-        self.name, self.indent = "elbo", 0
+        self.name: ObjectiveKey = "elbo"
+        self.indent = 0
         self.rows = 0
 
     def __enter__(self) -> Watcher:
@@ -117,16 +119,18 @@ class Watcher:
 
             raise Stopped(128 + self.stopped_by)
 
-    def epoch(self, training: dict[str, Any], held_out: dict[str, Any] | None) -> None:
+    def epoch(self, training: Record, held_out: Record | None) -> None:
         """Print a line."""
+        from pyro_vae.history import value_of
+
         line = (
             f"{training['epoch']:5d} {training['beta']:5.3g} | {'':8}"
-            f" {_figure(training[self.name], 9)} ="
+            f" {_figure(value_of(training, self.name), 9)} ="
             f" {_figure(training['reconstruction'], 6)} − {_figure(training['kl'], 4)}"
             f" {training['active_units']:2d} |"
         )
         if held_out is not None:
-            line += f" {'':{self.indent}} {_figure(held_out[self.name], 9)}"
+            line += f" {'':{self.indent}} {_figure(value_of(held_out, self.name), 9)}"
             line += f" {_figure(held_out['kl'], 4)} {held_out['active_units']:2d}"
         self.console.print(line)
         rate = f"{training['images_per_second']:,.0f} {self.unit}s/s"

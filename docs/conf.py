@@ -46,13 +46,19 @@ nitpick_ignore_regex = [
         r"\b(?!_).*",
     ),
     ("py:class", r"Path|Tensor|array|ArrayLike|pyro_vae\.data\.pictures\.[ST]"),
-    ("py:class", r"Fields|JSON|Site|Given|Loaded|Values|Shape"),  # names for unions of types
+    (
+        "py:class",
+        r"Fields|JSON|Site|Given|Loaded|Values|Shape|Reliability",
+    ),  # names for unions of types
     ("py:class", r"pyro_vae\..*LogitDistribution"),
     # What signatures name and nobody has to: parts of results, and what classes are made from.
     (
         "py:class",
-        r"pyro_vae\.(sweeps\.\w+|data\.(gathered|levels|stored)|distributions\.discretized|elbo\.terms|"
-        r"latent_model|loss_audit\.report|metrics\.classifier_network|observed)\.\w+",
+        r"pyro_vae\.(sweeps\.\w+|data\.(gathered|levels|stored|tables?)|"
+        r"distributions\.(discretized|interval_mass)|elbo\.(scores|terms)|history|"
+        r"(latent|observed)_model|diagnostics\.headlines|loss_audit\.report|"
+        r"metrics\.(classifier_network|reliability|results)|"
+        r"observed|types)\.\w+",
     ),
     ("py:class", r".*[ \[].*"),  # words before a colon, which napoleon takes for a type
 ]

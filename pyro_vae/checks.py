@@ -9,7 +9,8 @@ from pyro import poutine
 from pyro.distributions.constraints import sphere
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import Distribution, constraints
+from torch.distributions.constraints import Constraint
 
 from pyro_vae.data import context
 from pyro_vae.data.batch import Loaded
@@ -17,10 +18,10 @@ from pyro_vae.data.causes import likeliest
 from pyro_vae.elbo.scores import evaluation_mode
 from pyro_vae.errors import InputError, reason
 from pyro_vae.heads.built import BuiltHead
-from pyro_vae.latent_model import local_params
 from pyro_vae.links import Interval
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.observed import Observed
+from pyro_vae.param_store import local_params
 from pyro_vae.vae import VAE
 
 __all__: list[str] = []
@@ -57,16 +58,17 @@ def _check(observed: Observed, head: BuiltHead, images: Tensor, of: str) -> None
     _check_draws(observed, head, images, title)
 
 
-def _support(likelihood: Any) -> Any:
+def _support(likelihood: Distribution) -> Constraint | None:
     """Where data may lie; None where a family does not say."""
     try:
-        return likelihood.support
+        support: Constraint | None = likelihood.support
     except (NotImplementedError, AttributeError):
         return None
+    return support
 
 
 def _check_support(
-    observed: Observed, head: BuiltHead, support: Any, images: Tensor, title: str
+    observed: Observed, head: BuiltHead, support: Constraint, images: Tensor, title: str
 ) -> None:
     low, high = float(images.min()), float(images.max())
     got = f"got values from {low:g} to {high:g}"
@@ -128,7 +130,7 @@ def _check_density(observed: Observed, head: BuiltHead, images: Tensor, title: s
         )
 
 
-def _unbounded(support: Any) -> bool:
+def _unbounded(support: Constraint | None) -> bool:
     """Whether no number is an end of a family's support, so that none is too near to it."""
     while isinstance(support, constraints.independent):
         support = support.base_constraint
@@ -154,7 +156,7 @@ def _check_draws(observed: Observed, head: BuiltHead, images: Tensor, title: str
         raise InputError(f"{title} gives what it draws itself no finite log_prob")
 
 
-def _log_prob(likelihood: Any, x: Tensor, title: str) -> Tensor:
+def _log_prob(likelihood: Distribution, x: Tensor, title: str) -> Tensor:
     """Of each image, where the family has one.
 
     Raises:
@@ -218,7 +220,7 @@ _EVENTS: dict[Any, str] = {
 """What data of several numbers must be together, by the constraint of a site."""
 
 
-def _event_words(site: Any) -> str:
+def _event_words(site: object) -> str:
     if isinstance(site, constraints.multinomial):
         return f"in each row whole numbers that sum to {int(site.upper_bound)}"
     return _EVENTS.get(site, f"data that satisfy {site}")

@@ -94,3 +94,19 @@ def unknown(
     near = [meant[str(given)]] if meant and str(given) in meant else near
     hint = f"did you mean {near[0]!r}? " if near else ""
     return InputError(f"unknown {what} {shown(given)}: {hint}Accepted: {', '.join(names)}")
+
+
+def unknown_form(what: str, given: str, forms: Mapping[str, str]) -> InputError:
+    """As :func:`unknown`, of names that are written with more than the name.
+
+    Args:
+        what: What kind of name it is.
+        given: The name that was given.
+        forms: How each is written, by its name.
+
+    Example:
+        >>> print(unknown_form("prior", "vmap", {"vamp": "vamp:N", "flow": "flow:N"}))
+        unknown prior 'vmap': did you mean 'vamp'? Accepted: flow:N, vamp:N
+    """
+    near = difflib.get_close_matches(given, sorted(forms), n=1, cutoff=0.5)
+    return unknown(what, given, forms.values(), {given: near[0]} if near else None)

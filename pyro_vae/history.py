@@ -6,14 +6,67 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TypedDict
 
 __all__ = ["History"]
 
-Record = dict[str, Any]
+
+class SiteScores(TypedDict, total=False):
+    """A latent site's ``kl``, ``units`` and ``active_units``, an observed one's ``reconstruction``
+    and, where it was found, what the best constant prediction gets, ``collapsed``.
+    """
+
+    kl: float
+    units: int
+    active_units: int
+    reconstruction: float
+    collapsed: float
 
 
-@dataclass
+class Figures(TypedDict):
+    """Of a step or an epoch, per image and in nats; what :class:`History` says of each."""
+
+    loss: float
+    beta: float
+    elbo: float | None
+    objective: float | None
+    reconstruction: float
+    kl: float
+    kl_per_latent: list[float] | None
+    active_units: int
+    sites: dict[str, SiteScores]
+    gradient_norm: float | None
+    learning_rate: float
+
+
+class Record(Figures):
+    """A line of ``metrics.jsonl``: figures, and what they are of."""
+
+    record: Literal["step", "epoch"]
+    split: Literal["training", "held-out"]
+    epoch: int
+    step: int
+    images_per_second: float
+
+
+class HeldOut(Record):
+    """A record of held-out images, and which part of the data they are."""
+
+    part: str
+
+
+ObjectiveKey = Literal["elbo", "objective"]
+"""What reconstruction − kl is called."""
+
+
+def value_of(record: Record, key: ObjectiveKey) -> float:
+    """Reconstruction − kl of a record, by the name that it has there."""
+    value = record[key]
+    assert value is not None  # one of the two is there
+    return value
+
+
+@dataclass(repr=False)
 class History:
     """What training recorded; figures are per image and in nats.
 
@@ -54,7 +107,7 @@ class History:
         return [r for r in self.records if r["record"] == "epoch" and r["split"] == split]
 
     @property
-    def objective(self) -> str:
+    def objective(self) -> ObjectiveKey:
         """Under which name reconstruction − kl stands; ``elbo`` or ``objective``."""
         return "objective" if self.kind == "loss" else "elbo"
 
@@ -63,7 +116,16 @@ class History:
         for record in self.records[start:]:
             yield json.dumps(record, allow_nan=True) + "\n"
 
-    def state_dict(self) -> dict[str, Any]:
+    def __repr__(self) -> str:
+        epochs, key = self.epochs(), self.objective
+        said = [f"History of {len(self.steps)} steps, {len(epochs)} epochs"]
+        for split, records in (("training", epochs), ("held-out", self.epochs("held-out"))):
+            if records:
+                figures = (f"{name} {_number(records[-1].get(name))}" for name in (key, "kl"))
+                said += [f"  {split}: {', '.join(figures)} in the last epoch"]
+        return "\n".join(said)
+
+    def state_dict(self) -> dict[str, object]:
         """Everything but the records, of which it keeps the number."""
         return {
             "records": len(self.records),
@@ -94,3 +156,7 @@ class History:
                 break
         part = next((str(record["part"]) for record in records if "part" in record), cls.part)
         return cls(records, kind, part=part)
+
+
+def _number(value: object) -> str:
+    return f"{value:.2f}" if isinstance(value, int | float) else "–"

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import itertools
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
-from contextvars import ContextVar
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import AbstractContextManager
 from typing import Any, cast
-from weakref import WeakValueDictionary
 
 import numpy as np
 import pyro
@@ -17,41 +14,19 @@ from pyro import poutine
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from pyro_vae import posteriors, priors, specs
+from pyro_vae import param_store, posteriors, priors, specs
 from pyro_vae.distributions.chain import Chain
 from pyro_vae.errors import InputError, positive
 from pyro_vae.networks import Level
-from pyro_vae.types import JSON
+from pyro_vae.types import JSON, Fields
 
 __all__: list[str] = []
 
-_numbers = itertools.count(2)
-_taken: set[str] = set()
-_owned: WeakValueDictionary[int, Tensor] = WeakValueDictionary()
-"""Parameters that a module of ours has put in Pyro's store, by their identity."""
-_registers: ContextVar[bool] = ContextVar("registers", default=True)
 
+Spec = JSON | tuple[JSON | None, ...] | None
+"""A part as plain data, None for the user's own; of a hierarchy one for each latent."""
 
-@contextmanager
-def local_params() -> Iterator[None]:
-    """A context in which a VAE's programs leave its parameters out of Pyro's parameter store.
-
-    They have to be there for an optimiser of Pyro's only, and telling it costs a tenth of a step.
-    """
-    token = _registers.set(False)
-    try:
-        yield
-    finally:
-        _registers.reset(token)
-
-
-def _unique(name: str) -> str:
-    """A name that no other VAE of this process has: Pyro's parameter store goes by names."""
-    fresh = name
-    while fresh in _taken:
-        fresh = f"{name}_{next(_numbers)}"
-    _taken.add(fresh)
-    return fresh
+_Part = str | Fields | posteriors.Posterior
 
 
 def _scaled(beta: float | Tensor) -> AbstractContextManager[object]:
@@ -107,15 +82,14 @@ class LatentModel(nn.Module):
         super().__init__()
         self.latent_dims = checked_dims(latent_dim)
         self.latent_dim = sum(self.latent_dims)
-        self.name = name or _unique("vae")
-        _taken.add(self.name)
+        self.name = param_store.take(name or param_store.unique("vae"))
         self.covariates = covariates
         *lower, top = self.latent_dims
         p = _of_each("prior", prior, len(self.latent_dims), posteriors.Diagonal())
         q = _of_each("posterior", posterior, len(self.latent_dims))
         self.prior_is_standard = priors.is_standard(p[-1]) and not lower
-        self.prior_spec: Any = _one_or_all(map(priors.spec, p))
-        self.posterior_spec: Any = _one_or_all(map(posteriors.spec, q))
+        self.prior_spec: Spec = _one_or_all(map(priors.spec, p))
+        self.posterior_spec: Spec = _one_or_all(map(posteriors.spec, q))
         self.posterior: Any = posteriors.make(q[-1], top)
         self.latent_prior: Any = priors.make(p[-1], top, data_shape)
         self.lower = nn.ModuleList(
@@ -133,7 +107,7 @@ class LatentModel(nn.Module):
         # Both copy.deepcopy and pickle come through here: a copy that kept the name would share
         # the original's parameters in Pyro's store.
         super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self.name = _unique(self.name)
+        self.name = param_store.unique(self.name)
 
     def _levels(self) -> list[_Level]:
         levels: Any = self.lower
@@ -257,54 +231,24 @@ class LatentModel(nn.Module):
             chain: Any = distribution
             return chain.steps(draw) if self.lower else draw(1, distribution)
 
-    def _register(self, part: str, modules: Mapping[str, nn.Module]) -> None:
-        """Give Pyro the parameters, as ``pyro.module`` does, but refuse another VAE's."""
-        if not _registers.get():
-            return
-        for prefix, module in modules.items():
-            for key, value in module.named_parameters():
-                if value.requires_grad:
-                    self._register_one(f"{self.name}.{part}$$${prefix}{key}", value)
-
-    def _register_one(self, name: str, value: nn.Parameter) -> None:
-        returned = pyro.param(name, value)
-        store = pyro.get_param_store()
-        if returned is not value and _loaded(returned, value):
-            # Of a store that was read from a file: what was trained goes on in this module.
-            with torch.no_grad():
-                value.copy_(returned)
-            del store[name]
-            returned = pyro.param(name, value)
-        _owned[id(value)] = value
-        if returned is not value and name in store and store[name] is returned:
-            raise InputError(
-                f"Pyro's parameter store holds another module's parameters under "
-                f"{self.name!r}, so that these would not be trained: give this VAE "
-                "another name=, or call pyro.clear_param_store()"
-            )
-
     def _register_guide(self) -> None:
         lower = {f"lower.{i}.": level.posterior for i, level in enumerate(self._levels())}
-        self._register("encoder", {"": self.encoder, "posterior.": self.posterior, **lower})
+        param_store.register(
+            self.name, "encoder", {"": self.encoder, "posterior.": self.posterior, **lower}
+        )
 
     def _register_prior(self) -> None:
         lower = {f"lower.{i}.": level.prior for i, level in enumerate(self._levels())}
-        self._register("prior", {"": self.latent_prior, **lower})
+        param_store.register(self.name, "prior", {"": self.latent_prior, **lower})
         if self.prior_encodes:
             self._register_guide()
-
-
-def _loaded(stored: Any, value: Tensor) -> bool:
-    """Whether a parameter in Pyro's store can only have come out of a file."""
-    mine = _owned.get(id(stored)) is stored
-    return isinstance(stored, Tensor) and stored.shape == value.shape and not mine
 
 
 class _Level(nn.Module):
     """The heads of a latent that has another one above it."""
 
     def __init__(
-        self, level: int, prior: Any, posterior: Any, dim: int, data_shape: tuple[int, ...]
+        self, level: int, prior: _Part, posterior: _Part, dim: int, data_shape: tuple[int, ...]
     ) -> None:
         super().__init__()
         self.prior: Any = priors.make(prior, dim, data_shape)
@@ -325,20 +269,20 @@ def _beside(above: Tensor, covariates: Tensor | None) -> Tensor:
     return torch.cat([above.expand(*lead, -1), covariates.expand(*lead, -1)], -1)
 
 
-def _of_each(what: str, given: object, count: int, below: object = None) -> list[Any]:
+def _of_each(what: str, given: object, count: int, below: object = None) -> list[_Part]:
     """A part for each latent, from the data up: as given, or one for the topmost or for all.
 
     Raises:
         InputError: If there are more or fewer than latents.
     """
     if not isinstance(given, Sequence) or isinstance(given, str):
-        return [below or given] * (count - 1) + [given]
+        return [cast(_Part, below or given)] * (count - 1) + [cast(_Part, given)]
     if len(given) != count:
         raise InputError(f"{what} must be one, or one for each latent, {count}; got {len(given)}")
     return list(given)
 
 
-def _one_or_all(specs: Iterable[object]) -> Any:
+def _one_or_all(specs: Iterable[JSON | None]) -> Spec:
     """What is told of one latent, or of each as a tuple."""
     found = tuple(specs)
     return found[0] if len(found) == 1 else found

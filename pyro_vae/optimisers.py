@@ -70,7 +70,7 @@ def _of_own(
 
 def make_schedules(
     name: str, optimiser: optim.Optimizer, total: int, warm_up: int
-) -> tuple[list[LRScheduler], LRScheduler | None]:
+) -> tuple[list[LRScheduler], lr_scheduler.ReduceLROnPlateau | None]:
     """Schedulers to step after each training step, and one to step with each epoch's score."""
     chosen = LR_SCHEDULES[name](optimiser, total)
     per_epoch = chosen if isinstance(chosen, lr_scheduler.ReduceLROnPlateau) else None

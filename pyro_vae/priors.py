@@ -31,7 +31,7 @@ __all__ = [
     "spec",
 ]
 
-Encode = Callable[[Tensor], Any]
+Encode = Callable[[Tensor], Distribution]
 """What the encoder sees, (K, *data_shape) → q(z|x)."""
 
 Prior = Callable[[int, tuple[int, ...]], nn.Module] | posteriors.Posterior
@@ -152,7 +152,7 @@ class _Standard(nn.Module):
         self._zero: Tensor
         self.register_buffer("_zero", torch.zeros(()), persistent=False)
 
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+    def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
         """What is not saved is made anew: it may have been left uninitialised."""
         super()._load_from_state_dict(*args, **kwargs)
         self._zero.zero_()

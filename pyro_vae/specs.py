@@ -7,7 +7,6 @@ they declare in the entry-point group ``pyro_vae.priors``, ``posteriors`` or ``n
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
@@ -15,12 +14,13 @@ from numbers import Integral, Real
 from typing import Any, TypeAlias
 
 from pyro_vae import lookup
-from pyro_vae.errors import InputError, unknown
+from pyro_vae.errors import InputError, unknown, unknown_form
+from pyro_vae.texts import Word
 from pyro_vae.types import JSON, Fields
 
 __all__: list[str] = []
 
-Component: TypeAlias = Callable[..., Any]
+Component: TypeAlias = Callable[..., object]
 """What makes a thing: a function, a class, or a dataclass's instance."""
 
 Table: TypeAlias = Mapping[str, Component]
@@ -43,9 +43,9 @@ def read(what: str, given: object, table: Table) -> Component:
     if isinstance(given, Mapping):
         return _of_fields(what, given, table)
     if isinstance(given, str):
-        name, colon, number = given.strip().partition(":")
+        name, number = Word(given).pair(":")
         entry = _entry(what, name, table)
-        return _instance(f"{what} {name}", entry, _first(f"{what} {name}", entry, colon, number))
+        return _instance(f"{what} {name}", entry, _first(f"{what} {name}", entry, number))
     if callable(given):
         return given
     raise InputError(f"{what} must be a name or a function that makes a module, got {given!r}")
@@ -66,12 +66,12 @@ def asked(
         InputError: As ``read`` and ``resolve`` do, or if the component lacks a field that
             was given, which names those that it has.
     """
-    name, colon, number = text.strip().partition(":")
-    if colon and not number.isdigit() and name not in _names(what, table):
-        label, entry, colon, number = _at_path(what, text.strip())
+    name, number = Word(text).pair(":")
+    if number is not None and not number.isdigit() and name not in _names(what, table):
+        label, entry, number = _at_path(what, Word(text))
     else:
         label, entry = f"{what} {name}", _entry(what, name, table)
-    first, options = _first(label, entry, colon, number), options or {}
+    first, options = _first(label, entry, number), options or {}
     for option in options:
         if option not in _fields(entry):
             has = ", ".join(_fields(entry)) or "no fields"
@@ -85,7 +85,7 @@ def asked_all(
     what: str, text: str, table: Table, options: Mapping[str, object] | None = None
 ) -> Any:
     """What ``asked`` gives for a text; of several, between commas, a tuple."""
-    found = tuple(asked(what, part, table, options) for part in text.split(","))
+    found = tuple(asked(what, part, table, options) for part in Word(text).parts())
     return found[0] if len(found) == 1 else found
 
 
@@ -102,16 +102,16 @@ def resolve(what: str, path: str, table: Table) -> Any:
     """
     if "," in path:
         return asked_all(what, path, table)
-    label, entry, colon, number = _at_path(what, path)
-    return _instance(label, entry, _first(label, entry, colon, number))
+    label, entry, number = _at_path(what, Word(path))
+    return _instance(label, entry, _first(label, entry, number))
 
 
-def _at_path(what: str, text: str) -> tuple[str, Component, str, str]:
-    """What a path says: its words in messages, what is there, and the colon and N behind it."""
-    path, colon, number = text.rpartition(":")
+def _at_path(what: str, text: Word) -> tuple[str, Component, Word | None]:
+    """What a path says: its words in messages, what is there, and the N behind a second colon."""
+    path, number = text.pair(":", last=True)
     if ":" not in path:
-        path, colon, number = text, "", ""
-    return f"{what} {path!r}", _component(what, lookup.at_path(what, path), path), colon, number
+        path, number = text, None
+    return f"{what} {path!r}", _component(what, lookup.at_path(what, path), path), number
 
 
 def _names(what: str, table: Table) -> set[str]:
@@ -148,13 +148,13 @@ def _fields(entry: object) -> JSON:
     return {f.name: f.default for f in own if f.init}
 
 
-def _first(label: str, entry: object, colon: str, number: str) -> JSON:
+def _first(label: str, entry: object, number: str | None) -> JSON:
     """The first field, as the text behind a name's colon has it; none without a colon."""
-    if not colon:
+    if number is None:
         return {}
     own = _fields(entry)
     if not own:
-        raise InputError(f"{label} takes no number, got {number!r}")
+        raise InputError(f"{label} takes no number, got {str(number)!r}")
     field, default = next(iter(own.items()))
     if not (number.isascii() and number.isdigit() and int(number[:9]) > 0 and len(number) < 9):
         name = label.partition(" ")[2].strip("'")
@@ -269,7 +269,5 @@ def short(spec: Fields | Sequence[Fields | None] | None) -> str | None:
 
 def _unknown(what: str, name: object, table: Table) -> InputError:
     """The error for a name that nothing has, with the nearest and how each is written."""
-    near = difflib.get_close_matches(str(name), sorted(_names(what, table)), n=1, cutoff=0.5)
     forms = {name: f"{name}:N" if _fields(entry) else name for name, entry in table.items()}
-    accepted = {**{name: name for name in lookup.installed(what)}, **forms}
-    return unknown(what, name, accepted.values(), {str(name): each for each in near})
+    return unknown_form(what, str(name), {**{n: n for n in lookup.installed(what)}, **forms})

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from numbers import Integral
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyro
@@ -12,24 +11,21 @@ import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
-from pyro_vae import networks, posteriors
-from pyro_vae.data import Batch, Images, unpacked
-from pyro_vae.data import levels as data_levels
+from pyro_vae import networks, param_store, posteriors
+from pyro_vae.data import Batch, unpacked
 from pyro_vae.data.batch import Values
 from pyro_vae.errors import InputError
 from pyro_vae.heads import Head
-from pyro_vae.heads.built import BuiltHead
-from pyro_vae.latent_model import LatentModel
-from pyro_vae.observed import Observed
+from pyro_vae.observed_model import ObservedModel
 from pyro_vae.posteriors import Posterior
 from pyro_vae.priors import Prior
-from pyro_vae.several import Part, Several, observed_of
+from pyro_vae.several import Part
 from pyro_vae.types import JSON
 
 __all__ = ["VAE", "JointVAE"]
 
 
-class VAE(LatentModel):
+class VAE(ObservedModel):
     r"""A variational autoencoder (Kingma & Welling 2014) as a Pyro model/guide pair.
 
     .. math:: p(x, z) = p(z)\,p(x|z),\qquad
@@ -108,16 +104,9 @@ class VAE(LatentModel):
         posterior: str | Mapping[str, object] | Posterior | Sequence[object] = "diagonal",
         covariates: int = 0,
     ) -> None:
-        self.observed: Any = observed_of(data_shape, obs)
-        self.data_shape: Any = self.observed.shape
-        known = _checked_count(covariates)
-        super().__init__(self.observed.seen_shape, latent_dim, prior, posterior, name, known)
-        self.obs: Any = self.observed.head
+        super().__init__(data_shape, latent_dim, obs, prior, posterior, name, covariates)
         self.arithmetic: torch.dtype | None = None
         self.net = networks.spec(net)
-        if covariates and self.prior_encodes:
-            raise InputError("a prior made of posteriors cannot be had with covariates")
-        self.likelihood: Any = self.observed.build()
         sizes = networks.Sizes(
             self.observed.seen_shape,
             self.posterior.numbers,
@@ -125,7 +114,7 @@ class VAE(LatentModel):
             self.likelihood.grid_numbers,
             self.likelihood.image_numbers,
             self.likelihood.site_event,
-            known,
+            self.covariates,
             self._level_sizes(),
             self.prior_numbers,
         )
@@ -135,12 +124,6 @@ class VAE(LatentModel):
                 "p(z|c) is made by the decoder's port prior(level, context), which yours lacks: "
                 f"(..., {covariates}) to (..., {self.prior_numbers})"
             )
-
-    @property
-    def levels(self) -> data_levels.Levels:
-        """How 8-bit data reach the observation."""
-        found: data_levels.Levels = self.observed.levels
-        return found
 
     def model(
         self,
@@ -170,7 +153,7 @@ class VAE(LatentModel):
                 module's parameters are in Pyro's store under this VAE's name.
         """
         x, covariates, mask = unpacked(x, covariates, mask)
-        self._register("decoder", {"": self.decoder, "head.": self.likelihood})
+        param_store.register(self.name, "decoder", {"": self.decoder, "head.": self.likelihood})
         self._register_prior()
         self.likelihood.check_set()
         if x is not None:
@@ -257,107 +240,6 @@ class VAE(LatentModel):
         z = z[..., : self.latent_dims[0]] if self.lower else z
         return self.likelihood(networks.through(self.decoder, z, 1, self.arithmetic, given), x)
 
-    def _checked_covariates(self, covariates: Tensor | None) -> Tensor | None:
-        """Covariates of the right number, for a VAE that has any."""
-        if covariates is None and not self.covariates:
-            return None
-        covariates = None if covariates is None else torch.as_tensor(covariates)
-        if covariates is None or covariates.shape[-1:] != (self.covariates,):
-            given = "none" if covariates is None else f"shape {tuple(covariates.shape)}"
-            raise InputError(
-                f"this VAE has {self.covariates} covariates, to be given in shape "
-                f"(..., {self.covariates}); got {given}"
-            )
-        return covariates
-
-    def observe(self, x: Values | Batch, rows: int | None = None) -> Any:
-        """8-bit levels as the observation takes them, with fresh noise; floats as they are.
-
-        Args:
-            x: Images (N, *data_shape).
-            rows: Draw noise for so many images and use that of the first N.
-
-        Returns:
-            Floats of the same form and shape, in the observation's unit.
-        """
-        if isinstance(x, Batch):
-            return x.with_x(self.observed.observe(x.x, rows))
-        return self.observed.observe(x, rows)
-
-    def given(self, x: Values | Batch, observed: Any) -> Any:
-        """What the encoder is given outside training: levels, or what chance made of them.
-
-        Args:
-            x: Images (N, *data_shape), or a batch.
-            observed: What :meth:`observe` made of them.
-        """
-        if isinstance(x, Batch):
-            return x.with_x(self.observed.given(x.x, observed.x))
-        return self.observed.given(x, observed)
-
-    @property
-    def joint(self) -> bool:
-        """Whether several things are observed, by their names."""
-        return isinstance(self.observed, Several)
-
-    def parts_of(
-        self, x: Values | Batch
-    ) -> Iterator[tuple[str, Observed, BuiltHead, Tensor, Tensor | None]]:
-        """What is observed, site by site.
-
-        Args:
-            x: Images (N, *data_shape), a mapping or a batch.
-
-        Yields:
-            The site's name, what it is of, its built head, its data (N, *shape), and where they
-            were observed, or None.
-        """
-        x, _, mask = unpacked(x, None, None)
-        yield from self.observed.parts_of(self.likelihood, x, mask)
-
-    def check_given(self, images: Images) -> None:
-        """Make sure that images come with the covariates that this VAE wants, or with none.
-
-        Args:
-            images: (N, *data_shape), or a batch.
-
-        Raises:
-            InputError: If they do not.
-        """
-        known = unpacked(images, None, None)[1]
-        if known is not None and not self.covariates:
-            raise InputError(
-                f"covariates were given, {known.shape[1]} numbers each, and this VAE has none: "
-                "make it with covariates="
-            )
-        self._checked_covariates(known)
-
-    def kind_on(self, x: Values | Batch) -> str:
-        """What the observation is on these data: ``density``, ``mass`` or ``loss``."""
-        found: str = self.observed.kind_on(x.x if isinstance(x, Batch) else x)
-        return found
-
-    @torch.no_grad()
-    def estimate(self, images: Images) -> None:
-        """Set what comes from the data: scales (``source="data"``), a VampPrior's pseudo-inputs.
-
-        Args:
-            images: Training images, levels (uint8) or floats, (N, *data_shape).
-        """
-        if hasattr(self.latent_prior, "start"):
-            some = images[torch.randperm(len(images))[:5000].to(images.device)]
-            some, _, mask = unpacked(some, None, None)
-            self.latent_prior.start(self.observed.seen(some, mask))
-        if "data" not in self.likelihood.origins():
-            return
-        images = unpacked(images, None, None)[0]
-        n, first = 0, torch.zeros(self.data_shape, dtype=torch.float64)
-        second = first.clone()
-        for part in images.split(1000):
-            x = self.observe(part).to("cpu", torch.float64)
-            n, first, second = n + len(x), first + x.sum(0), second + x.square().sum(0)
-        self.likelihood.estimate((second / n - (first / n).square()).clamp_min(0).float())
-
     @torch.no_grad()
     def reconstruct(
         self,
@@ -389,24 +271,6 @@ class VAE(LatentModel):
         """Pictures of p(x|z) at z drawn from the prior; arguments as for :meth:`reconstruct`."""
         z = self.sample_latent(size, **_given(covariates=covariates))
         return self.picture(self.decode(z, **_given(covariates=covariates)), kind)
-
-    @torch.no_grad()
-    def picture(
-        self, likelihood: Distribution | Mapping[str, Distribution], kind: str = "mean"
-    ) -> Any:
-        """The picture of p(x|z), on [0, 1] for images.
-
-        Args:
-            likelihood: What :meth:`decode` returned.
-            kind: ``"mean"``, ``"sample"``, ``"mode"`` or ``"parameter"``.
-
-        Returns:
-            Shape (..., *data_shape).
-
-        Raises:
-            InputError: If the observation has no such picture.
-        """
-        return self.observed.picture(likelihood, kind)
 
 
 def JointVAE(  # noqa: N802
@@ -454,9 +318,3 @@ def checked_vae(vae: object, what: str) -> None:
 def _given(**arguments: object) -> JSON:
     """Those that were given: who overrides a method need not take the others."""
     return {name: value for name, value in arguments.items() if value is not None}
-
-
-def _checked_count(covariates: int) -> int:
-    if isinstance(covariates, bool) or not isinstance(covariates, Integral) or covariates < 0:
-        raise InputError(f"covariates must be a number of numbers, 0 or more; got {covariates!r}")
-    return int(covariates)

@@ -14,8 +14,8 @@ from pyro_vae.data import context, plain
 from pyro_vae.data.batch import Loaded
 from pyro_vae.distributions.chain import Chain
 from pyro_vae.elbo.scores import BLOCK, evaluation_mode
+from pyro_vae.history import ObjectiveKey, Record, value_of
 from pyro_vae.objectives.terms import closed_kl
-from pyro_vae.types import JSON
 from pyro_vae.vae import VAE
 
 __all__: list[str] = []
@@ -101,7 +101,7 @@ def fallen_words(share: float) -> str:
 
 
 def exploded(
-    vae: VAE, images: Loaded, steps: Sequence[JSON], active_units: int, lr: float
+    vae: VAE, images: Loaded, steps: Sequence[Record], active_units: int, lr: float
 ) -> str | None:
     """Whether the first steps have thrown the encoder out of its range for good.
 
@@ -126,7 +126,7 @@ def exploded(
     return f"learning-rate-too-high: {said}: start anew with --lr {lower_rate(lr):g}"
 
 
-def collapsed(training: Sequence[JSON], latent_dim: int) -> str | None:
+def collapsed(training: Sequence[Record], latent_dim: int) -> str | None:
     """Whether no latent has come to say anything.
 
     Args:
@@ -189,7 +189,10 @@ def _is_activation(module: nn.Module) -> bool:
 
 
 def overfitting(
-    vae: VAE, training: Sequence[JSON], held_out: Sequence[JSON], key: str
+    vae: VAE,
+    training: Sequence[Record],
+    held_out: Sequence[Record],
+    key: ObjectiveKey,
 ) -> str | None:
     """Whether the held-out score has been falling while the training score rises.
 
@@ -205,14 +208,13 @@ def overfitting(
     """
     if len(held_out) <= _WAIT or len(training) != len(held_out):
         return None
-    scores = [record[key] for record in held_out]
-    best = max(range(len(scores)), key=scores.__getitem__)
+    scores = [value_of(record, key) for record in held_out]
+    best = max(range(len(scores)), key=lambda i: scores[i])
     share = (scores[best] - scores[-1]) / max(scores[best] - scores[0], 1e-9)
-    if len(scores) - 1 - best < _WAIT or training[-1][key] <= training[best][key]:
+    risen = value_of(training[-1], key) > value_of(training[best], key)
+    if len(scores) - 1 - best < _WAIT or not risen or share <= FALLEN:
         return None
-    if share <= FALLEN:
-        return None
-    scale = None if vae.joint else dict(vae.obs.parameters).get("scale")
+    scale = None if vae.joint else vae.obs.of_role("scale")
     shared = scale is None or scale.origin != "learned" or scale.scope not in ("image", "pixel")
     wider = "" if shared else "share σ more widely (--sigma-per dataset), "
     return (
@@ -223,7 +225,7 @@ def overfitting(
 
 
 def worse_than_mean_image(
-    vae: VAE, images: Loaded, training: Sequence[JSON], key: str
+    vae: VAE, images: Loaded, training: Sequence[Record], key: ObjectiveKey
 ) -> str | None:
     """Whether a loss whose σ is the error's own falls while its pictures are no pictures.
 
@@ -243,7 +245,7 @@ def worse_than_mean_image(
     own = [param.scope for _, param in vae.obs.parameters if param.origin == "residual"]
     if not {"image", "pixel"} & set(own):
         return None
-    if len(training) < _EPOCHS or training[-1][key] <= training[0][key]:
+    if len(training) < _EPOCHS or value_of(training[-1], key) <= value_of(training[0], key):
         return None
     error, of_mean_image = _squared_errors(vae, images[:BLOCK])
     if error <= of_mean_image:
@@ -273,13 +275,12 @@ def scale_note(vae: VAE, kind: str) -> str | None:
 
     A Normal's fixed σ is the weight of the KL in disguise: squared error + 2σ² β KL.
     """
-    origins = {name: param.origin for name, param in vae.obs.parameters}
-    origin = origins.get("scale", "learned")
-    if origin == "learned":
+    param = vae.obs.of_role("scale")
+    if param is None or param.origin == "learned":
         return None
-    if origin == "residual":
-        return _residual_note(dict(vae.obs.parameters)["scale"].scope)
-    scale: Tensor = getattr(vae.likelihood, "fixed_scale")  # noqa: B009
+    if param.origin == "residual":
+        return _residual_note(param.scope)
+    origin, scale = param.origin, vae.likelihood.fixed(str(vae.obs.scale))
     value = float(scale.square().mean().sqrt())
     said = f"σ = {value:.4g} {'from the data' if origin == 'data' else 'fixed'}"
     if scale.numel() > 1:

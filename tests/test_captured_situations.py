@@ -18,7 +18,7 @@ from torch import Tensor
 
 from pyro_vae.objectives import CapturedELBO, TraceELBO
 
-from .captured_programs import SITUATIONS, UNSEEN, Net, Step, data, pair, seen
+from .captured import SITUATIONS, UNSEEN, Net, Step, data, pair, seen
 
 STEPS = 8
 COMPILED = ("reads_sort", "state_attribute", "arguments_strides", "network_batch_norm")

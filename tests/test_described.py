@@ -36,9 +36,9 @@ from pyro_vae import (
 from pyro_vae.config import FitConfig
 from pyro_vae.data.levels import LEVELS
 from pyro_vae.heads import SCOPES
-from pyro_vae.heads.param import SOURCES
+from pyro_vae.heads.param import ROLES, SOURCES
 from pyro_vae.links import NAMES as LINKS
-from pyro_vae.objectives.specs import _TYPES as OBJECTIVES
+from pyro_vae.objectives.parsing import _TYPES as OBJECTIVES
 from pyro_vae.training.runs import read_config
 
 REGISTRIES = {"prior": priors.PRIORS, "posterior": posteriors.POSTERIORS, "net": networks.NETWORKS}
@@ -219,6 +219,7 @@ PARAMETER: dict[str, list[Any]] = {
     "floor": [0.125],
     "source": list(SOURCES),
     "features": [3],
+    "role": list(ROLES),
 }
 """Values of a parameter's fields."""
 STOCK = list(observations.TABLE)

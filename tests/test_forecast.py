@@ -2,29 +2,18 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
-from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyro.distributions as dist
 import pytest
 import torch
-from click.testing import Result
 from scipy.optimize import brentq
 from torch import Tensor, nn
 
 import pyro_vae as pv
 from pyro_vae import elbo, forecasting, observations
-from pyro_vae.errors import InputError
-from pyro_vae.forecasting import draw_forecast, spectra
-from pyro_vae.forecasting.spectra import Covariance, blocks_of
 
-pytestmark = pytest.mark.usefixtures("pictures")
-
-Run = Callable[..., Result]
 SPECTRUM = (5.0, 3.0, 2.0, 1.0, 0.5, 0.1)
 BOUNDED = (0.05, 0.02, 0.01, 0.004, 0.001, 0.0003)
 
@@ -298,81 +287,6 @@ def test_random_binary_pixels_have_the_variance_of_their_draws(few: Tensor) -> N
     assert sum(grey.eigenvalues) < 0.9 * lit
 
 
-# Wide and large data
-
-
-def test_streaming_is_the_same_as_whole(few: Tensor) -> None:
-    x = few.flatten(1).double()
-    whole = Covariance(lambda: iter([x]), 784)
-    streamed = Covariance(lambda: iter(x.split(7)), 784)
-    np.testing.assert_allclose(streamed.top(30), whole.top(30), rtol=1e-9)
-    np.testing.assert_allclose(streamed.variance, x.numpy().var(0), atol=1e-9)
-    expected = np.linalg.eigvalsh(np.cov(x.numpy().T, bias=True))[::-1]
-    np.testing.assert_allclose(whole.top(30), expected[:30], rtol=1e-9)
-
-
-def test_blocks_hold_a_few_million_numbers() -> None:
-    images = torch.zeros(1000, 1, 100, 100)
-    sizes = [len(block) for block in blocks_of(images, lambda part: part)()]
-    assert sum(sizes) == 1000
-    assert max(sizes) * 10_000 <= 4_000_000
-
-
-@pytest.mark.parametrize("weighted", [False, True], ids=["plain", "weighted"])
-def test_randomised_is_the_same_as_full(
-    digits: pv.data.Data, monkeypatch: pytest.MonkeyPatch, weighted: bool
-) -> None:
-    x = digits.train[:1000].flatten(1).double() / 255
-    weight = (torch.rand(784, dtype=torch.float64) + 0.5) if weighted else None
-    full = Covariance(lambda: iter(x.split(300)), 784).top(20, weight)
-    monkeypatch.setattr(spectra, "WIDE", 100)
-    state = torch.get_rng_state()
-    randomised = Covariance(lambda: iter(x.split(300)), 784)
-    found = randomised.top(20, weight)
-    np.testing.assert_allclose(found, full, rtol=1e-4)
-    assert randomised.trace == pytest.approx(float(x.var(0, correction=0).sum()))
-    assert torch.equal(torch.get_rng_state(), state)
-    assert torch.equal(randomised.top(20, weight), found)
-
-
-def test_wide_images() -> None:
-    # 3 x 40 x 40 numbers of rank 3: eigenvalues known, the rest 0.
-    rng = np.random.default_rng(0)
-    raw = rng.standard_normal((50, 3))
-    white = np.linalg.qr(raw - raw.mean(0))[0] * 50**0.5
-    axes = np.linalg.qr(rng.standard_normal((4800, 3)))[0]
-    images = torch.from_numpy(white * [2.0, 1.0, 0.5] @ axes.T).reshape(50, 3, 40, 40)
-    forecast = forecasting.forecast_gaussian(images, 0.5, latent_dim=6)
-    assert forecast.eigenvalues == pytest.approx([4, 1, 0.25, 0, 0, 0], abs=1e-6)
-    assert forecast.active_units == 2
-
-
-def test_a_limit_takes_images_from_everywhere() -> None:
-    images = torch.cat([torch.zeros(300, 4), torch.ones(300, 4)])
-    vae = pv.VAE((4,), 2, "normal", pv.networks.MLP(hidden=2))
-    assert forecasting.forecast_of(vae, images, limit=10).eigenvalues[0] == pytest.approx(1.0)
-
-
-@pytest.mark.parametrize("dims", [5, 800])
-def test_what_rounding_leaves_is_no_variance(dims: int) -> None:
-    """The mean of equal numbers is off by roundings, for some counts on any processor."""
-    for count in (3, 10, 47, 300):
-        rows = (0.1 + torch.arange(dims, dtype=torch.float64) / 7).repeat(count, 1)
-        assert Covariance(lambda rows=rows: iter(rows.split(11)), dims).top(3).tolist() == [0, 0, 0]
-        rows[0, 0] += 1e-6
-        found = Covariance(lambda rows=rows: iter(rows.split(11)), dims).top(3)
-        variance = 1e-12 * (count - 1) / count**2
-        assert found.tolist() == pytest.approx([variance, 0, 0], rel=1e-6)
-
-
-def test_images_that_do_not_vary() -> None:
-    for variance in (0.5, None):
-        forecast = forecasting.forecast_gaussian(torch.full((5, 4), 0.3), variance)
-        assert forecast.collapses
-        assert forecast.warning() == "this will collapse: all images are the same"
-        assert json.loads(json.dumps(forecast.to_dict()))["active_units"] == 0
-
-
 # Against trained models
 
 
@@ -391,140 +305,7 @@ def test_a_linear_vae_keeps_what_is_forecast(threshold: float, count: int) -> No
     assert [w.startswith("this will collapse") for w in history.warnings] == [True] * (count == 0)
 
 
-def test_fit_says_it_in_its_first_lines(few: Tensor) -> None:
-    vae = pv.VAE((1, 28, 28), 5, "normal", pv.networks.MLP(hidden=4))
-    expected = forecasting.forecast_of(vae, few, beta=40.0)
-    history = pv.fit(vae, few, epochs=1, beta="linear:1,40,steps=2")
-    assert expected.note() in history.notes
-    assert history.warnings[0] == expected.warning()
-    assert "β = 40" in history.warnings[0]
-
-
-@pytest.mark.parametrize("name", ["normal-learned-sigma", "bernoulli"])
-def test_a_healthy_run_is_not_warned(few: Tensor, name: str) -> None:
-    vae = pv.VAE((1, 28, 28), 5, name, pv.networks.MLP(hidden=4))
-    history = pv.fit(vae, few, epochs=1)
-    assert history.warnings == []
-    assert sum(note.startswith("forecast: 5 of 5 units") for note in history.notes) == 1
-
-
-@pytest.mark.parametrize("option", [{"target_kl": 5.0}, {"elbo": "free-bits:0.1"}], ids=str)
-def test_no_forecast_where_beta_is_not_known_beforehand(
-    few: Tensor, option: dict[str, Any]
-) -> None:
-    vae = pv.VAE((1, 28, 28), 5, "normal", pv.networks.MLP(hidden=4))
-    notes = pv.fit(vae, few, epochs=1, **option).notes
-    assert not any(note.startswith("forecast") for note in notes)
-
-
-# What people are told
-
-
-def test_the_report_fits_its_page(few: Tensor) -> None:
-    for name in ("normal", "normal-learned-sigma", "bernoulli"):
-        for beta in (0.001, 1, 1e6):
-            forecast = pv.forecast(few, name, beta=beta)
-            assert all(len(line) <= 79 for line in str(forecast).splitlines())
-            assert len(forecast.note()) <= 95
-            assert f"{forecast.active_units} of 20" in str(forecast)
-            assert ("approximate" in str(forecast)) == forecast.approximate
-    assert dataclasses.is_dataclass(forecast)
-    with pytest.raises(AttributeError):
-        forecast.beta = 2  # type: ignore[misc]
-
-
 def test_it_names_how_many_directions_are_near_the_threshold() -> None:
     forecast = forecasting.forecast_gaussian(of_spectrum((1.0, 0.9, 0.3)), 0.95)
     assert "2 directions are within 15%" in forecast.explanation
     assert "within" not in forecasting.forecast_gaussian(of_spectrum((1.0, 0.3)), 0.5).explanation
-
-
-def test_the_audit_forecasts_for_the_implied_sigma(few: Tensor) -> None:
-    def loss(x: Tensor, x_hat: Tensor, mean: Tensor, log_var: Tensor) -> Tensor:
-        kl = -0.5 * (1 + log_var - mean**2 - log_var.exp()).sum()
-        return ((x_hat - x) ** 2).mean() + kl
-
-    images = few.float() / 255
-    report = pv.audit(loss, data_shape=(1, 28, 28), latent_dim=7, batch_size=64, data=images)
-    assert report.forecast.collapses
-    assert report.forecast.latent_dim == 7
-    assert report.forecast.sigma == pytest.approx(report.implied_sigma, rel=1e-6)
-    assert "0 of 7" in str(report)
-    assert json.loads(json.dumps(report.to_dict()))["forecast"]["active_units"] == 0
-
-
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        ({"beta": -1.0}, "beta"),
-        ({"beta": float("nan")}, "beta"),
-        ({"latent_dim": 0}, "latent-dim"),
-        ({"obs": "norml"}, "did you mean 'normal'"),
-        ({"scale": -0.5}, "scale"),
-        ({"images": torch.zeros(0, 4)}, "no images"),
-        ({"images": torch.tensor([[0.0, float("inf")]])}, "finite"),
-        ({"images": torch.full((3, 4), 200.0)}, "200"),
-        ({"images": torch.zeros(3)}, "shape"),
-    ],
-    ids=lambda value: str(list(value)) if isinstance(value, dict) else value,
-)
-def test_mistakes_are_told_in_a_line(options: dict[str, Any], words: str) -> None:
-    arguments = {"images": torch.rand(20, 4), **options}
-    with pytest.raises(InputError, match=words) as error:
-        pv.forecast(**arguments)
-    assert "\n" not in str(error.value)
-
-
-@pytest.mark.parametrize("variance", [0.0, -1.0, float("inf"), float("nan")])
-def test_a_variance_is_positive(variance: float) -> None:
-    with pytest.raises(InputError, match="variance must be positive"):
-        forecasting.forecast_gaussian(torch.rand(20, 4), variance)
-
-
-# The command
-
-
-def test_the_command_prints_and_draws(cli: Run, tmp_path: Path) -> None:
-    words = ("--obs", "normal", "--sigma", 0.5, "--beta", 4, "--latent-dim", 9)
-    said = json.loads(cli("forecast", *words, "--json").stdout)
-    train = pv.data.load("mnist-5k").train
-    known = forecasting.forecast_gaussian(train, 0.25, 4.0, 9)
-    assert said["active_units"] == known.active_units
-    assert said["eigenvalues"] == pytest.approx(known.eigenvalues)
-    assert said["beta_collapse"] == pytest.approx(known.beta_collapse)
-    result = cli("forecast", *words, "--plot", tmp_path / "curve.png")
-    assert f"{known.active_units} of 9" in result.stdout
-    assert all(len(line) <= 80 for line in result.stdout.splitlines())
-    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
-
-
-def test_the_command_warns_of_collapse(cli: Run) -> None:
-    printed = cli("forecast", "--obs", "normal", "--beta", 16).stdout
-    assert "0 of 20" in printed
-    assert "this will collapse" in printed
-    assert all(len(line) <= 80 for line in printed.splitlines())
-
-
-@pytest.mark.parametrize(
-    ("words", "said"),
-    [
-        (("--beta", -1), "beta"),
-        (("--beta", "much"), "--beta"),
-        (("--latent-dim", 0), "latent-dim"),
-        (("--obs", "normle"), "did you mean"),
-        (("--sigma", 0), "--sigma"),
-        (("--plot", "curve.pdf"), "--plot"),
-        (("--plot", "nowhere/curve.png"), "nowhere"),
-        (("--data", "mnist-6k"), "data set"),
-    ],
-    ids=lambda value: " ".join(map(str, value)) if isinstance(value, tuple) else value,
-)
-def test_the_command_refuses(
-    mistake: Callable[..., str], words: tuple[object, ...], said: str
-) -> None:
-    assert said in mistake("forecast", *words)
-
-
-def test_the_drawing_of_one_without_a_sigma(few: Tensor, tmp_path: Path) -> None:
-    draw_forecast(pv.forecast(few, "bernoulli"), tmp_path / "curve.png")
-    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")

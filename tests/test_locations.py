@@ -15,7 +15,6 @@ from torch.distributions.transforms import AffineTransform, SigmoidTransform
 
 from pyro_vae import VAE, Head, InputError, Param, fit, observations
 from pyro_vae.distributions import LogitNormal, TruncatedNormal
-from pyro_vae.heads import BuiltHead
 from pyro_vae.observations import OnLevels
 
 
@@ -76,7 +75,7 @@ PARAMETERS: dict[str, tuple[str, tuple[int, ...], dict[str, Any], bool]] = {
 def _link(head: Head, name: str, shape: tuple[int, ...]) -> list[float]:
     """What a parameter is at raw output −100, 0 and 100."""
     # Some that no plate can hold are refused for that; where a location goes does not hang on it.
-    with patch.object(BuiltHead, "_probe_batch"):
+    with patch("pyro_vae.heads.probing.try_batch"):
         built = head.build(shape)
     made = built.links[name](torch.tensor([-100.0, 0.0, 100.0]))
     return [float(value) for value in made]

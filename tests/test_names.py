@@ -43,7 +43,8 @@ WEIGHTS = {
     "pyro_vae/training/loop.py": 1,
     "pyro_vae/plots/runs.py": 3,
     "pyro_vae/training/step_metrics.py": 2,
-    "pyro_vae/config/fit.py": 4,
+    "pyro_vae/config/fit.py": 3,
+    "pyro_vae/config/own.py": 1,
     "pyro_vae/training/run_config.py": 1,
 }
 """How often "beta" is the weight of the KL where the observation of that name could be meant; as

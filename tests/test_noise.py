@@ -79,12 +79,12 @@ def test_no_two_streams_are_one() -> None:
     assert len({*pairs, *singles}) == len(pairs) + len(singles)
 
 
-def test_blocks_of_one_purpose_are_told_apart_for_certain() -> None:
-    for seed in (0, 7):
-        low = {noise("images", seed, block) % 2**32 for block in range(30_000)}
-        assert len(low) == 30_000
-        wide = {noise("particles", seed, (3, particle)) % 2**32 for particle in range(30_000)}
-        assert len(wide) == 30_000
+@pytest.mark.parametrize("seed", [0, 7])
+def test_blocks_of_one_purpose_are_told_apart_for_certain(seed: int) -> None:
+    low = {noise("images", seed, block) % 2**32 for block in range(30_000)}
+    assert len(low) == 30_000
+    wide = {noise("particles", seed, (3, particle)) % 2**32 for particle in range(30_000)}
+    assert len(wide) == 30_000
 
 
 def test_parts_are_kept_apart() -> None:

@@ -5,9 +5,22 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections.abc import Callable
+from typing import Any
+
+import pytest
 
 from pyro_vae import Head, Param, observations
+
+copies = pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy, lambda it: pickle.loads(pickle.dumps(it))],
+    ids=["copy", "deepcopy", "pickle"],
+)
+"""Ways to copy a thing, after which a test that takes ``copied`` finds an equal one."""
+Copied = Callable[[Any], Any]
 
 CASES: dict[str, Callable[[], Head]] = {
     "bernoulli": lambda: observations.get("bernoulli"),

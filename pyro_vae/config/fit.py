@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass, fields
 from functools import partial
 from numbers import Real
@@ -11,7 +11,9 @@ from operator import ge
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from pyro_vae.config.fields import MOST, check_count, check_number, number_or_text, option
+from pyro_vae.config.own import flag, is_path, named, own_or_unknown
 from pyro_vae.errors import InputError, shown, unknown
+from pyro_vae.texts import Word
 from pyro_vae.types import JSON
 
 if TYPE_CHECKING:
@@ -174,7 +176,7 @@ class FitConfig:
         for each in fields(self):
             accepted = each.metadata.get("choices")
             if accepted is not None and getattr(self, each.name) not in accepted:
-                raise unknown(_flag(each.name), getattr(self, each.name), accepted)
+                raise unknown(flag(each.name), getattr(self, each.name), accepted)
         self._check_names()
         if self.compile == "on" and self.precision == "float16":
             raise InputError("compile on does not go with float16: leave it out")
@@ -193,10 +195,10 @@ class FitConfig:
         ):
             value = getattr(self, name)
             if not callable(value) and value not in accepted:
-                raise _own_or_unknown(name, value, accepted)
+                raise own_or_unknown(name, value, accepted)
         for value in self.augment:
             if not callable(value) and value not in augment.TABLE:
-                raise _own_or_unknown("augment", value, augment.TABLE)
+                raise own_or_unknown("augment", value, augment.TABLE)
 
     def interval(self) -> tuple[int | None, float | None]:
         """Steps, or seconds, from one checkpoint to the next."""
@@ -230,7 +232,7 @@ class FitConfig:
     def objective(self) -> objectives.Objective:
         """The ELBO object."""
         from pyro_vae import objectives
-        from pyro_vae.objectives.specs import FORMS
+        from pyro_vae.objectives.parsing import FORMS
 
         if isinstance(self.elbo, objectives.Objective):
             return self.elbo
@@ -238,8 +240,8 @@ class FitConfig:
             raise InputError(
                 f"elbo must be a text or a pyro_vae.objectives.Objective, got {shown(self.elbo)}"
             )
-        if self.elbo.partition(":")[0] not in FORMS and is_path(self.elbo):
-            raise _own_or_unknown("elbo", self.elbo, FORMS.values())
+        if Word(self.elbo).pair(":")[0] not in FORMS and is_path(self.elbo):
+            raise own_or_unknown("elbo", self.elbo, FORMS.values())
         return _parsed("elbo", lambda: objectives.parse(self.elbo))
 
     def controller(self) -> controllers.Controller | None:
@@ -296,76 +298,11 @@ class FitConfig:
         }
 
 
-def named(value: object) -> str:
-    """An object as text: its own, if that reads back as such, else its dotted name.
-
-    Example:
-        >>> import torch
-        >>> named(torch.optim.Adagrad), named("adam")
-        ('torch.optim.adagrad:Adagrad', 'adam')
-    """
-    from pyro_vae import objectives, schedules
-
-    if isinstance(value, str):
-        return value
-    if isinstance(value, schedules.Schedule):
-        return str(value)
-    if isinstance(value, objectives.Objective) and type(value).__module__.startswith(
-        objectives.__name__
-    ):
-        return str(value)
-    what = getattr(value, "func", value)  # of a functools.partial
-    what = what if hasattr(what, "__qualname__") else type(what)
-    return f"{what.__module__}:{what.__qualname__}"
-
-
-def resolved(name: str, value: Any) -> Any:
-    """The object at a text ``package.module:attribute`` of the user's own; others as they are.
-
-    An objective's class is made an instance.
-
-    Raises:
-        InputError: If the path leads nowhere.
-    """
-    from pyro_vae import lookup
-    from pyro_vae.objectives.specs import FORMS
-
-    if isinstance(value, tuple):
-        return tuple(resolved(name, each) for each in value)
-    if name not in ("beta", "elbo", "optimizer", "augment") or not is_path(value):
-        return value
-    if name == "elbo" and value.partition(":")[0] in FORMS:
-        return value
-    found = lookup.at_path(name, value)
-    if name == "elbo" and isinstance(found, type):
-        with lookup.told(f"elbo {value!r}"):
-            return found()
-    return found
-
-
-def is_path(text: object) -> bool:
-    """Whether a text reads as ``package.module:attribute``."""
-    module, colon, attribute = str(text).partition(":")
-    parts = [*module.split("."), *attribute.split(".")]
-    return bool(colon) and all(part.isidentifier() for part in parts)
-
-
-def _own_or_unknown(name: str, value: object, accepted: Iterable[str]) -> InputError:
-    if isinstance(value, str) and is_path(value):
-        return InputError(f"{_flag(name)} {value!r} is of your own code: give the object, or path")
-    words = {"augment": "augmentation"}
-    return unknown(words.get(name, _flag(name)), value, accepted)
-
-
-def _flag(name: str) -> str:
-    return name.replace("_", "-")
-
-
 def _parsed(name: str, parse: Callable[[], T]) -> T:
     try:
         return parse()
     except ValueError as error:
-        raise InputError(f"{_flag(name)}: {error}") from None
+        raise InputError(f"{flag(name)}: {error}") from None
 
 
 def _natural(value: object) -> bool:

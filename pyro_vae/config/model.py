@@ -7,13 +7,14 @@ from typing import Any
 
 from pyro_vae.config.fields import MOST, option
 from pyro_vae.errors import InputError, shown
+from pyro_vae.texts import Word
 
 __all__ = ["ModelConfig"]
 
 
 def _dims(value: object) -> int | tuple[int, ...]:
     """The length of z, or of each latent of a hierarchy, as text (``40,40``) or numbers."""
-    given: object = value.split(",") if isinstance(value, str) else value
+    given: object = Word(value).parts() if isinstance(value, str) else value
     parts = list(given) if isinstance(given, list | tuple) else [given]
     try:
         dims: list[Any] = [int(part) if isinstance(part, str) else part for part in parts]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pyro_vae.config.fields import number_or_text, option
 from pyro_vae.errors import InputError, shown
+from pyro_vae.texts import Word
 
 __all__ = ["ObservationConfig"]
 
@@ -61,9 +62,10 @@ class ObservationConfig:
         Raises:
             InputError: If it is none of numpy's.
         """
-        way, _, number = (self.binarise or "").partition(":")
+        way, seed = Word(self.binarise or "").pair(":")
         if way != "fixed":
             return None
+        number = "" if seed is None else seed
         known = number.isascii() and number.isdigit() and len(number) <= 10
         if not known or int(number) >= 2**32:
             raise InputError(

@@ -153,7 +153,7 @@ Images: TypeAlias = Plain | Batch
 Values: TypeAlias = Tensor | Mapping[str, Tensor]
 """What is observed, or a mask of it: one thing, or several by their names."""
 
-Given: TypeAlias = Images | ArrayLike | Dataset[Any] | Mapping[str, Any]
+Given: TypeAlias = Images | ArrayLike | Dataset[object] | Mapping[str, object]
 """What users pass as images."""
 
 

@@ -1,4 +1,8 @@
-"""Patterns with braces, which stand for the paths of several shards."""
+"""Patterns with braces, which stand for the paths of several shards.
+
+Ours and not the package braceexpand: it is sixty lines, and refuses a pattern that stands for too
+many shards or for one twice.
+"""
 
 from __future__ import annotations
 

@@ -254,7 +254,7 @@ def _remarks(vae: VAE, images: Loaded) -> tuple[str, ...]:
 
 def _scale_of(vae: VAE) -> str:
     """How the observation's scale comes about: its scope if learned, "fixed", or "none"."""
-    param = dict(vae.obs.parameters).get("scale")
+    param = vae.obs.of_role("scale")
     if param is None:
         return "none"
     if param.origin == "learned":

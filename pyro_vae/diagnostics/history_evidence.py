@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from pyro_vae import schedules, warning_signs
-from pyro_vae.training import History
+from pyro_vae.history import History, Record, value_of
 from pyro_vae.types import JSON, Fields
 
 __all__: list[str] = []
@@ -47,7 +47,7 @@ def _of_steps(history: History) -> JSON:
     tenth = max(1, len(steps) // 10)
     per_epoch = sum(record["epoch"] == steps[0]["epoch"] for record in steps)
     scores = _at_last_beta(steps)
-    norms = sorted(record["gradient_norm"] for record in steps[-tenth:])
+    norms = sorted(record["gradient_norm"] or 0.0 for record in steps[-tenth:])
     return {
         "kl_peak": max(record["kl"] for record in steps[: warning_signs.FIRST]),
         "steps": len(steps),
@@ -62,7 +62,7 @@ def _gains(history: History, steps: list[float], per_epoch: int) -> JSON:
     """Of held-out images where they were scored often enough, else of the training steps."""
     key, held_out = history.objective, history.epochs("held-out")
     beta = history.steps[-1]["beta"]
-    epochs = [record[key] + (1 - beta) * record["kl"] for record in held_out]
+    epochs = [value_of(record, key) + (1 - beta) * record["kl"] for record in held_out]
     scores, each = (epochs, 1) if len(epochs) >= EPOCHS else (steps, per_epoch)
     tenth = max(1, len(scores) // 10)
     return {
@@ -71,7 +71,7 @@ def _gains(history: History, steps: list[float], per_epoch: int) -> JSON:
     }
 
 
-def _at_last_beta(steps: list[JSON]) -> list[float]:
+def _at_last_beta(steps: list[Record]) -> list[float]:
     """Each step's score at the last one's β, nats per image."""
     beta = steps[-1]["beta"]
     return [(record["beta"] - beta) * record["kl"] - record["loss"] for record in steps]
@@ -105,14 +105,14 @@ def _of_epochs(history: History, keep_best: bool) -> JSON:
     known = min(len(held_out), len(training))
     if not known:
         return {"fallen": None, "gap": None}
-    scores = [record[key] for record in held_out[:known]]
+    scores = [value_of(record, key) for record in held_out[:known]]
     end = known - 1
     if keep_best:
         # The best of those scored at the final β, as training has it.
         settled = [i for i in range(known) if training[i]["beta"] == training[end]["beta"]]
-        end = max(settled, key=scores.__getitem__)
+        end = max(settled, key=lambda i: scores[i])
     best = max(scores[: end + 1])
     return {
         "fallen": (best - scores[end]) / max(best - scores[0], 1e-9),
-        "gap": training[end][key] - scores[end],
+        "gap": value_of(training[end], key) - scores[end],
     }

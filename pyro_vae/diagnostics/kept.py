@@ -13,7 +13,7 @@ from pyro_vae.metrics.classifier import sha256_of
 from pyro_vae.types import JSON
 from pyro_vae.vae import VAE
 
-__all__ = ["DIAGNOSIS"]
+__all__: list[str] = []
 
 DIAGNOSIS = "diagnosis.json"
 """Where a run folder keeps what is the matter with it."""

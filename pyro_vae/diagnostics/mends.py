@@ -7,14 +7,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from pyro_vae import observations
 from pyro_vae.config import OPTIONS, FitConfig, declared
 from pyro_vae.diagnostics.diagnosing import Diagnosis
 from pyro_vae.diagnostics.programs import ProgramDiagnosis
 from pyro_vae.errors import InputError
+from pyro_vae.texts import Word
 from pyro_vae.training import RunConfig
 from pyro_vae.types import JSON, Fields
 
-__all__ = ["command_of"]
+__all__: list[str] = []
 
 
 def command_of(options: Fields, changes: Fields, out: str | Path) -> str | None:
@@ -60,24 +62,29 @@ def _changed(options: JSON, changes: Fields) -> JSON:
     """Options of ``fit`` with a cause's changes, which speak of heads."""
     found = dict(options)
     params = list(found.get("param", ()))
+    head = observations.get(found.get("obs", OPTIONS["obs"].default))
     for name, value in changes.items():
         if name in declared(FitConfig) or name in ("latent_dim", "obs"):
             found[name] = value
         elif name == "scale":
-            params = [text for text in params if text.partition("=")[0] != "scale"]
+            params = _without(params, head.scale)
             found.update(sigma=None, sigma_per=value)
         elif name == "interval":
             found["range"] = f"{value[0]:g},{value[1]:g}"
         elif name == "scaled":
             found["scale_with_range"] = value
         elif name == "link":
-            params = [text for text in params if text.partition("=")[0] != "loc"]
-            params.append(f"loc=pixel,link={value}")
+            params = _without(params, head.location)
+            params.append(f"{head.location}=pixel,link={value}")
     if "beta" in changes:
         found.update(target_kl=None, target_reconstruction=None)  # they adapt β
     if "obs" in changes:
         params = []
     return {**found, "param": tuple(params)}
+
+
+def _without(params: list[str], name: str | None) -> list[str]:
+    return [text for text in params if Word(text).pair("=")[0] != name]
 
 
 def _words(name: str, value: object) -> Iterator[str]:

@@ -14,8 +14,8 @@ from pyro_vae.elbo import BLOCK
 from pyro_vae.metrics import evaluate
 from pyro_vae.metrics.particles import rows_of, run
 from pyro_vae.metrics.programs import as_arguments
-from pyro_vae.objectives.terms import latent_sites, other_sites, shared_plates, subsampling
-from pyro_vae.types import JSON, Site
+from pyro_vae.objectives.terms import Site, latent_sites, other_sites, shared_plates, subsampling
+from pyro_vae.types import JSON
 from pyro_vae.warning_signs import SILENT
 
 __all__ = ["ProgramDiagnosis"]

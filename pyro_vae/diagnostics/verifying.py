@@ -166,7 +166,7 @@ def _head(head: Head, changes: Fields) -> Head:
         head = observations.get(changes["obs"], None, head.interval, head.scaled)
     parameters: dict[str, Any] = {}
     if "scale" in changes:
-        parameters["scale"] = Param(changes["scale"], source="learned")
+        parameters[head.scale or "scale"] = Param(changes["scale"], source="learned")
     if "link" in changes:
-        parameters["loc"] = Param(link=changes["link"])
+        parameters[head.location or "loc"] = Param(link=changes["link"])
     return head.replace(None, changes.get("interval"), changes.get("scaled"), **parameters)

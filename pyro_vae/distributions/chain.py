@@ -8,7 +8,7 @@ from typing import Any
 import pyro.distributions as dist
 import torch
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import Distribution, constraints
 
 __all__: list[str] = []
 
@@ -36,15 +36,15 @@ class Chain(dist.TorchDistribution):  # type: ignore[misc]
 
     def __init__(
         self,
-        top: Any,
-        below: Sequence[Callable[[Tensor], Any]],
+        top: Distribution,
+        below: Sequence[Callable[[Tensor], Distribution]],
         dims: Sequence[int],
-        validate_args: Any = None,
+        validate_args: bool | None = None,
     ) -> None:
         self.top, self.below, self.dims = top, list(below), list(dims)
         super().__init__(top.batch_shape, (sum(dims),), validate_args=validate_args)
 
-    def steps(self, draw: Callable[[int, Any], Tensor]) -> Tensor:
+    def steps(self, draw: Callable[[int, Distribution], Tensor]) -> Tensor:
         """Go down the levels.
 
         Args:
@@ -61,12 +61,12 @@ class Chain(dist.TorchDistribution):  # type: ignore[misc]
         lead = torch.broadcast_shapes(*(value.shape[:-1] for value in values))
         return torch.cat([value.expand(*lead, -1) for value in reversed(values)], -1)
 
-    def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
         """Reparameterised draws, (*sample_shape, *batch_shape, sum of D)."""
         top = len(self.dims)
         return self.steps(lambda level, p: p.rsample(sample_shape if level == top else ()))
 
-    def sample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
+    def sample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
         """Draws without gradients, also where a level has none that are reparameterised."""
         top = len(self.dims)
         with torch.no_grad():
@@ -86,6 +86,6 @@ class Chain(dist.TorchDistribution):  # type: ignore[misc]
         return self.steps(lambda level, p: _centre(p))
 
 
-def _centre(p: Any) -> Tensor:
+def _centre(p: Distribution) -> Tensor:
     point: Tensor = p.centre if hasattr(p, "centre") else p.mean
     return point

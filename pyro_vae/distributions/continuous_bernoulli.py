@@ -151,7 +151,7 @@ class LogitDistribution(TorchDistribution):  # type: ignore[misc]
         setattr(self, self._given, parameter)
         super().__init__(parameter.shape, validate_args=validate_args)
 
-    def expand(self, batch_shape: Sequence[int], _instance: Any = None) -> "LogitDistribution":
+    def expand(self, batch_shape: Sequence[int], _instance: object = None) -> "LogitDistribution":
         """Return the distribution with its parameter expanded to ``batch_shape``."""
         new: LogitDistribution = self._get_checked_instance(LogitDistribution, _instance)
         shape = torch.Size(batch_shape)

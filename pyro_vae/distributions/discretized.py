@@ -3,7 +3,7 @@
 import copy
 import math
 from collections.abc import Sequence
-from typing import Any, ClassVar
+from typing import ClassVar, TypeVar
 
 import torch
 from pyro.distributions import TorchDistribution
@@ -19,6 +19,8 @@ from pyro_vae.distributions.interval_mass import (
 from pyro_vae.distributions.truncated_normal import TruncatedNormal
 
 __all__ = ["Discretized"]
+
+D = TypeVar("D", bound=Distribution)
 
 _BLOCK = 16  # levels at a time, so that temporaries stay small beside the masses themselves
 
@@ -41,7 +43,7 @@ class LevelMass(TorchDistribution):  # type: ignore[misc]
         return constraints.integer_interval(0, self.levels - 1)
 
     @classmethod
-    def infer_shapes(cls, **arg_shapes: Any) -> tuple[torch.Size, torch.Size]:
+    def infer_shapes(cls, **arg_shapes: object) -> tuple[torch.Size, torch.Size]:
         """Refused: the shape depends on a base distribution, which is no tensor."""
         raise NotImplementedError(f"{cls.__name__}'s shape depends on its base distribution")
 
@@ -250,7 +252,7 @@ class Discretized(LevelMass):
             return level.to(self._like.dtype)
 
 
-def in_float64(p: Any) -> Any:
+def in_float64(p: D) -> D:
     """A copy whose tensors, and those of the distributions inside it, are float64."""
     twin = copy.copy(p)
     for name, value in vars(p).items():

@@ -1,4 +1,8 @@
-"""A normal pushed through invertible transforms."""
+"""A normal pushed through invertible transforms.
+
+Ours beside zuko's, which a prior is made of: runs have been saved with the weights of Pyro's
+transforms, and neither package broadcasts values against conditioned transforms or has a centre.
+"""
 
 from __future__ import annotations
 
@@ -8,7 +12,7 @@ from typing import Any, cast
 import pyro.distributions as dist
 import torch
 from torch import Tensor
-from torch.distributions import constraints
+from torch.distributions import Distribution, Transform, constraints
 
 __all__: list[str] = []
 
@@ -41,12 +45,14 @@ class Flow(dist.TorchDistribution):  # type: ignore[misc]
     has_rsample = True
     support = constraints.real_vector
 
-    def __init__(self, base: Any, transforms: Sequence[Any], validate_args: Any = None) -> None:
+    def __init__(
+        self, base: Distribution, transforms: Sequence[Transform], validate_args: bool | None = None
+    ) -> None:
         self.base, self.transforms = base, list(transforms)
         self._pushed = dist.TransformedDistribution(base, self.transforms, validate_args=False)
         super().__init__(base.batch_shape, base.event_shape, validate_args=validate_args)
 
-    def expand(self, batch_shape: Any, _instance: Any = None) -> Flow:
+    def expand(self, batch_shape: torch.Size, _instance: object = None) -> Flow:
         """The same for a larger batch."""
         return Flow(self.base.expand(batch_shape), self.transforms, self._validate_args)
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from typing import Any, cast
+from typing import cast
 
 import torch
 from pyro.distributions import MultivariateNormal
 from torch import Tensor
-from torch.distributions import Independent, Normal, register_kl
+from torch.distributions import Distribution, Independent, Normal, register_kl
 
 __all__: list[str] = []
 
@@ -36,7 +36,7 @@ class FullNormal(MultivariateNormal):  # type: ignore[misc]
 
     _drawn: tuple[Tensor, Tensor] | None = None
 
-    def rsample(self, sample_shape: Any = torch.Size()) -> Tensor:  # noqa: B008
+    def rsample(self, sample_shape: torch.Size = torch.Size()) -> Tensor:  # noqa: B008
         """Reparameterised draws, (*sample_shape, *batch_shape, L)."""
         factor: Tensor = self._unbroadcasted_scale_tril
         shape = self._extended_shape(torch.Size(sample_shape))
@@ -61,7 +61,7 @@ class FullNormal(MultivariateNormal):  # type: ignore[misc]
         return -spread - factor.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
 
-def _to_diagonal(q: FullNormal, p: Independent[Any]) -> Tensor:
+def _to_diagonal(q: FullNormal, p: Independent[Distribution]) -> Tensor:
     base = p.base_dist
     if not (isinstance(base, Normal) and p.reinterpreted_batch_ndims == 1):
         raise NotImplementedError

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import TypeVar, cast
 
 import torch
 from pyro.distributions import Logistic
@@ -28,11 +28,14 @@ __all__ = ["log_interval_mass", "register_interval_mass"]
 
 _BLOCK = 16  # levels at a time, so that temporaries stay small beside the masses themselves
 _STEPS = 200  # of a continued fraction that shapes of 10,000 need
-IntervalMass = Callable[[Any, Tensor, Tensor], Tensor]
+IntervalMass = Callable[[Distribution, Tensor, Tensor], Tensor]
+D = TypeVar("D", bound=Distribution)
 _FAMILIES: dict[type[Distribution], IntervalMass] = {}
 
 
-def register_interval_mass(family: type[Distribution]) -> Callable[[IntervalMass], IntervalMass]:
+def register_interval_mass(
+    family: type[D],
+) -> Callable[[Callable[[D, Tensor, Tensor], Tensor]], Callable[[D, Tensor, Tensor], Tensor]]:
     """Decorator that makes a function the interval mass of a family and its subclasses.
 
     Args:
@@ -43,8 +46,10 @@ def register_interval_mass(family: type[Distribution]) -> Callable[[IntervalMass
         :func:`log_interval_mass`.
     """
 
-    def register(function: IntervalMass) -> IntervalMass:
-        _FAMILIES[family] = function
+    def register(
+        function: Callable[[D, Tensor, Tensor], Tensor],
+    ) -> Callable[[D, Tensor, Tensor], Tensor]:
+        _FAMILIES[family] = cast(IntervalMass, function)  # called with its own family's only
         return function
 
     return register

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any
+from typing import TypedDict
 
 import torch
 from pyro import poutine
@@ -14,9 +14,9 @@ from pyro.poutine import Trace
 from pyro_vae.data import Images
 from pyro_vae.data.batch import Loaded
 from pyro_vae.elbo.terms import Terms, active_units, terms_of
-from pyro_vae.latent_model import local_params
+from pyro_vae.history import ObjectiveKey, SiteScores
 from pyro_vae.noise import fixed_noise, noise
-from pyro_vae.types import JSON
+from pyro_vae.param_store import local_params
 from pyro_vae.vae import VAE
 
 __all__ = [
@@ -111,12 +111,29 @@ def observed_block(vae: VAE, batch: Loaded) -> tuple[Loaded, Loaded]:
     return x, vae.given(batch, x)
 
 
-def objective_key(kind: str) -> str:
+class ElboScores(TypedDict):
+    """Nats per image, averaged over images.
+
+    One of ``elbo`` and ``objective`` is None, the latter but for a loss; ``kl_per_latent`` is where
+    the KL does not split; of ``units`` of them each latent site has its own, in the order of
+    ``sites``.
+    """
+
+    elbo: float | None
+    objective: float | None
+    reconstruction: float
+    kl: float
+    kl_per_latent: list[float] | None
+    active_units: int
+    sites: dict[str, SiteScores]
+
+
+def objective_key(kind: str) -> ObjectiveKey:
     """What reconstruction − kl is called: ``elbo``, or ``objective`` for a loss."""
     return "objective" if kind == "loss" else "elbo"
 
 
-def scores_of(terms: Terms, kind: str) -> JSON:
+def scores_of(terms: Terms, kind: str) -> ElboScores:
     """Scores from terms: nats per image, averaged over images.
 
     Args:
@@ -124,17 +141,11 @@ def scores_of(terms: Terms, kind: str) -> JSON:
         kind: What the observation is on these data; for a ``"loss"`` ``elbo`` is None and
             ``objective`` stands in its place, otherwise the other way round.
 
-    Returns:
-        ``elbo``, ``objective``, ``reconstruction``, ``kl``, ``kl_per_latent`` (a list),
-        ``active_units``; ``sites``: by name, ``reconstruction`` of an observed one; ``kl``,
-        ``units`` (how many of ``kl_per_latent`` are its own, in the order of ``sites``) and
-        ``active_units`` of a latent one.
     """
     reconstruction, kl = float(terms.reconstruction.mean()), float(terms.kl.mean())
-    scores: dict[str, Any] = {"elbo": None, "objective": None}
-    scores[objective_key(kind)] = reconstruction - kl
+    total, loss = reconstruction - kl, objective_key(kind) == "objective"
     per_latent = terms.kl_per_latent
-    sites: dict[str, Any] = {
+    sites: dict[str, SiteScores] = {
         name: {"reconstruction": float(value.mean())} for name, value in terms.observed.items()
     }
     for name, site in terms.latents.items():
@@ -144,7 +155,8 @@ def scores_of(terms: Terms, kind: str) -> JSON:
             "active_units": int(active_units(site.code)),
         }
     return {
-        **scores,
+        "elbo": None if loss else total,
+        "objective": total if loss else None,
         "reconstruction": reconstruction,
         "kl": kl,
         "kl_per_latent": None if per_latent is None else per_latent.mean(0).tolist(),

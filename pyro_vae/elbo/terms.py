@@ -15,8 +15,8 @@ from torch.distributions import Distribution
 
 from pyro_vae.errors import InputError
 from pyro_vae.objectives import terms as sites
+from pyro_vae.objectives.terms import Site
 from pyro_vae.posteriors import code_of
-from pyro_vae.types import Site
 
 __all__ = ["ACTIVE", "Terms", "active_of_moments", "active_units", "terms_of"]
 

@@ -57,7 +57,7 @@ def curvature_at(head: BuiltHead, covariance: Covariance) -> Curvature:
         head: The observation, built.
         covariance: The data's, in its unit.
     """
-    scales = [param for name, param in head.head.parameters if name == "scale"]
+    scales = [param for name, param in head.head.parameters if name == head.scale]
     following = [param for param in scales if param.origin in ("learned", "residual")]
     per_pixel = not head.site_event or isinstance(head.head.family, Whole)
     single = per_pixel and head.grid_numbers == math.prod(head.data_shape)
@@ -80,7 +80,7 @@ def _measured(
     with pyro.validation_enabled(False):
         raw = _fitting(head, mean)
         step = torch.full_like(mean, 1e-3)
-        if "loc" in head.links:
+        if head.location in head.links:
             reach = (_fitting(head, above) - _fitting(head, below)) / 2
             step = torch.where(reach > 0, reach, step)
         moved = (_score(head, raw - step, mean) - _score(head, raw + step, mean)) / (2 * step)
@@ -98,8 +98,8 @@ def _with_free_location(head: BuiltHead) -> BuiltHead:
     """A copy on the CPU, in double precision, whose location is the raw number itself."""
     head = copy.deepcopy(head).cpu().double()
     head.offset = None
-    if "loc" in head.links:
-        head.links = {**head.links, "loc": lambda raw: raw}
+    if head.location is not None and head.location in head.links:
+        head.links = {**head.links, head.location: lambda raw: raw}
     return head
 
 
@@ -125,7 +125,7 @@ def _fitting(head: BuiltHead, mean: Tensor) -> Tensor:
 
 def _is_quadratic(head: BuiltHead, *probes: Tensor) -> bool:
     """Whether the score is proportional to x − r wherever it is probed."""
-    if "loc" not in head.links:
+    if head.location not in head.links:
         return False
     unit = _score(head, probes[0] - 1, probes[0])
     return all(

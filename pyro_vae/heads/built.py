@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from pyro_vae import links
 from pyro_vae.data import levels as data_levels
-from pyro_vae.errors import InputError, reason
+from pyro_vae.errors import InputError
+from pyro_vae.heads import probing
 from pyro_vae.heads.families import Whole, attribute
 from pyro_vae.heads.location import is_location
 from pyro_vae.heads.param import Param
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from pyro_vae.heads.head import Head
 
 __all__ = ["BuiltHead"]
-
-_REFUSALS = (TypeError, ValueError, RuntimeError, AssertionError, AttributeError, IndexError)
-"""What families raise of parameters that they do not take; NotImplementedError is among them."""
 
 
 class BuiltHead(nn.Module):
@@ -41,17 +38,19 @@ class BuiltHead(nn.Module):
         numbers: Raw numbers per image in all.
         grid_numbers: Of these, the ones that belong to a parameter's grid.
         image_numbers: Of these, the ones for a whole image.
+        location, scale: The names of the parameters of those roles, None where there is none.
     """
 
     def __init__(self, head: Head, data_shape: tuple[int, ...]) -> None:
         super().__init__()
         self.head, self.data_shape = head, data_shape
-        own = dict(head.parameters)
+        self.location, self.scale = head.location, head.scale
+        own, loc = dict(head.parameters), head.location or "loc"
         for name, param in head.parameters:
             param.check(head.title, name)
-            if param.origin == "residual" and not is_location(head.family, own, "loc"):
+            if param.origin == "residual" and not is_location(head.family, own, loc):
                 raise InputError(
-                    f"{name} of {head.title} cannot be a residual x − loc: no parameter loc of "
+                    f"{name} of {head.title} cannot be a residual x − {loc}: no parameter {loc} of "
                     f"{head.title} lies where x does"
                 )
         self.links = {
@@ -59,7 +58,7 @@ class BuiltHead(nn.Module):
             for name, param in head.parameters
             if param.origin == "learned"
         }
-        self.site_event = self._probe_site_event()
+        self.site_event = self._site_event()
         cut = len(data_shape) - len(self.site_event)
         self.grid = data_shape[:cut]
         if data_shape[cut:] != self.site_event:
@@ -90,9 +89,9 @@ class BuiltHead(nn.Module):
         for name, param in head.parameters:
             self._own(name, param)
         self.spread = False
-        self._probe_batch()
+        probing.try_batch(self)
 
-    def _load_from_state_dict(self, *args: Any, **kwargs: Any) -> None:
+    def _load_from_state_dict(self, *args: object, **kwargs: object) -> None:
         """What is not saved is made anew: it may have been left uninitialised."""
         super()._load_from_state_dict(*args, **kwargs)
         with torch.no_grad(), torch.device("cpu"):
@@ -152,10 +151,10 @@ class BuiltHead(nn.Module):
         if self.offset is not None:
             raw = raw + self.offset
         values = self._values(raw)
-        if x is not None and not self.frozen:
+        if x is not None and not self.frozen and self.location is not None:
             for name, param in self.head.parameters:
                 if param.origin == "residual":
-                    values[name] = self._residual(name, param, x - values["loc"])
+                    values[name] = self._residual(name, param, x - values[self.location])
         lead = raw.shape[:-1]
         if self.spread:
             values = {n: v.expand(*lead, *self.grid, *self.shapes[n]) for n, v in values.items()}
@@ -173,7 +172,7 @@ class BuiltHead(nn.Module):
         start = {"pixel": 0, "image": self.grid_numbers}
         for name, param in self.head.parameters:
             if param.origin != "learned":
-                values[name] = getattr(self, f"fixed_{name}")
+                values[name] = self.fixed(name)
             elif name in self.learned:
                 values[name] = self.links[name](self.learned[name])
             else:
@@ -193,7 +192,7 @@ class BuiltHead(nn.Module):
 
         Below the floor the squared error stays in the loss, divided by 2 floor².
         """
-        frozen: Tensor = getattr(self, f"fixed_{name}")
+        frozen = self.fixed(name)
         squared = residual.square()
         if param.scope == "batch":
             # A σ of the batch is a number of the model, as a learned one: by the envelope theorem
@@ -220,7 +219,7 @@ class BuiltHead(nn.Module):
         for name, param in self.head.parameters:
             if param.origin == "data":
                 value = variance.mean() if param.scope == "dataset" else variance
-                getattr(self, f"fixed_{name}").copy_(value.sqrt().clamp_min(floor))
+                self.fixed(name).copy_(value.sqrt().clamp_min(floor))
                 self.estimated.fill_(True)
 
     @torch.no_grad()
@@ -233,7 +232,12 @@ class BuiltHead(nn.Module):
         for name, param in self.head.parameters:
             if param.origin == "residual":
                 value = squared if param.scope == "pixel" else squared.mean()
-                getattr(self, f"fixed_{name}").copy_(self._above(param, value))
+                self.fixed(name).copy_(self._above(param, value))
+
+    def fixed(self, name: str) -> Tensor:
+        """What a parameter that is not learned is, (*grid, *shape) or less; a residual frozen."""
+        value: Tensor = getattr(self, f"fixed_{name}")
+        return value
 
     def origins(self) -> set[str]:
         """Where its parameters come from: "learned", "fixed", "data", "residual"."""
@@ -263,7 +267,7 @@ class BuiltHead(nn.Module):
             raise InputError(
                 f"{name} of {self.head.title} must satisfy {constraint}, got {param.scope:g}"
             )
-        value = value * (self.head.unit if name == "scale" else 1.0)
+        value = value * (self.head.unit if name == self.scale else 1.0)
         return value.expand(param.shape) if param.shape else value
 
     def _link(self, name: str, param: Param) -> links.Link:
@@ -281,7 +285,7 @@ class BuiltHead(nn.Module):
                 f"parameter {name!r} of {self.head.title} needs link={why} "
                 f"(links: {', '.join(links.NAMES)})"
             )
-        if name == "scale" and self.head.unit != 1.0:
+        if name == self.scale and self.head.unit != 1.0:
             return _Times(made, self.head.unit)
         return made
 
@@ -289,69 +293,19 @@ class BuiltHead(nn.Module):
         with torch.device("cpu"):
             return is_location(self.head.family, dict(self.head.parameters), name)
 
-    def _probe_site_event(self) -> tuple[int, ...]:
+    def _site_event(self) -> tuple[int, ...]:
+        """Of what its family makes in a site."""
         if isinstance(self.head.family, Whole):
             return self.data_shape
         with torch.device("cpu"):  # whose values can be looked at, wherever the module is made
             values = {name: self._at_zero(name, param) for name, param in self.head.parameters}
-        try:
-            distribution = self.head.family(**values)
-            self._check_pyros(distribution)
-            self._check_classes(distribution)
-            return tuple(distribution.event_shape)
-        except InputError:
-            raise
-        except _REFUSALS as error:
-            raise self._refused(error) from error
+        return probing.site_event(self.head, values)
 
     def _at_zero(self, name: str, param: Param) -> Tensor:
         if param.origin == "fixed":
             return self._fixed(name, param)
         zeros = torch.zeros(param.shape or ())
         return self.links[name](zeros) if name in self.links else zeros + 1
-
-    @torch.no_grad()
-    def _probe_batch(self) -> None:
-        """Find out whether the family takes a batch, or wants its parameters spread to it."""
-        if isinstance(self.head.family, Whole):
-            return
-        raw = torch.zeros(2, self.numbers)
-        if raw.device.type == "meta":  # where there are no values to find out by
-            return
-        try:
-            self(raw).expand((2,))  # as Pyro does at every site in a plate
-        except _REFUSALS as error:
-            self.spread = True
-            try:
-                self(raw).expand((2,))
-            except _REFUSALS:
-                raise self._refused(error) from error
-
-    def _refused(self, error: Exception) -> InputError:
-        said = reason(error).rstrip(".")
-        return InputError(f"{self.head.title} refuses its parameters: {said}")
-
-    def _check_pyros(self, distribution: object) -> None:
-        if not hasattr(distribution, "to_event"):
-            kind = type(distribution).__name__
-            ours = f"pyro.distributions.{kind}"
-            if not hasattr(dist, kind):
-                ours = "pyro.distributions.TorchDistribution"
-            raise InputError(
-                f"{self.head.title} makes a {kind} that is none of Pyro's: make it of {ours}"
-            )
-
-    def _check_classes(self, distribution: Distribution) -> None:
-        """An encoder that sees a number for each class must see those that there are."""
-        if data_levels.get(self.head.levels).width(self.head.interval) == 1:
-            return
-        low, high = self.head.interval
-        top = float(torch.as_tensor(getattr(distribution.support, "upper_bound", math.inf)).max())
-        if (low, high) != (0.0, top):
-            raise InputError(
-                f"{self.head.title} has the classes 0 to {top:g}: its interval must be "
-                f"(0, {top:g}), got ({low:g}, {high:g})"
-            )
 
 
 @dataclass(frozen=True)

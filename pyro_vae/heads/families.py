@@ -14,14 +14,14 @@ from torch.distributions import Distribution, constraints
 
 __all__: list[str] = []
 
-Family = Callable[..., Any]
+Family = Callable[..., dist.TorchDistribution]
 
 
 @dataclass(frozen=True)
 class Whole:
     """A family over the whole event at once: a user's function of the raw grid."""
 
-    function: Callable[[Tensor], Any]
+    function: Callable[[Tensor], Distribution]
 
     def __call__(self, raw: Tensor) -> Distribution:
         """The distribution of raw (..., num_raw, *data_shape)."""

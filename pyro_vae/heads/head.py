@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import attrgetter
-from typing import Any
+from typing import TypeVar
 
 from torch import Tensor
-from torch.distributions import Distribution, Independent
+from torch.distributions import Distribution
 
 from pyro_vae.data import levels as data_levels
 from pyro_vae.errors import InputError, unknown
+from pyro_vae.heads import roles
 from pyro_vae.heads.built import BuiltHead
 from pyro_vae.heads.families import (
     Family,
@@ -30,7 +31,8 @@ from pyro_vae.heads.param import Param
 
 __all__ = ["Head"]
 
-Display = Callable[[Any], Tensor]
+T = TypeVar("T")
+Display = Callable[[Distribution], Tensor]
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class Head:
         levels: How 8-bit data reach it, a name of ``data.levels.LEVELS``.
         kind: ``"density"``, ``"mass"`` or ``"loss"``.
         interval: Where the data's range lies in the observation's own unit.
-        scaled: Whether the parameter ``scale`` counts in units of the interval's width.
+        scaled: Whether the parameter that is its scale counts in units of the interval's width.
         name: The stock name it came from, if any.
         changes: What :meth:`replace` changed since, as (name, Param) pairs.
 
@@ -93,7 +95,8 @@ class Head:
                 class of torch's own is taken as Pyro's of the same name.
             *names: Parameters with nothing to say about (per pixel, the default link).
             display: Distribution → tensor of the data's shape; the mean unless said otherwise.
-            parameter: Distribution → the parameter on the data's range; ``loc`` if it lies there.
+            parameter: Distribution → the parameter on the data's range; the location if it lies
+                there.
             levels: A name of ``data.levels.LEVELS``; default ``"dequantised"`` for a continuous
                 family, ``"levels"`` for a discrete one.
             kind: ``"density"``, ``"mass"`` or ``"loss"``; default by the family's support.
@@ -115,8 +118,10 @@ class Head:
                 raise unknown(f"{title_of(family)} parameter", name, constrained)
         discrete = is_discrete(getattr(class_of(family), "support", None))
         levels = levels or ("levels" if discrete else "dequantised")
-        if parameter is None and is_location(family, dict(pairs), "loc"):
-            parameter = _loc
+        if parameter is None:
+            where = roles.named(dict(pairs), "location")
+            if where is not None and is_location(family, dict(pairs), where):
+                parameter = roles.Parameter(where)
         data_levels.get(levels)
         kind = kind or ("mass" if discrete else "density")
         return cls(family, tuple(pairs), display, parameter, levels, kind)
@@ -196,6 +201,21 @@ class Head:
             return -math.inf, math.inf
 
     @property
+    def location(self) -> str | None:
+        """The name of the parameter that is its location, None where it has none."""
+        return roles.named(dict(self.parameters), "location")
+
+    @property
+    def scale(self) -> str | None:
+        """The name of the parameter that is its scale, None where it has none."""
+        return roles.named(dict(self.parameters), "scale")
+
+    def of_role(self, role: roles.Role) -> Param | None:
+        """The parameter that is its ``"location"`` or ``"scale"``, None where it has none."""
+        name = roles.named(dict(self.parameters), role)
+        return None if name is None else dict(self.parameters)[name]
+
+    @property
     def unit(self) -> float:
         """What a scale of 1 is in the observation's own unit."""
         return self.interval[1] - self.interval[0] if self.scaled else 1.0
@@ -233,13 +253,7 @@ class Head:
         return BuiltHead(self, tuple(data_shape))
 
 
-def _loc(p: Any) -> Tensor:
-    """The location of each site, or of an event that is the whole of the data."""
-    loc: Tensor = (p.base_dist if isinstance(p, Independent) else p).loc
-    return loc
-
-
-def _with_numbers(family: Family, given: dict[str, Any]) -> tuple[Family, dict[str, Any]]:
+def _with_numbers(family: Family, given: Mapping[str, T]) -> tuple[Family, dict[str, T]]:
     """The family with the numbers that are no parameters of it, and what else was given."""
     known = attribute(family, "arg_constraints", {})
     numbers = {
@@ -248,6 +262,6 @@ def _with_numbers(family: Family, given: dict[str, Any]) -> tuple[Family, dict[s
         if known and name not in known and isinstance(value, int | float) and takes(family, name)
     }
     if not numbers:
-        return family, given
+        return family, dict(given)
     rest = {name: value for name, value in given.items() if name not in numbers}
     return partial(family, **numbers), rest

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -107,7 +106,7 @@ def bounds_of(support: Constraint | None) -> tuple[float, float]:
     if base is constraints.real:
         return -math.inf, math.inf
     low, high = getattr(base, "lower_bound", None), getattr(base, "upper_bound", None)
-    if base.is_discrete or (low is None and high is None):
+    if base is None or base.is_discrete or (low is None and high is None):
         raise ValueError(f"{support} is no interval")
     return (
         -math.inf if low is None else float(low),
@@ -115,7 +114,7 @@ def bounds_of(support: Constraint | None) -> tuple[float, float]:
     )
 
 
-def _base(constraint: Any) -> Any:
+def _base(constraint: Constraint | None) -> Constraint | None:
     """The constraint of one number."""
     while isinstance(constraint, constraints.independent):
         constraint = constraint.base_constraint

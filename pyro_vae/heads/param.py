@@ -20,6 +20,9 @@ SOURCES = {
 }
 """Where a parameter's values come from, and the scopes that each allows."""
 
+ROLES = ("location", "scale")
+"""What a parameter may say of the data whatever its name is."""
+
 
 @dataclass(frozen=True)
 class Param:
@@ -38,6 +41,9 @@ class Param:
             the training data about each site's mean, fixed) or ``"residual"`` (the root mean
             square of x − loc over what the scope shares: the optimal σ of σ-VAE, Rybkin et al.
             2021).
+        role: ``"location"`` or ``"scale"``: what it says of the data. Those that torch calls
+            ``loc`` and ``scale`` need not declare it. A location has its link from the data's
+            range, a residual is the distance to it, and ``--sigma`` is about the scale.
         features: Raw numbers from which a linear layer makes the parameter, one layer shared by
             all sites; by default the raw numbers are the parameter's own.
 
@@ -51,6 +57,7 @@ class Param:
     floor: float | None = None
     source: str | None = None
     features: int | None = None
+    role: str | None = None
 
     def __post_init__(self) -> None:
         if isinstance(self.scope, str):
@@ -62,6 +69,8 @@ class Param:
             raise unknown("source", self.source, SOURCES)
         if self.floor is not None and not (math.isfinite(self.floor) and self.floor > 0):
             raise InputError(f"a floor must be positive and finite, got {self.floor}")
+        if self.role is not None and self.role not in ROLES:
+            raise unknown("role", self.role, ROLES)
         if self.features is not None and self.features < 1:
             raise InputError(f"features must be a positive integer, got {self.features}")
 

@@ -1,4 +1,8 @@
-"""Run other people's functions without a trace: copies of state, restored seeds, silence."""
+"""Run other people's functions without a trace: copies of state, restored seeds, silence.
+
+The copier is ours and not cloudpickle, which stops at a lock or an open file anywhere in what a
+function holds: here such things are shared.
+"""
 
 from __future__ import annotations
 

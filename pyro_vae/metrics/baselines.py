@@ -41,6 +41,8 @@ def uniform_bits(levels: str, kind: str) -> float | None:
     return 8.0 if kind == "density" or levels == "levels" else 1.0
 
 
+# Ours and not scikit-learn's, which divides by N − 1, is −∞ of rows that span fewer directions
+# than L, and is no requirement of the library's.
 class PPCA(NamedTuple):
     r"""Probabilistic PCA (Tipping & Bishop 1999): x = W z + μ + σ ε.
 

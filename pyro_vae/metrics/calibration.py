@@ -10,6 +10,7 @@ from torch import Tensor
 from pyro_vae.data import context, plain
 from pyro_vae.metrics.encodings import Block, pieces, univariate
 from pyro_vae.metrics.pit import Predicted, predicted
+from pyro_vae.metrics.results import Calibration
 from pyro_vae.types import JSON
 from pyro_vae.vae import VAE
 
@@ -55,34 +56,25 @@ def predictions(vae: VAE, blocks: list[Block]) -> Predicted:
     )
 
 
-def calibration_scores(vae: VAE, blocks: list[Block]) -> JSON:
+def calibration_scores(vae: VAE, blocks: list[Block]) -> Calibration:
     """How well p(x|z) is calibrated, pixel by pixel.
 
     Args:
         vae: The model, in evaluation mode.
         blocks: Images with a latent each; the first ``CALIBRATED`` count.
-
-    Returns:
-        ``images``; ``pit``, the fractions of integrals in equal bins of [0, 1] (all 1/20 if
-        calibrated); ``pit_distance``, the largest distance of their cdf from the uniform one;
-        ``coverage``, pairs of a central interval's probability and the fraction of pixels in it;
-        ``sigma``, predicted against actual error (None where there is no standard deviation);
-        ``neighbours``, the correlation of residuals with those beside and below and the whole map
-        up to three pixels away (None for vectors). A residual is the normal quantile of its
-        integral, (x − μ)/σ for a Normal.
     """
     found = predictions(vae, blocks)
     u = found.integral
     counts = torch.histc(u, BINS, 0, 1)
     x = torch.cat([plain(block.x) for block in blocks])[: len(u)]
-    return {
-        "images": len(u),
-        "pit": (counts / counts.sum()).tolist(),
-        "pit_distance": _distance(u.flatten()),
-        "coverage": [(c, float(((u - 0.5).abs() <= c / 2).double().mean())) for c in CENTRAL],
-        "sigma": _sigma_scores(found, x, _scale(vae)),
-        "neighbours": _neighbours(u),
-    }
+    return Calibration(
+        images=len(u),
+        pit=(counts / counts.sum()).tolist(),
+        pit_distance=_distance(u.flatten()),
+        coverage=[(c, float(((u - 0.5).abs() <= c / 2).double().mean())) for c in CENTRAL],
+        sigma=_sigma_scores(found, x, _scale(vae)),
+        neighbours=_neighbours(u),
+    )
 
 
 def _scale(vae: VAE) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import Any
+from typing import TypedDict
 
 import torch
 from numpy.typing import ArrayLike
@@ -14,7 +14,7 @@ from torch import Tensor
 from pyro_vae import elbo, warning_signs
 from pyro_vae.data import as_images, of_covariates
 from pyro_vae.data.batch import Given, Loaded
-from pyro_vae.elbo.scores import bits_per_dim, objective_key
+from pyro_vae.elbo.scores import ElboScores, bits_per_dim
 from pyro_vae.errors import unknown
 from pyro_vae.metrics.baselines import constant_nats, ppca_nats, uniform_bits
 from pyro_vae.metrics.calibration import calibration_scores
@@ -31,6 +31,7 @@ from pyro_vae.metrics.mutual_information import LATENT_SCORES, latent_scores
 from pyro_vae.metrics.parts import evaluate_parts
 from pyro_vae.metrics.programs import evaluate_programs
 from pyro_vae.metrics.reconstructions import reconstructed, reconstruction_scores
+from pyro_vae.metrics.results import Calibration, Scores
 from pyro_vae.noise import alone
 from pyro_vae.observed import KINDS
 from pyro_vae.plots.runs import unit
@@ -53,7 +54,7 @@ def evaluate(
     iwae: int | None = None,
     memory_budget: str | int = "512MB",
     parts: Collection[str] = PARTS,
-) -> JSON:
+) -> Scores:
     """Scores of a VAE beside their baselines, the same from call to call.
 
     Args:
@@ -70,30 +71,9 @@ def evaluate(
         parts: Which of :data:`PARTS` to add.
 
     Returns:
-        ``kind`` (what the observation is on these images); ``few``, a line where they are too
-        few to judge by, else None; ``baselines_from``, in words; ``elbo``, its
-        ``elbo_standard_error`` over images, ``lowest`` (the five images that have least of it),
-        ``reconstruction``, ``kl`` and ``collapsed`` (the best constant prediction's ELBO) in nats
-        per image; ``beats_collapsed``; ``kl_per_latent`` in
-        nats; ``active_units``; ``sites``, by name the same of each latent site, and
-        ``reconstruction`` of each observed one; ``bits_per_dim`` and ``collapsed_bits_per_dim``,
-        ``mass_bits_per_dim`` (of a density by the exact mass of each level) and
-        ``uniform_bits_per_dim``, each None where there is none, and then ``no_bits`` says why;
-        ``mse`` of the mean reconstruction per pixel on [0, 1] and ``mse_mean_image``, that of the
-        mean image, each None where the observation has no mean, and then ``no_mean`` says why;
-        ``frozen``, for a scale that is a residual:
-        ``elbo`` and ``bits_per_dim`` with the scale of the training data, else None; ``spread``,
-        the standard deviation of the mean reconstruction over images, averaged over pixels that
-        vary by more than 0.05; ``images``, their number; ``iwae``: None, or ``k``, ``bound``, its
-        ``standard_error`` over images, ``pareto_shape`` k̂ (the median over images; above .7 weights
-        say little, Vehtari et al. 2024), ``unreliable`` (the share of images above that, both None
-        below 25 particles), ``effective_size`` in particles, ``bits_per_dim`` with
-        ``bits_per_dim_standard_error``, and ``mass_bits_per_dim``. Then the parts: ``ppca``;
-        ``mutual_information`` and the others of ``latent_scores``; ``reconstructions`` by kind;
-        ``calibration``. For a loss ``elbo`` and the bits are None and ``objective`` stands in
-        their place. Of programs with several observed or latent sites, what would need them to be
-        one is None; of a VAE of several things the scores are those of
-        ``evaluate_parts``.
+        What :class:`~pyro_vae.metrics.Scores` names: a dict, whose keys are attributes too. Of
+        programs with several observed or latent sites, what would need them to be one is None; of a
+        VAE of several things the scores are those of ``evaluate_parts``.
 
     Raises:
         InputError: If the images are empty, not finite, or of another shape than the model's, K is
@@ -119,57 +99,70 @@ def evaluate(
     if vae.joint:
         trained = None if train is None else fitted
         return evaluate_parts(vae, tensor, trained, iwae=iwae, memory_budget=memory_budget)
-    kind = vae.kind_on(tensor)
     with evaluating(vae):
-        wanted = kind == "density" and _no_bits(vae, tensor, kind) is None
-        blocks = encoded(vae, tensor, partial(log_level_mass, vae) if wanted else None)
-        terms = elbo.Terms.cat(block.terms for block in blocks)
-        target = unit(vae, tensor).float()
-        codes = codes_of(vae, blocks)
-        kinds = KINDS if "reconstructions" in parts else ("mean",)
-        pictures, missing = reconstructed(vae, codes, kinds, tensor)
-        scores = elbo.scores_of(terms, kind)
-        objective = scores[objective_key(kind)]
-        # What is made of the head alone says nothing of a program with further observations, and
-        # what is made of q(z|x) nothing of one whose latents are drawn at several sites.
-        one = len(terms.observed) == 1 and blocks[0].posterior is not None
-        collapsed = None
-        if len(terms.observed) == 1:
-            collapsed = constant_nats(vae, tensor, None if train is None else fitted)
-        scores = {
-            "kind": kind,
-            "few": warning_signs.few_words(len(tensor)),
-            "baselines_from": "these images" if train is None else "the training images",
-            **scores,
-            "elbo_standard_error": standard_error(terms.reconstruction - terms.kl),
-            "lowest": lowest(terms.reconstruction - terms.kl),
-            "frozen": _frozen(vae, tensor),
-            "collapsed": collapsed,
-            "beats_collapsed": None if collapsed is None else objective > collapsed,
-            **_bits_scores(vae, blocks if one else [], tensor, kind, scores, collapsed),
-            **_picture_scores(pictures.get("mean"), target, _mean_image(vae, fitted)),
-            "no_mean": missing.get("mean"),
-            "images": len(tensor),
-            "iwae": None,
-        }
-        if iwae is not None and kind != "loss":
-            scores["iwae"] = _iwae(vae, tensor, kind, scores, iwae, memory_budget)
-        if "ppca" in parts:
-            units = terms.mean.shape[1]
-            scores["ppca"] = None
-            if collapsed is not None:
-                scores["ppca"] = _ppca(vae, tensor, kind, fitted, train is not None, units)
-        if "latents" in parts:
-            scores.update(latent_scores(blocks, terms.kl) if one else dict.fromkeys(LATENT_SCORES))
-        if "reconstructions" in parts:
-            scores["reconstructions"] = reconstruction_scores(vae, pictures, target)
-        if "calibration" in parts:
-            describes = one and (kind != "loss" or _residual(vae))
-            scores["calibration"] = _calibration(vae, blocks) if describes else None
+        return _scores(vae, tensor, fitted, train is not None, iwae, memory_budget, parts)
+
+
+def _scores(
+    vae: VAE,
+    images: Loaded,
+    fitted: Loaded,
+    held_out: bool,
+    iwae: int | None,
+    budget: str | int,
+    parts: Collection[str],
+) -> Scores:
+    """Scores of a VAE of one thing, in evaluation mode; ``fitted`` are the baselines' images."""
+    kind = vae.kind_on(images)
+    wanted = kind == "density" and _no_bits(vae, images, kind) is None
+    blocks = encoded(vae, images, partial(log_level_mass, vae) if wanted else None)
+    terms = elbo.Terms.cat(block.terms for block in blocks)
+    target = unit(vae, images).float()
+    codes = codes_of(vae, blocks)
+    kinds = KINDS if "reconstructions" in parts else ("mean",)
+    pictures, missing = reconstructed(vae, codes, kinds, images)
+    nats = elbo.scores_of(terms, kind)
+    # What is made of the head alone says nothing of a program with further observations, and
+    # what is made of q(z|x) nothing of one whose latents are drawn at several sites.
+    one = len(terms.observed) == 1 and blocks[0].posterior is not None
+    collapsed = None
+    if len(terms.observed) == 1:
+        collapsed = constant_nats(vae, images, fitted if held_out else None)
+    total = nats["reconstruction"] - nats["kl"]
+    scores = Scores(
+        kind=kind,
+        few=warning_signs.few_words(len(images)),
+        baselines_from="the training images" if held_out else "these images",
+        **nats,
+        elbo_standard_error=standard_error(terms.reconstruction - terms.kl),
+        lowest=lowest(terms.reconstruction - terms.kl),
+        frozen=_frozen(vae, images),
+        collapsed=collapsed,
+        beats_collapsed=None if collapsed is None else total > collapsed,
+        **_bits_scores(vae, blocks if one else [], images, kind, nats, collapsed),
+        **_picture_scores(pictures.get("mean"), target, _mean_image(vae, fitted)),
+        no_mean=missing.get("mean"),
+        images=len(images),
+        iwae=None,
+    )
+    if iwae is not None and kind != "loss":
+        scores["iwae"] = _iwae(vae, images, scores, iwae, budget)
+    if "ppca" in parts:
+        units = terms.mean.shape[1]
+        scores["ppca"] = None
+        if collapsed is not None:
+            scores["ppca"] = _ppca(vae, images, kind, fitted, held_out, units)
+    if "latents" in parts:
+        scores.update(latent_scores(blocks, terms.kl) if one else dict.fromkeys(LATENT_SCORES))
+    if "reconstructions" in parts:
+        scores["reconstructions"] = reconstruction_scores(vae, pictures, target)
+    if "calibration" in parts:
+        describes = one and (kind != "loss" or _residual(vae))
+        scores["calibration"] = _calibration(vae, blocks) if describes else None
     return scores
 
 
-def _calibration(vae: VAE, blocks: list[Block]) -> dict[str, Any] | None:
+def _calibration(vae: VAE, blocks: list[Block]) -> Calibration | None:
     """Of a family that has masses, a cdf, or at least samples; else None."""
     try:
         return calibration_scores(vae, blocks)
@@ -206,43 +199,51 @@ def _residual(vae: VAE) -> bool:
     return "residual" in vae.likelihood.origins()
 
 
+class Bits(TypedDict):
+    """Bits per dimension; ``no_bits`` says why there are none."""
+
+    bits_per_dim: float | None
+    collapsed_bits_per_dim: float | None
+    mass_bits_per_dim: float | None
+    uniform_bits_per_dim: float | None
+    no_bits: str | None
+
+
 def _bits_scores(
     vae: VAE,
     blocks: list[Block],
     images: Loaded,
     kind: str,
-    scores: JSON,
+    nats: ElboScores,
     collapsed: float | None,
-) -> JSON:
+) -> Bits:
     why = _no_bits(vae, images, kind)
     if collapsed is None:
         why = "several observations, whose nats have no one unit"
-    bits: dict[str, Any] = {
+    bits: Bits = {
         "bits_per_dim": None,
         "collapsed_bits_per_dim": None,
         "mass_bits_per_dim": None,
         "uniform_bits_per_dim": None,
         "no_bits": why,
     }
-    if why is not None:
+    if why is not None or collapsed is None:
         return bits
-    bits["bits_per_dim"] = _bits(vae, scores["elbo"], kind)
-    assert collapsed is not None
+    bits["bits_per_dim"] = _bits(vae, nats["reconstruction"] - nats["kl"], kind)
     bits["collapsed_bits_per_dim"] = _bits(vae, collapsed, kind)
     bits["uniform_bits_per_dim"] = uniform_bits(vae.obs.levels, kind)
     masses = [block.mass.double() for block in blocks if block.mass is not None]
     if masses and len(masses) == len(blocks):
         mean = float(torch.cat(masses).mean())
-        bits["mass_bits_per_dim"] = _bits(vae, mean - scores["kl"], "mass")
+        bits["mass_bits_per_dim"] = _bits(vae, mean - nats["kl"], "mass")
     return bits
 
 
-def _iwae(vae: VAE, images: Loaded, kind: str, scores: JSON, k: int, budget: str | int) -> JSON:
-    wanted = scores["mass_bits_per_dim"] is not None
-    bounds = importance_bound(vae, images, k, budget, mass=wanted)
+def _iwae(vae: VAE, images: Loaded, scores: Scores, k: int, budget: str | int) -> JSON:
+    kind, dims = scores.kind, math.prod(vae.data_shape)
+    bounds = importance_bound(vae, images, k, budget, mass=scores.mass_bits_per_dim is not None)
     bound, error = float(bounds.observed.mean()), standard_error(bounds.observed)
-    valid = scores["bits_per_dim"] is not None
-    dims = math.prod(vae.data_shape)
+    valid = scores.bits_per_dim is not None
     mass = None if bounds.mass is None else _bits(vae, float(bounds.mass.mean()), "mass")
     return {
         "k": k,
@@ -252,7 +253,7 @@ def _iwae(vae: VAE, images: Loaded, kind: str, scores: JSON, k: int, budget: str
         "bits_per_dim": _bits(vae, bound, kind) if valid else None,
         "bits_per_dim_standard_error": error / (dims * math.log(2)) if valid and error else None,
         "mass_bits_per_dim": mass,
-        "beats_collapsed": None if scores["collapsed"] is None else bound > scores["collapsed"],
+        "beats_collapsed": None if scores.collapsed is None else bound > scores.collapsed,
     }
 
 
@@ -274,11 +275,12 @@ def _frozen(vae: VAE, images: Loaded) -> JSON | None:
         return None
     vae.likelihood.frozen = True
     try:
-        scores = elbo.scores_of(elbo.held_out_terms(vae, images), "density")
+        nats = elbo.scores_of(elbo.held_out_terms(vae, images), "density")
     finally:
         vae.likelihood.frozen = False
-    bits = _bits(vae, scores["elbo"], "density") if images.dtype == torch.uint8 else None
-    return {"name": "normal, frozen σ", "elbo": scores["elbo"], "bits_per_dim": bits}
+    value = nats["reconstruction"] - nats["kl"]
+    bits = _bits(vae, value, "density") if images.dtype == torch.uint8 else None
+    return {"name": "normal, frozen σ", "elbo": value, "bits_per_dim": bits}
 
 
 def _picture_scores(

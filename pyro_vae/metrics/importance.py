@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from numbers import Integral
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from pyro.poutine import Trace
@@ -147,7 +147,7 @@ def log_mean(weights: Tensor) -> Tensor:
     return (weights.logsumexp(0) - math.log(len(weights))).sum(0)
 
 
-Further = Callable[[Any, dict[str, Tensor], slice], "Tensor | None"]
+Further = Callable[[Trace, dict[str, Tensor], slice], "Tensor | None"]
 """(the model's trace, its log-densities, images) → what to add to the log-weights."""
 
 

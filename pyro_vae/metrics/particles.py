@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import reduce
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pyro
 import torch
@@ -19,7 +19,7 @@ from pyro_vae.objectives import terms as sites
 
 __all__: list[str] = []
 
-Arguments = tuple[Any, ...]
+Arguments = tuple[object, ...]
 """What a program is called with: tensors of one row for each image, and anything else as it is."""
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -14,21 +13,24 @@ from pyro_vae.data import Batch, context
 from pyro_vae.elbo.scores import objective_key
 from pyro_vae.metrics.encodings import evaluating
 from pyro_vae.metrics.programs import evaluate_programs
+from pyro_vae.metrics.results import Scores
 from pyro_vae.observed import Observed
-from pyro_vae.types import JSON
 from pyro_vae.vae import VAE
 
 __all__: list[str] = []
 
 
-def evaluate_parts(vae: VAE, batch: Batch, train: Batch | None, **options: Any) -> JSON:
+def evaluate_parts(
+    vae: VAE, batch: Batch, train: Batch | None, *, iwae: int | None, memory_budget: str | int
+) -> Scores:
     """Scores of several things together, and of each.
 
     Args:
         vae: The model.
         batch: Its data.
         train: Training data, which the best constant predictions are found on; None: on ``batch``.
-        **options: Of ``evaluate_programs``.
+        iwae: K, to add the importance-weighted bound with K particles.
+        memory_budget: What scoring may take: bytes, or such as ``"512MB"``.
 
     Returns:
         What ``evaluate_programs`` does, in nats per row;
@@ -40,7 +42,9 @@ def evaluate_parts(vae: VAE, batch: Batch, train: Batch | None, **options: Any) 
     kind = vae.kind_on(batch)
     fitted = batch if train is None else train
     with evaluating(vae):
-        scores = evaluate_programs(vae.model, vae.guide, batch, **options)
+        scores = evaluate_programs(
+            vae.model, vae.guide, batch, iwae=iwae, memory_budget=memory_budget
+        )
         constants = elbo.best_constants(vae, fitted)
         parts, collapsed = {}, {}
         decoded = vae.decode(vae.code(batch), **context(batch))
@@ -52,19 +56,22 @@ def evaluate_parts(vae: VAE, batch: Batch, train: Batch | None, **options: Any) 
             alone = Batch({part: x}, batch.covariates, None if mask is None else {part: mask})
             collapsed[name] = elbo.constant_score(vae, constants, alone)
     for name, value in collapsed.items():
-        scores["sites"][name]["collapsed"] = value
-    total = scores.pop("elbo")
-    both = {"elbo": None, "objective": None, objective_key(kind): total}
-    return {
-        "kind": kind,
-        "few": warning_signs.few_words(len(batch), "row"),
-        "baselines_from": "these images" if train is None else "the training images",
-        **scores,
-        **both,
-        "collapsed": sum(collapsed.values()),
-        "beats_collapsed": total > sum(collapsed.values()),
-        "parts": parts,
-    }
+        scores.sites[name]["collapsed"] = value
+    total, of_constants = scores.pop("elbo"), sum(collapsed.values())
+    loss = objective_key(kind) == "objective"
+    return Scores(
+        {
+            "kind": kind,
+            "few": warning_signs.few_words(len(batch), "row"),
+            "baselines_from": "these images" if train is None else "the training images",
+            **scores,
+            "elbo": None if loss else total,
+            "objective": total if loss else None,
+        },
+        collapsed=of_constants,
+        beats_collapsed=total > of_constants,
+        parts=parts,
+    )
 
 
 def error_of_part(

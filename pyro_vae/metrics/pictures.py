@@ -12,9 +12,9 @@ from torch import Tensor
 
 from pyro_vae.data.batch import Loaded
 from pyro_vae.metrics.calibration import BINS
+from pyro_vae.metrics.results import Calibration
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.plots.runs import draw_grid, draw_reconstructions
-from pyro_vae.types import JSON
 from pyro_vae.vae import VAE
 
 if TYPE_CHECKING:
@@ -124,7 +124,7 @@ def draw_kinds(vae: VAE, images: Loaded, kinds: Sequence[str], path: Path) -> No
         draw_reconstructions(vae, images, path, kinds)
 
 
-def draw_calibration(calibration: JSON, path: Path) -> None:
+def draw_calibration(calibration: Calibration, path: Path) -> None:
     """Integrals, coverage, σ against error and correlation of residuals.
 
     Args:
@@ -143,7 +143,7 @@ def draw_calibration(calibration: JSON, path: Path) -> None:
     figure.savefig(path, dpi=110)
 
 
-def _integrals(axis: Axes, calibration: JSON) -> None:
+def _integrals(axis: Axes, calibration: Calibration) -> None:
     edges = np.linspace(0, 1, BINS + 1)
     axis.stairs(BINS * np.array(calibration["pit"]), edges, fill=True, color=BLUE)
     axis.axhline(1, color=GREY, linestyle=":")
@@ -151,7 +151,7 @@ def _integrals(axis: Axes, calibration: JSON) -> None:
     axis.set_title(f"distance from uniform {calibration['pit_distance']:.3f}", fontsize=9)
 
 
-def _coverage(axis: Axes, calibration: JSON) -> None:
+def _coverage(axis: Axes, calibration: Calibration) -> None:
     wanted, found = zip(*calibration["coverage"], strict=True)
     axis.plot([0, 1], [0, 1], color=GREY, linestyle=":")
     axis.plot(wanted, found, "o", color=BLUE)
@@ -163,7 +163,7 @@ def _coverage(axis: Axes, calibration: JSON) -> None:
     axis.set(xlabel="central interval's probability", ylabel="pixels inside")
 
 
-def _sigma(axis: Axes, calibration: JSON) -> None:
+def _sigma(axis: Axes, calibration: Calibration) -> None:
     sigma = calibration["sigma"]
     images, pixels = np.array(sigma["per_image"]), np.array(sigma["per_pixel"])
     axis.plot(images[:, 0], images[:, 1], ".", color=GREY, markersize=3, label="an image")
@@ -175,7 +175,7 @@ def _sigma(axis: Axes, calibration: JSON) -> None:
     axis.legend(fontsize=8, loc="best")
 
 
-def _residuals(axis: Axes, calibration: JSON) -> None:
+def _residuals(axis: Axes, calibration: Calibration) -> None:
     near = calibration["neighbours"]
     grid = np.array(near["map"])
     down, across = grid.shape[0] // 2 + 0.5, grid.shape[1] // 2 + 0.5

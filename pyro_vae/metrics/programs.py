@@ -21,6 +21,7 @@ from pyro_vae.metrics.importance import (
 )
 from pyro_vae.metrics.particles import Arguments, Particles, rows_of, run
 from pyro_vae.metrics.reliability import Reliability
+from pyro_vae.metrics.results import Scores
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.types import JSON
 
@@ -90,7 +91,7 @@ def evaluate_programs(
     *,
     iwae: int | None = None,
     memory_budget: str | int = "512MB",
-) -> JSON:
+) -> Scores:
     r"""Scores of a model and a guide, the same from call to call.
 
     Args:
@@ -119,19 +120,20 @@ def evaluate_programs(
     budget = bytes_of(memory_budget)
     with pyro.validation_enabled(False):
         terms, drawn = terms_of_programs(model, guide, data)
-        scores = scores_of(terms, "density")
         reconstruction = float(terms.reconstruction.double().mean())
         elbo = float(drawn.double().mean())
-        return {
-            **scores,
-            "elbo": elbo,
-            "reconstruction": reconstruction,
-            "kl": reconstruction - elbo,
-            "elbo_standard_error": standard_error(drawn),
-            "lowest": lowest(drawn),
-            "images": len(drawn),
-            "iwae": None if iwae is None else _bound(model, guide, data, iwae, budget),
-        }
+        return Scores(
+            {
+                **scores_of(terms, "density"),
+                "elbo": elbo,
+                "reconstruction": reconstruction,
+                "kl": reconstruction - elbo,
+            },
+            elbo_standard_error=standard_error(drawn),
+            lowest=lowest(drawn),
+            images=len(drawn),
+            iwae=None if iwae is None else _bound(model, guide, data, iwae, budget),
+        )
 
 
 @torch.no_grad()

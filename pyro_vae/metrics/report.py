@@ -28,7 +28,7 @@ from pyro_vae.posteriors import code_of
 from pyro_vae.types import JSON
 from pyro_vae.vae import VAE
 
-__all__ = ["EVALUATION", "write_evaluation"]
+__all__ = ["write_evaluation"]
 
 EVALUATION = "evaluation.json"
 """Where a run folder keeps its scores."""

@@ -3,8 +3,8 @@
 from .analytic import CapacityELBO, FreeBitsELBO, MeanFieldELBO
 from .base import Objective
 from .captured import CapturedELBO
+from .parsing import parse
 from .sampled import DoublyReparameterizedELBO, ImportanceWeightedELBO, RenyiELBO, TraceELBO
-from .specs import parse
 from .terms import log_weights
 
 __all__ = [

@@ -7,13 +7,13 @@ import math
 import torch
 from pyro.distributions.util import scale_and_mask
 from pyro.infer.util import is_validation_enabled
+from pyro.poutine import Trace
 from torch import Tensor
 from torch.distributions import Independent
 
 from .base import Objective, number
 from .terms import (
     Site,
-    Trace,
     closed_kl,
     latent_sites,
     nested_sites,
@@ -191,8 +191,8 @@ def _without_kl(model_trace: Trace, guide_trace: Trace) -> Tensor:
     """The loss of all sites but the latent ones, summed over particles."""
     observed, auxiliary = other_sites(model_trace, guide_trace)
     likelihood = sum(site["log_prob"].sum() for site in observed)
-    loss: Tensor = sum(site["log_prob"].sum() for site in auxiliary) - likelihood
-    return loss
+    loss = sum(site["log_prob"].sum() for site in auxiliary) - likelihood
+    return torch.as_tensor(loss)
 
 
 def _weighted_units(

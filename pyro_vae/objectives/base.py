@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import math
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import torch
 from pyro.infer import ELBO
 from pyro.infer.elbo import ELBOModule
 from pyro.infer.enum import get_importance_trace
+from pyro.poutine import Trace
 from torch import Tensor, nn
 
-from .terms import Trace, check_sites
+from .terms import check_sites
 
 __all__ = ["Objective"]
 
-Program = Callable[..., Any]
+Program = Callable[..., object]
 """A Pyro model or guide."""
 
 
@@ -58,7 +58,7 @@ class Objective(ELBO):  # type: ignore[misc]
             vectorize_particles=True,
         )
 
-    def __call__(self, *args: Any, **kwargs: Any) -> ELBOModule:
+    def __call__(self, *args: object, **kwargs: object) -> ELBOModule:
         """A module (model, guide) whose call is the loss, as Pyro's.
 
         It has the parameters of programs that are modules, and of modules whose methods they are,
@@ -75,7 +75,7 @@ class Objective(ELBO):  # type: ignore[misc]
         """The loss from the two traces of :meth:`traces`: 0-dim, differentiable."""
 
     def traces(
-        self, model: Program, guide: Program, *args: Any, **kwargs: Any
+        self, model: Program, guide: Program, *args: object, **kwargs: object
     ) -> tuple[Trace, Trace]:
         """Run the guide and the model once, for all particles together.
 
@@ -103,7 +103,7 @@ class Objective(ELBO):  # type: ignore[misc]
         """Whether it knows how many dims the program's plates take, or need not know."""
         return bool(self.num_particles == 1 or self.max_plate_nesting != math.inf)
 
-    def prepare(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> None:
+    def prepare(self, model: Program, guide: Program, *args: object, **kwargs: object) -> None:
         """Find out, where that matters and is not known, how many dims the program's plates take.
 
         The program is run once more then, without using up noise; arguments as for :meth:`traces`.
@@ -112,17 +112,19 @@ class Objective(ELBO):  # type: ignore[misc]
             self._guess_max_plate_nesting(model, guide, args, kwargs)
 
     def differentiable_loss(
-        self, model: Program, guide: Program, *args: Any, **kwargs: Any
+        self, model: Program, guide: Program, *args: object, **kwargs: object
     ) -> Tensor:
         """The loss, a 0-dim tensor whose gradient is the objective's estimator."""
         return self.surrogate(*self.traces(model, guide, *args, **kwargs))
 
-    def loss(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
+    def loss(self, model: Program, guide: Program, *args: object, **kwargs: object) -> float:
         """The loss as a number, without gradients."""
         with torch.no_grad():
             return float(self.differentiable_loss(model, guide, *args, **kwargs))
 
-    def loss_and_grads(self, model: Program, guide: Program, *args: Any, **kwargs: Any) -> float:
+    def loss_and_grads(
+        self, model: Program, guide: Program, *args: object, **kwargs: object
+    ) -> float:
         """The loss as a number; adds its gradients to the parameters' (what ``SVI`` calls)."""
         loss = self.differentiable_loss(model, guide, *args, **kwargs)
         if loss.requires_grad:
@@ -138,7 +140,7 @@ class Objective(ELBO):  # type: ignore[misc]
         return self.spec
 
     def _get_trace(
-        self, model: Program, guide: Program, args: Any, kwargs: Any
+        self, model: Program, guide: Program, args: tuple[object, ...], kwargs: Mapping[str, object]
     ) -> tuple[Trace, Trace]:
         nesting = self.max_plate_nesting
         traces: tuple[Trace, Trace] = get_importance_trace(
@@ -147,7 +149,7 @@ class Objective(ELBO):  # type: ignore[misc]
         return traces
 
     def _guess_max_plate_nesting(
-        self, model: Program, guide: Program, args: Any, kwargs: Any
+        self, model: Program, guide: Program, args: tuple[object, ...], kwargs: Mapping[str, object]
     ) -> None:
         # Pyro's extra run must not use up noise: a resumed run would see other noise.
         devices = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []

@@ -212,12 +212,12 @@ def _lift(traced: fx.GraphModule) -> tuple[list[Tensor], list[Tensor]]:
     return [tensor for _, tensor in held.values()], list(outside.values())
 
 
-def _compiled(traced: fx.GraphModule, device: torch.device) -> Callable[..., Any]:
+def _compiled(traced: fx.GraphModule, device: torch.device) -> Callable[..., object]:
     # Noise by torch's generators: a compiled step draws what an eager one draws.
     options: dict[str, Any] = {"fallback_random": True}
     if device.type == "cuda":
         options["triton.cudagraphs"] = True
-    compiled: Callable[..., Any] = torch.compile(
+    compiled: Callable[..., object] = torch.compile(
         traced, fullgraph=True, dynamic=False, options=options
     )
     return compiled

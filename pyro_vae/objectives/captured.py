@@ -7,13 +7,13 @@ from functools import partial
 from typing import Any
 
 import torch
+from pyro.poutine import Trace
 from torch import Tensor
 
 from .base import Objective, Program
 from .capture import Graph
 from .captured_program import Call, Captured
 from .sampled import TraceELBO
-from .terms import Trace
 from .tracing import NotCapturedError
 
 __all__ = ["CapturedELBO"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import types
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import pyro
@@ -31,7 +31,12 @@ class Call:
     """
 
     def __init__(
-        self, objective: Objective, model: Program, guide: Program, args: Any, kwargs: Any
+        self,
+        objective: Objective,
+        model: Program,
+        guide: Program,
+        args: tuple[object, ...],
+        kwargs: Mapping[str, object],
     ) -> None:
         if (said := obstacle()) is not None:
             raise NotCapturedError(said)
@@ -216,7 +221,7 @@ def _identity(program: Program) -> tuple[int, int]:
     return id(program), 0
 
 
-def _references(program: Program) -> list[Callable[[], Any]]:
+def _references(program: Program) -> list[Callable[[], object]]:
     """What says whether a program is still somebody's."""
     owner = program.__self__ if isinstance(program, types.MethodType) else program
     try:
@@ -225,7 +230,7 @@ def _references(program: Program) -> list[Callable[[], Any]]:
         return [lambda: owner]
 
 
-def _tensor(leaf: Tensor) -> tuple[Any, ...]:
+def _tensor(leaf: Tensor) -> tuple[object, ...]:
     """What a graph takes for constant of a tensor among the arguments."""
     if type(leaf) not in (Tensor, nn.Parameter):
         raise NotCapturedError(f"an argument is a tensor of a class of its own, {type(leaf)}")

@@ -6,11 +6,12 @@ import math
 from typing import Any
 
 import torch
+from pyro.poutine import Trace
 from pyro.poutine.messenger import Messenger
 from torch import Tensor
 
 from .base import Objective, Program, number
-from .terms import Site, Trace, log_weights, shared_plates, subsampling, weight
+from .terms import Site, log_weights, shared_plates, subsampling, weight
 
 __all__ = ["DoublyReparameterizedELBO", "ImportanceWeightedELBO", "RenyiELBO", "TraceELBO"]
 
@@ -172,10 +173,16 @@ class DoublyReparameterizedELBO(ImportanceWeightedELBO):
         return super()._get_trace(model, _Cut()(guide), args, kwargs)
 
 
+class _Drawn(Site):
+    """A site whose sample is a leaf, and the path to it."""
+
+    pathwise: Tensor
+
+
 class _Cut(Messenger):  # type: ignore[misc]
     """Give each sample to the rest of the program as a leaf, and keep its path beside it."""
 
-    def _pyro_sample(self, msg: Site) -> None:
+    def _pyro_sample(self, msg: _Drawn) -> None:
         if msg["done"] or msg["is_observed"] or not msg["fn"].has_rsample:
             return
         msg["pathwise"] = msg["fn"](*msg["args"], **msg["kwargs"])
@@ -183,7 +190,7 @@ class _Cut(Messenger):  # type: ignore[misc]
         msg["done"] = True
 
 
-def _gradients(total: Tensor, sites: list[Site]) -> list[Tensor]:
+def _gradients(total: Tensor, sites: list[_Drawn]) -> list[Tensor]:
     """Derivatives of ``total`` by each sample, through the samples that depend on it as well.
 
     Each sample is a leaf to what comes after it, so that autograd gives derivatives at fixed other

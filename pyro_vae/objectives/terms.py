@@ -2,24 +2,42 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import reduce
-from typing import Any
+from typing import TypedDict
 
 import torch
 from pyro.distributions import TorchDistribution
 from pyro.distributions.distribution import Distribution
 from pyro.distributions.util import scale_and_mask
+from pyro.poutine import Trace
+from pyro.poutine.indep_messenger import CondIndepStackFrame
 from pyro.poutine.util import site_is_subsample
 from torch import Tensor
 from torch.distributions import kl_divergence
 
 __all__ = ["log_weights"]
 
-Trace = Any
-"""A :class:`pyro.poutine.Trace`."""
-Site = dict[str, Any]
-"""A node of a trace."""
+
+class Site(TypedDict):
+    """A sample site of a trace, as Pyro has it."""
+
+    type: str
+    name: str
+    fn: TorchDistribution
+    value: Tensor
+    is_observed: bool
+    infer: dict[str, object]
+    scale: float | Tensor
+    mask: bool | Tensor | None
+    cond_indep_stack: Sequence[CondIndepStackFrame]
+    log_prob: Tensor
+    unscaled_log_prob: Tensor
+    done: bool
+    args: tuple[object, ...]
+    kwargs: dict[str, object]
+
+
 Plates = set[tuple[str, int]]
 """Names and dims of plates."""
 
@@ -94,7 +112,7 @@ def nested_sites(model_trace: Trace, guide_trace: Trace) -> set[str]:
     }
 
 
-def closed_kl(q: Any, p: Any) -> Tensor | None:
+def closed_kl(q: Distribution, p: Distribution) -> Tensor | None:
     """KL(q ‖ p) in nats, of their batch shape; None where there is no closed form."""
     try:
         value: Tensor = torch.as_tensor(kl_divergence(q, p))  # a number where all is masked
@@ -103,7 +121,7 @@ def closed_kl(q: Any, p: Any) -> Tensor | None:
     return value.expand(torch.broadcast_shapes(q.batch_shape, p.batch_shape))
 
 
-def partial(fn: Any) -> bool:
+def partial(fn: object) -> bool:
     """Whether draws follow the parameters only in part, as those of a rejection sampler do."""
     while fn is not None:
         own = getattr(type(fn), "score_parts", None)

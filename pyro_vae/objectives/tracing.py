@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import pyro
 import torch
 from torch import Tensor
+from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode, _disable_current_modes
 from torch.utils._pytree import tree_leaves
@@ -50,7 +51,9 @@ class NoReading(TorchFunctionMode):
         self._inside = inside
         self.read: list[tuple[Tensor, Tensor]] = []
 
-    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_function__(
+        self, func: Any, types: Sequence[type], args: Any = (), kwargs: Any = None
+    ) -> Any:
         name, owner = getattr(func, "__name__", ""), getattr(func, "__self__", None)
         if name == "tolist" and not args[0].is_floating_point() and not self._inside(args[0]):
             with torch._C.DisableTorchFunction(), _disable_current_modes():
@@ -80,7 +83,9 @@ class Restored(TorchDispatchMode):
         self._made, self._before = WeakTensorKeyDictionary(), WeakTensorKeyDictionary()
         self._strict, self._noise = strict, _noise() if strict else b""
 
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    def __torch_dispatch__(
+        self, func: Any, types: Sequence[type], args: Any = (), kwargs: Any = None
+    ) -> Any:
         for value in tree_leaves((args, kwargs)):
             if isinstance(value, Tensor) and value not in self._made:
                 self._before.setdefault(value, value.detach().clone())
@@ -93,7 +98,9 @@ class Restored(TorchDispatchMode):
                 self._made[output] = True
         return outputs
 
-    def _refuse(self, func: Any, args: Any, kwargs: Any) -> bool:
+    def _refuse(
+        self, func: OpOverload, args: tuple[Any, ...], kwargs: Mapping[str, object]
+    ) -> bool:
         """Refuse what cannot be told; returns whether it draws."""
         if torch.Tag.data_dependent_output in func.tags:
             raise NotCapturedError(f"the program depends on values of tensors ({func})")
@@ -122,7 +129,7 @@ class Restored(TorchDispatchMode):
         if self._strict and self._noise != _noise():
             raise NotCapturedError("the program sets the state of the noise")
 
-    def __exit__(self, *error: Any) -> None:
+    def __exit__(self, *error: object) -> None:
         super().__exit__(*error)  # type: ignore[no-untyped-call]
         with torch.no_grad():
             for tensor, value in self._before.items():

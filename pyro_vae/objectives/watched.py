@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 __all__: list[str] = []
@@ -48,8 +49,8 @@ class Watched:
         obstacle: What cannot be followed, in words, or None.
     """
 
-    def __init__(self, *roots: Any) -> None:
-        self.tensors: dict[int, tuple[Tensor, tuple[Any, ...]]] = {}
+    def __init__(self, *roots: object) -> None:
+        self.tensors: dict[int, tuple[Tensor, tuple[object, ...]]] = {}
         self.obstacle: str | None = None
         self._holders: list[_Holder] = []
         self._empty: list[Any] = []  # most of a module's: hooks that there are none of
@@ -106,7 +107,7 @@ class Watched:
 
         return back
 
-    def _visit(self, one: Any) -> None:
+    def _visit(self, one: object) -> None:
         skipped = isinstance(one, _PLAIN) or getattr(type(one), "unwatched", False)
         if skipped or id(one) in self._seen:
             return
@@ -145,7 +146,7 @@ class Watched:
         else:
             self.tensors[id(tensor)] = tensor, _kind(tensor)
 
-    def _array(self, array: Any) -> None:
+    def _array(self, array: NDArray[np.generic]) -> None:
         if array.dtype == object or array.nbytes > 1 << 20:
             self.obstacle = "the program holds a large array of numpy's: make it a tensor"
         else:
@@ -170,7 +171,7 @@ class Watched:
             self._hold(_Attributes(cls))
             self._left += cls.__bases__
 
-    def _object(self, one: Any) -> None:
+    def _object(self, one: object) -> None:
         self._left.append(type(one))
         if isinstance(one, MutableMapping):
             self._hold(_Items(one))
@@ -203,7 +204,7 @@ class _Holder:
         self.where, self.names = where, names
         self.values = self.now()
 
-    def now(self) -> tuple[Any, ...]:
+    def now(self) -> tuple[object, ...]:
         raise NotImplementedError
 
     def restore(self) -> None:
@@ -221,7 +222,7 @@ class _Holder:
 class _Items(_Holder):
     """A mapping."""
 
-    def now(self) -> tuple[Any, ...]:
+    def now(self) -> tuple[object, ...]:
         return tuple(chain(self.where, self.where.values()))
 
     def restore(self) -> None:
@@ -231,7 +232,7 @@ class _Items(_Holder):
 
 
 class _Sequence(_Holder):
-    def now(self) -> tuple[Any, ...]:
+    def now(self) -> tuple[object, ...]:
         return tuple(self.where)
 
     def restore(self) -> None:
@@ -240,7 +241,7 @@ class _Sequence(_Holder):
 
 
 class _Set(_Holder):
-    def now(self) -> tuple[Any, ...]:
+    def now(self) -> tuple[object, ...]:
         return (frozenset(self.where),)
 
     def restore(self) -> None:
@@ -251,7 +252,7 @@ class _Set(_Holder):
 class _Cell(_Holder):
     """A variable of a closure."""
 
-    def now(self) -> tuple[Any, ...]:
+    def now(self) -> tuple[object, ...]:
         try:
             return (self.where.cell_contents,)
         except ValueError:  # not set yet
@@ -265,7 +266,7 @@ class _Cell(_Holder):
 class _Named(_Holder):
     """Some names of a module."""
 
-    def now(self) -> tuple[Any, ...]:
+    def now(self) -> tuple[object, ...]:
         get = self.where.get
         return tuple([get(name, _MISSING) for name in self.names])
 
@@ -280,7 +281,7 @@ class _Named(_Holder):
 class _Slots(_Holder):
     """Attributes that are in no dictionary."""
 
-    def now(self) -> tuple[Any, ...]:
+    def now(self) -> tuple[object, ...]:
         return tuple([getattr(self.where, name, _MISSING) for name in self.names])
 
     def restore(self) -> None:
@@ -292,7 +293,7 @@ class _Slots(_Holder):
 class _Attributes(_Holder):
     """A class's own."""
 
-    def now(self) -> tuple[Any, ...]:
+    def now(self) -> tuple[object, ...]:
         skipped = ("__dict__", "__weakref__", "__doc__", "_abc_impl")
         items = [(n, v) for n, v in vars(self.where).items() if n not in skipped]
         names, values = [n for n, _ in items], [v for _, v in items]
@@ -303,10 +304,10 @@ class _Attributes(_Holder):
         half = len(self.values) // 2
         for name, value in zip(self.values[:half], self.values[half:], strict=True):
             if isinstance(value, _PLAIN):
-                setattr(self.where, name, value)
+                setattr(self.where, str(name), value)
 
 
-def constant(leaf: Any) -> object:
+def constant(leaf: object) -> object:
     """What tells an argument that is no tensor from others: its value, or which object it is."""
     if type(leaf) in (float, complex):  # 0 and -0 are equal
         return type(leaf), repr(leaf)
@@ -323,12 +324,12 @@ def _names(code: types.CodeType) -> set[str]:
     return set(code.co_names).union(*map(_names, inner))
 
 
-def _kind(tensor: Tensor) -> tuple[Any, ...]:
+def _kind(tensor: Tensor) -> tuple[object, ...]:
     stride = tensor.stride() if tensor.layout is torch.strided else None
     return tensor.requires_grad, tensor.dtype, tensor.device, tensor.shape, stride
 
 
-def _same(a: Any, b: Any) -> bool:
+def _same(a: object, b: object) -> bool:
     if a is b:
         return True
     if type(a) is not type(b):
@@ -338,5 +339,5 @@ def _same(a: Any, b: Any) -> bool:
     return isinstance(a, _PLAIN) and constant(a) == constant(b)
 
 
-def _same_array(a: Any, b: Any) -> bool:
+def _same_array(a: NDArray[np.generic], b: NDArray[np.generic]) -> bool:
     return bool(a.shape == b.shape and a.tobytes() == b.tobytes())

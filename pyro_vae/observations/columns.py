@@ -14,6 +14,7 @@ from pyro_vae.data.table import Column, Table
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads import Head, Param
 from pyro_vae.observations.lookup import available, get
+from pyro_vae.texts import Word
 from pyro_vae.types import JSON
 
 __all__ = ["head_of_column", "parse_columns"]
@@ -98,13 +99,13 @@ def parse_columns(texts: Sequence[str], table: Table) -> tuple[Table, dict[str, 
 
 
 def _split(text: str, table: Table) -> tuple[str, str]:
-    name, equals, obs = text.rpartition("=")
-    if not (name and equals and obs):
+    name, obs = Word(text).pair("=", last=True)
+    if not (name and obs):
         raise InputError(f"--column must read NAME=OBS, got {text!r}")
     table[name]
     if obs not in (*KINDS, SKIP) and obs not in available():
         raise unknown(f"observation in --column {name}:", obs, (*KINDS, SKIP, *available()))
-    return name, obs
+    return str(name), str(obs)
 
 
 def _suited(head: Head, column: Column) -> Head:

@@ -13,6 +13,7 @@ from pyro_vae.data.batch import Loaded
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.heads import SCOPES, Head, Param
 from pyro_vae.observations.lookup import get, resolve
+from pyro_vae.texts import TextError, Word, arguments
 
 __all__ = ["head_of"]
 
@@ -32,8 +33,6 @@ def head_of(config: ObservationConfig, images: Loaded | None = None) -> Head:
     """
     changes: dict[str, Any] = dict(map(_parameter, config.param))
     scale = _scale(config.sigma, config.sigma_per)
-    if scale is not None:
-        changes["scale"] = scale
     binarise = config.binarise if config.bits is None else "fixed:SEED"
     if binarise is not None and binarise not in _BINARISED:
         raise unknown("--binarise", binarise, _BINARISED)
@@ -43,6 +42,8 @@ def head_of(config: ObservationConfig, images: Loaded | None = None) -> Head:
         raise InputError(
             f"--binarise suits an observation of 0 and 1 as bernoulli, not {config.obs}"
         )
+    if scale is not None:
+        changes[head.scale or "scale"] = scale
     values = None if images is None else plain(images)
     interval = _interval(config.range, values, head)
     # Numbers of another unit have a scale of that unit.
@@ -51,7 +52,7 @@ def head_of(config: ObservationConfig, images: Loaded | None = None) -> Head:
 
 
 def _scale(sigma: str | None, per: str | None) -> Param | float | str | None:
-    """What --sigma and --sigma-per say of the parameter ``scale``."""
+    """What --sigma and --sigma-per say of the scale."""
     if sigma == "from-data":
         return Param(per or "dataset", source="data")
     if sigma is None:
@@ -78,7 +79,7 @@ def _interval(text: str, values: Tensor | None, head: Head) -> tuple[float, floa
         mean, deviation = float(grey.mean()), float(grey.std())
         return -mean / deviation, (1 - mean) / deviation
     try:
-        low, high = map(float, text.split(","))
+        low, high = map(float, Word(text).parts())
     except ValueError:
         raise InputError(
             f"--range must be LOW,HIGH (as 0,1 or -1,1 or 0,255) or standardised, got {text!r}"
@@ -103,17 +104,18 @@ def _suiting(values: Tensor, head: Head) -> tuple[float, float]:
 
 def _parameter(text: str) -> tuple[str, Param]:
     """``name=value[,floor=x][,link=name]`` as a name and a Param."""
-    name, equals, rest = text.partition("=")
-    if not equals or not name or not rest:
+    name, rest = Word(text).pair("=")
+    try:
+        values, options = arguments(rest, 1, ("floor", "link"), "accepted: floor= and link=")
+    except TextError as error:
+        raise InputError(f"--param {text}: {error}") from None
+    if not name or not values or not values[0]:
         raise InputError(f"--param must read NAME=VALUE, got {text!r}")
-    value, *extras = rest.split(",")
+    value = str(values[0])
     fields: dict[str, Any] = {"scope": value if value in SCOPES else _number(value, text)}
-    for extra in extras:
-        key, _, given = extra.partition("=")
-        if key not in ("floor", "link"):
-            raise unknown("field of --param", key, ("floor", "link"))
-        fields[key] = given if key == "link" else _number(given, text)
-    return name, Param(**fields)
+    for key, given in options.items():
+        fields[key] = str(given) if key == "link" else _number(given, text)
+    return str(name), Param(**fields)
 
 
 def _number(value: str, text: str) -> float:

@@ -15,6 +15,7 @@ from pyro_vae.data import levels as data_levels
 from pyro_vae.distributions.normalizers import log_normalizer
 from pyro_vae.errors import InputError
 from pyro_vae.heads import BuiltHead, Head
+from pyro_vae.heads.roles import Parameter
 from pyro_vae.noise import fixed_noise, noise
 
 __all__ = ["Curves", "Errors", "curves_of"]
@@ -180,7 +181,7 @@ def _others(built: BuiltHead, swept: str) -> list[tuple[str, str]]:
         elif param.origin == "residual" and param.scope != "batch":
             said.append((name, "|x − loc|"))
         else:
-            value = float(getattr(built, f"fixed_{name}").flatten()[0])
+            value = float(built.fixed(name).flatten()[0])
             why = "" if param.origin == "fixed" else " (that of evenly spread pixels)"
             said.append((name, f"{value:.3g}{why}"))
     return said
@@ -220,7 +221,8 @@ def _errors(built: BuiltHead, width: float) -> Errors:
     """The loss whose scale is the error's own size, and its derivative in the error."""
     own = copy.deepcopy(built).train()  # a scale of the batch follows the batch only in training
     raw = torch.zeros(1, own.numbers)
-    loc = float(own(raw).base_dist.loc.flatten()[0])
+    where = Parameter(str(built.location))  # no residual is without one
+    loc = float(where(own(raw)).flatten()[0])
     error = torch.linspace(-width / 2, width / 2, 400)  # an even number: none is 0
     losses, gradients = [], []
     for value in error:

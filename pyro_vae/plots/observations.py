@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ SAID = {
     "mass": "log-mass, nats",
     "loss": "minus the loss, nats (no likelihood)",
 }
-Panel = Callable[[Any, Curves], None]
+Panel = Callable[["Axes", Curves], None]
 
 
 def draw_observation(curves: Curves, path: Path) -> None:

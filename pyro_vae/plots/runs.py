@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +14,7 @@ from torch import Tensor
 
 from pyro_vae.data import cycled, plain
 from pyro_vae.data.batch import Loaded
-from pyro_vae.history import History
+from pyro_vae.history import History, Record
 from pyro_vae.ours import MARK
 from pyro_vae.vae import VAE
 
@@ -150,7 +151,7 @@ def draw_curves(history: History, path: Path) -> None:
     figure = Figure(figsize=(9, 7), layout="constrained")
     axes = figure.subplots(3, 1, sharex=True, height_ratios=(3, 2, 1))
     name = history.objective
-    labels = {name: f"{name} (reconstruction − kl)"}
+    labels: dict[str, str] = {name: f"{name} (reconstruction − kl)"}
     panels = (("reconstruction", name), ("kl",), ("beta",))
     for axis, keys in zip(axes, panels, strict=True):
         for key in keys:
@@ -178,13 +179,13 @@ def draw_curves(history: History, path: Path) -> None:
 def _curves(axis: Axes, history: History, key: str, label: str) -> None:
     colour = COLOURS.get(key, COLOURS["objective"])
     steps = history.steps
-    values = [np.nan if r.get(key) is None else r[key] for r in steps]
+    values = [_number(r, key) for r in steps]
     axis.plot([r["step"] for r in steps], values, color=colour, linewidth=0.7, label=label)
     held_out = [r for r in history.epochs("held-out") if r.get(key) is not None]
     if held_out and key != "beta":
         axis.plot(
             [r["step"] for r in held_out],
-            [r[key] for r in held_out],
+            [_number(r, key) for r in held_out],
             color=colour,
             linestyle="--",
             marker="o",
@@ -194,10 +195,16 @@ def _curves(axis: Axes, history: History, key: str, label: str) -> None:
         )
 
 
+def _number(record: Record, key: str) -> float:
+    """A figure of a record, NaN where it has none."""
+    value = record.get(key)
+    return value if isinstance(value, int | float) else math.nan
+
+
 def _limit(axis: Axes, history: History, name: str) -> None:
     """Leave the first steps' depths out of view where they would flatten everything else."""
     values = np.array(
-        [r[k] for r in history.steps for k in ("reconstruction", name) if r.get(k) is not None]
+        [_number(r, k) for r in history.steps for k in ("reconstruction", name)]
         + list(history.baselines.values())
     )
     values = values[np.isfinite(values)]

@@ -78,10 +78,12 @@ def draw_trainings(
     units: dict[str, list[Found]] = {}
     for run in known:
         units.setdefault(unit_of(run, looks[run.name]), []).append(run)
-    wanted = [("kl", "KL", "all runs", known)] if known else []
+    wanted: list[tuple[str, str, str, list[Found]]] = []
+    if known:
+        wanted.append(("kl", "KL", "all runs", known))
     for unit, own in units.items():
-        key = own[0].history.objective
-        wanted.append((key, "ELBO" if key == "elbo" else key, unit, own))
+        name = own[0].history.objective
+        wanted.append((name, "ELBO" if name == "elbo" else name, unit, own))
         wanted.append(("reconstruction", "reconstruction", unit, own))
     for i, (key, label, unit, own) in enumerate(wanted, 1):
         each = "row" if all("parts" in run.scores for run in own) else "image"

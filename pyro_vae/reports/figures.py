@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypedDict
 
 import numpy as np
 
@@ -41,7 +41,15 @@ _RC = {
     "xtick.color": _INK,
     "ytick.color": _INK,
 }
-Style = Mapping[str, Any]
+
+
+class Style(TypedDict):
+    """How a line of a group looks."""
+
+    color: str
+    linestyle: str
+
+
 Point = tuple[float, float]
 
 
@@ -100,7 +108,7 @@ def drawn(
 
 def styles_of(groups: Sequence[str]) -> dict[str, Style]:
     """A colour for each group, which no common colour blindness confuses, and then dashes."""
-    styles = [
+    styles: list[Style] = [
         {"color": colour, "linestyle": dash} for dash, colour in product(_DASHES, COLOURS[:7])
     ]
     names = list(dict.fromkeys(groups))

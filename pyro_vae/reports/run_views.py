@@ -17,10 +17,12 @@ from pyro_vae.data.batch import Loaded
 from pyro_vae.diagnostics import diagnose
 from pyro_vae.diagnostics.kept import kept_diagnosis
 from pyro_vae.errors import InputError
-from pyro_vae.metrics import EVALUATION, evaluate
+from pyro_vae.metrics import evaluate
 from pyro_vae.metrics.calibration import BINS, calibration_scores
 from pyro_vae.metrics.encodings import encoded, evaluating
 from pyro_vae.metrics.reconstructions import reconstructed
+from pyro_vae.metrics.report import EVALUATION
+from pyro_vae.metrics.results import Calibration
 from pyro_vae.plots.runs import unit
 from pyro_vae.posteriors import code_of
 from pyro_vae.reports.runs import Found, number, table
@@ -81,7 +83,7 @@ class Looks:
     names: tuple[str, ...] = ()
     pictures: Mapping[str, Tensor] | None = None
     traversal: Traversal | None = None
-    calibration: dict[str, Any] | None = None
+    calibration: Calibration | None = None
     diagnosis: JSON | None = None
 
 
@@ -237,12 +239,12 @@ def _traversal(vae: VAE, images: Loaded, scores: Mapping[str, object]) -> Traver
     return Traversal(tuple(units), kl, tuple(along.tolist()), frames)
 
 
-def _calibration(run: Found, vae: VAE, images: Loaded) -> JSON | None:
+def _calibration(run: Found, vae: VAE, images: Loaded) -> Calibration | None:
     """That of its evaluation, or of a few images; None for a loss, which predicts nothing."""
     known = run.scores.get("calibration")
     if known is not None:
         if _is_whole(known):
-            return dict(known)
+            return Calibration(known)
         run.faults.append(f"the calibration in {EVALUATION} is damaged, so made anew")
     if vae.kind_on(images) == "loss":
         return None

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pyro_vae.errors import InputError
-from pyro_vae.metrics import EVALUATION
+from pyro_vae.metrics.report import EVALUATION
 from pyro_vae.sweeps.runs import FAILED, RESULT, read_json
 from pyro_vae.training import History
 from pyro_vae.training.checkpoints import FOLDER

@@ -14,7 +14,7 @@ text                                        β
 A schedule in epochs is resolved by :meth:`Schedule.in_steps` before it is called.
 """
 
-from .grammar import parse
+from .parsing import parse
 from .schedule import SHAPES, Length, Schedule, check_length
 
 __all__ = ["SHAPES", "Length", "Schedule", "check_length", "parse"]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from pyro_vae.errors import InputError, unknown
 from pyro_vae.metrics.score_table import SCORES, score_of
+from pyro_vae.texts import Word
 
 __all__: list[str] = []
 
@@ -42,15 +43,15 @@ def read_objective(text: str) -> Objective:
         >>> read_objective("max:active_units").maximise
         True
     """
-    way, colon, score = text.partition(":")
-    if colon and way not in ("min", "max"):
+    way, named = Word(text).pair(":")
+    if named is not None and way not in ("min", "max"):
         raise InputError(f"--objective must be KEY, min:KEY or max:KEY, got {text!r}")
-    score = score if colon else text
+    score = str(way if named is None else named)
     known = score_of(score)
-    if not colon and (known is None or known.better is None):
+    if named is None and (known is None or known.better is None):
         usable = [name for name, each in SCORES.items() if each.better is not None]
         told = unknown("objective", text, usable)
         raise InputError(f"{told}; of any other score say which way: min:{text} or max:{text}")
     usual = None if known is None else known.better
     unit = "" if known is None else known.unit
-    return Objective(score, (way if colon else usual) == "max", unit)
+    return Objective(score, (usual if named is None else way) == "max", unit)

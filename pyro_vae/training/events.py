@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 from pyro_vae import ours
-from pyro_vae.types import JSON
+from pyro_vae.history import Record
 
 __all__: list[str] = []
 
@@ -33,7 +33,7 @@ class Events:
         self.run = folder
         self.writers: dict[str, Any] = {}
 
-    def write(self, records: Iterable[JSON]) -> None:
+    def write(self, records: Iterable[Record]) -> None:
         """Add the figures of records at their steps."""
         if self.run is None:
             return
@@ -64,7 +64,7 @@ def _listed(make: Callable[[str], T], run: Path, name: str) -> T:
     return writer
 
 
-def figures(record: JSON) -> Iterator[tuple[str, float]]:
+def figures(record: Mapping[str, object]) -> Iterator[tuple[str, float]]:
     """Names and values of a record's figures; what it has none for is left out."""
     for name, value in record.items():
         if name in ("record", "split", "step") or value is None:
@@ -73,5 +73,5 @@ def figures(record: JSON) -> Iterator[tuple[str, float]]:
             yield from ((f"{name}/{i}", element) for i, element in enumerate(value))
         elif isinstance(value, dict):
             yield from ((f"{name}/{key}", each) for key, each in figures(value))
-        else:
+        elif isinstance(value, int | float):
             yield name, value

@@ -17,8 +17,7 @@ from pyro_vae.data import plain
 from pyro_vae.data.batch import Loaded
 from pyro_vae.errors import TrainingError
 from pyro_vae.links import Interval
-from pyro_vae.objectives.terms import latent_sites, other_sites
-from pyro_vae.types import Site
+from pyro_vae.objectives.terms import Site, latent_sites, other_sites
 
 if TYPE_CHECKING:
     from pyro_vae.training.train_state import TrainState

@@ -42,7 +42,7 @@ def _is_shape(value: object) -> bool:
     return isinstance(value, list) and bool(value) and all(n and _is_count(n) for n in value)
 
 
-_Keys = Mapping[str, Callable[[Any], bool]]
+_Keys = Mapping[str, Callable[[object], bool]]
 _LATENT: _Keys = {
     "site": lambda value: isinstance(value, str),
     "dim": lambda value: value != 0 and _is_count(value),
@@ -76,7 +76,10 @@ _OPTIONAL_1 = (*_OPTIONAL, "prior", "posterior", "covariates")
 def described(vae: VAE) -> JSON:
     """A model as plain data, from which :func:`arguments` makes those of an equal one."""
     alone = len(vae.latent_dims) == 1
-    heads = [[part] if alone else part for part in (vae.prior_spec, vae.posterior_spec)]
+    p, q = (
+        part if isinstance(part, tuple) else (part,)
+        for part in (vae.prior_spec, vae.posterior_spec)
+    )
     sites: list[dict[str, Any]] = [
         {
             "site": "latent" if alone else f"latent.{level}",
@@ -84,9 +87,7 @@ def described(vae: VAE) -> JSON:
             "prior": prior,
             "posterior": posterior,
         }
-        for level, (dim, prior, posterior) in enumerate(
-            zip(vae.latent_dims, *heads, strict=True), 1
-        )
+        for level, (dim, prior, posterior) in enumerate(zip(vae.latent_dims, p, q, strict=True), 1)
     ]
     parts = {f"obs.{name}": part for name, part in vae.observed.parts.items()} if vae.joint else {}
     for site, part in (parts or {"obs": vae.observed}).items():

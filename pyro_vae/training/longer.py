@@ -12,7 +12,7 @@ from typing import Any
 from pyro_vae import elbo, optimisers
 from pyro_vae.data import Images
 from pyro_vae.errors import InputError
-from pyro_vae.history import History
+from pyro_vae.history import History, Record
 from pyro_vae.training.checkpoints import FOLDER
 from pyro_vae.training.runs import METRICS
 from pyro_vae.training.train_state import TrainState
@@ -31,7 +31,7 @@ class Longer:
         config: Its configuration.
     """
 
-    records: list[JSON]
+    records: list[Record]
     config: JSON
 
     @classmethod
@@ -87,7 +87,7 @@ class Longer:
         return f"goes on after epoch {done} to {epochs}{how}: {_rate(state)}; {_beta(state)}"
 
 
-def _last(records: Sequence[JSON]) -> JSON:
+def _last(records: Sequence[Record]) -> Record:
     """The last epoch's record on training images."""
     return next(
         record
@@ -96,7 +96,7 @@ def _last(records: Sequence[JSON]) -> JSON:
     )
 
 
-def _bring_up(state: TrainState, last: JSON | None) -> None:
+def _bring_up(state: TrainState, last: Record | None) -> None:
     """Learning rates as if they had been scheduled for all epochs from the first step on."""
     settings, optimiser = state.settings, state.optimiser
     if state.per_epoch is not None and last is None:
@@ -119,13 +119,13 @@ def _bring_up(state: TrainState, last: JSON | None) -> None:
 def _judge(state: TrainState, held_out: Images, history: History) -> None:
     """Take the weights that there are for the best so far."""
     scores = elbo.scores_of(elbo.held_out_terms(state.averaged, held_out), history.kind)
-    score: float = scores[history.objective]
+    score = scores["reconstruction"] - scores["kl"]
     kept: dict[str, Any] = {}
     if state.settings.keep_best:
         kept = copy.deepcopy(state.averaged.state_dict())
     state.best = (score, kept)
     if state.per_epoch is not None:
-        state.per_epoch.step(score)  # type: ignore[arg-type]
+        state.per_epoch.step(score)
 
 
 def _rate(state: TrainState) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -17,22 +17,20 @@ from pyro_vae.data import Data, Images, as_source, looked_at, of_covariates
 from pyro_vae.data.batch import Given, Loaded
 from pyro_vae.data.kept import kept_of
 from pyro_vae.data.parts import divided
-from pyro_vae.errors import InputError, TrainingError
 from pyro_vae.files import expanded
-from pyro_vae.history import History
+from pyro_vae.history import HeldOut, History, Record
 from pyro_vae.noise import alone
-from pyro_vae.plots import runs as pictures
 from pyro_vae.schedules import Schedule
 from pyro_vae.training import distributed, locks, runs
+from pyro_vae.training.ending import ended
 from pyro_vae.training.events import Events
 from pyro_vae.training.faults import FaultError
 from pyro_vae.training.longer import Longer
 from pyro_vae.training.preparing import measure, prepare
-from pyro_vae.training.progress import Progress, Silent, Stopped
+from pyro_vae.training.progress import Progress, Silent
 from pyro_vae.training.run_writer import RunWriter
 from pyro_vae.training.train_state import TrainState, check_norms
 from pyro_vae.training.trainer import Trainer
-from pyro_vae.types import JSON
 from pyro_vae.vae import VAE, checked_vae
 from pyro_vae.warning_signs import few_words
 
@@ -240,54 +238,9 @@ def _train_alone(
         distributed.wait()
         for damaged in keeper.damaged:
             progress.warn(f"passed over a damaged checkpoint, {damaged}")
-        with _ended(course, train, held_out, keeper):
+        with ended(course, train, held_out, keeper):
             _train(course, train, held_out, keeper, progress)
     return history
-
-
-@contextmanager
-def _ended(
-    course: Trainer, train: Images, held_out: Images | None, keeper: RunWriter
-) -> Iterator[None]:
-    """However training ends, a model in evaluation mode and a folder that can be loaded."""
-    vae, folder, whole, lost = course.state.vae, keeper.folder, True, False
-    try:
-        try:
-            yield
-        except Stopped:
-            keeper.save(course)
-            raise
-        except FaultError as fault:
-            whole = False
-            if folder is not None:
-                fault.explanation.write(folder)
-            raise
-        except InputError:
-            whole, lost = False, True
-            raise
-        finally:
-            course.state.finish()
-            if "residual" in vae.likelihood.origins() and not lost:
-                elbo.freeze_residuals(vae, looked_at(train))
-            if folder is not None:
-                runs.write(vae, folder, keeper.config)
-    except OSError as error:
-        raise TrainingError(
-            f"{error.filename or folder} cannot be written: {error.strerror or error}; the run "
-            f"stopped at step {course.state.step} and can be resumed from its last checkpoint"
-        ) from error
-    except InputError as error:  # all was well with the images when training began
-        raise TrainingError(
-            f"{error}; the run stopped at step {course.state.step}"
-            + (" and can be resumed from its last checkpoint" if folder is not None else "")
-        ) from None
-    finally:
-        if folder is not None and whole:
-            shown = train if held_out is None else held_out
-            # Of a full disk the user has been told; weights out of all bounds give no picture.
-            with suppress(OSError, ValueError):
-                pictures.draw_run(vae, shown[: elbo.BLOCK], course.history, folder)
-    keeper.finish()
 
 
 def _train(
@@ -363,11 +316,11 @@ def _warn(message: str | None, history: History, progress: Progress) -> None:
     progress.warn(message)
 
 
-def _held_out(state: TrainState, images: Images, training: JSON, history: History) -> JSON:
+def _held_out(state: TrainState, images: Images, training: Record, history: History) -> Record:
     began = time.perf_counter()
     scores = elbo.scores_of(elbo.held_out_terms(state.averaged, images), history.kind)
     loss = state.held_out_loss(images, training["beta"], scores)
-    record = {
+    record: HeldOut = {
         "record": "epoch",
         "split": "held-out",
         "part": history.part,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from pyro_vae.history import History
-from pyro_vae.types import JSON
+from pyro_vae.history import History, Record
 
 __all__ = ["Progress", "Stopped"]
 
@@ -23,7 +22,7 @@ class Progress(Protocol):
     def step(self, step: int) -> None:
         """A step is done."""
 
-    def epoch(self, training: JSON, held_out: JSON | None) -> None:
+    def epoch(self, training: Record, held_out: Record | None) -> None:
         """An epoch is done: its records."""
 
     def warn(self, message: str) -> None:
@@ -39,7 +38,7 @@ class Silent:
     def step(self, step: int) -> None:
         """Say nothing."""
 
-    def epoch(self, training: JSON, held_out: JSON | None) -> None:
+    def epoch(self, training: Record, held_out: Record | None) -> None:
         """Say nothing."""
 
     def warn(self, message: str) -> None:

@@ -23,7 +23,7 @@ from pyro_vae.config import (
     declared,
     read,
 )
-from pyro_vae.config.fit import is_path, resolved
+from pyro_vae.config.own import is_path, resolved
 from pyro_vae.data import (
     Data,
     Images,

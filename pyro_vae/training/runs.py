@@ -234,7 +234,7 @@ def model_of(
 
 
 def put_weights(
-    vae: VAE, tensors: Mapping[str, Tensor], ties: Sequence[Sequence[Fields]] = ()
+    vae: VAE, tensors: Mapping[str, Tensor], ties: Sequence[Sequence[weights.Tied]] = ()
 ) -> None:
     """Give a model its weights, an offset that training began at included.
 

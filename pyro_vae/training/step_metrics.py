@@ -9,7 +9,7 @@ from pyro.poutine import Trace
 from torch import Tensor
 
 from pyro_vae import elbo
-from pyro_vae.types import JSON
+from pyro_vae.history import Figures
 
 __all__: list[str] = []
 
@@ -93,25 +93,25 @@ class StepMetrics:
         self.layout, self.sizes = layout, torch.tensor(sizes)
         self.sums, self.settings = table[:, : -len(_STEP)], table[:, -len(_STEP) :]
 
-    def records(self, objective: str) -> list[JSON]:
+    def records(self, loss: bool) -> list[Figures]:
         """A record for each step.
 
         Args:
-            objective: The name of reconstruction − kl.
+            loss: Whether reconstruction − kl is called ``objective`` and not ``elbo``.
         """
-        return self._records(objective, self.sums, self.sizes, self.settings.tolist())
+        return self._records(loss, self.sums, self.sizes, self.settings.tolist())
 
-    def mean(self, objective: str) -> JSON:
+    def mean(self, loss: bool) -> Figures:
         """The steps' averages, each with the weight of its images, and the last step's β."""
         settings = self.settings[-1].tolist()
         weights = (self.sizes / self.sizes.sum()).to(self.settings)
         settings[1] = float(weights @ self.settings[:, 1])
         sums, sizes = self.sums.sum(0, keepdim=True), self.sizes.sum(0, keepdim=True)
-        return self._records(objective, sums, sizes, [settings])[0]
+        return self._records(loss, sums, sizes, [settings])[0]
 
     def _records(
-        self, objective: str, sums: Tensor, sizes: Tensor, settings: Sequence[Sequence[float]]
-    ) -> list[JSON]:
+        self, loss: bool, sums: Tensor, sizes: Tensor, settings: Sequence[Sequence[float]]
+    ) -> list[Figures]:
         """The records of steps, or of groups of them."""
         layout, per_image = self.layout, sums / sizes[:, None]
         figures = {
@@ -132,19 +132,19 @@ class StepMetrics:
         whole = len(each) == len(active)
         per_latent = torch.cat(each, -1).tolist() if whole else [None] * len(sums)
         units = {name: mean.shape[-1] for name, mean in figures["mean"].items()}
-        records = []
+        records: list[Figures] = []
         for i, (beta, norm, lr) in enumerate(settings):
             reconstruction = {name: value[i] for name, value in scalars["reconstruction"].items()}
             kl = {name: value[i] for name, value in scalars["kl"].items()}
-            nats = {"reconstruction": sum(reconstruction.values()), "kl": sum(kl.values())}
+            both = sum(reconstruction.values()), sum(kl.values())
             records.append(
                 {
                     "loss": float(per_image[i, 0]),
                     "beta": beta,
-                    "elbo": None,
-                    "objective": None,
-                    objective: nats["reconstruction"] - nats["kl"],
-                    **nats,
+                    "elbo": None if loss else both[0] - both[1],
+                    "objective": both[0] - both[1] if loss else None,
+                    "reconstruction": both[0],
+                    "kl": both[1],
                     "kl_per_latent": per_latent[i],
                     "active_units": sum(value[i] for value in active.values()),
                     "sites": {

@@ -10,6 +10,7 @@ from pyro_vae.data.tables import data_of
 from pyro_vae.errors import InputError
 from pyro_vae.heads import Head
 from pyro_vae.observations import parse_columns
+from pyro_vae.texts import Word
 
 __all__: list[str] = []
 
@@ -40,7 +41,7 @@ def of_table(table: Table, texts: Sequence[str] = (), condition: str | None = No
         InputError: If there is no such column, all are told, or a column suits no head.
     """
     table, heads = parse_columns(texts, table)
-    names = [] if condition is None else [name.strip() for name in condition.split(",")]
+    names = [] if condition is None else [str(name) for name in Word(condition).parts()]
     told: list[dict[str, Any]] = []
     for name in names:
         head = heads.pop(table[name].name, None)

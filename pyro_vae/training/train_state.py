@@ -16,8 +16,9 @@ from pyro_vae import elbo, objectives, optimisers, schedules
 from pyro_vae.config import FitConfig
 from pyro_vae.data import Batch, Images, augment
 from pyro_vae.data.batch import Loaded
+from pyro_vae.elbo.scores import ElboScores
 from pyro_vae.errors import InputError
-from pyro_vae.history import History
+from pyro_vae.history import History, Record, value_of
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.objectives.capture import NotCapturedError
 from pyro_vae.training import distributed, runs
@@ -234,7 +235,7 @@ class TrainState:
             self.controller.load_state_dict({"integral": log, "log_beta": log, "error": 0.0})
 
     @torch.no_grad()
-    def held_out_loss(self, images: Images, beta: float, scores: JSON) -> float:
+    def held_out_loss(self, images: Images, beta: float, scores: ElboScores) -> float:
         """What is minimised, on held-out images: per image, under fixed noise.
 
         Args:
@@ -260,14 +261,14 @@ class TrainState:
         """Whether the last step's β was its schedule's final one; a controlled β always counts."""
         return self.controller is not None or self.schedule(self.step - 1) == self.schedule.final
 
-    def end_epoch(self, held_out: JSON | None, history: History) -> bool:
+    def end_epoch(self, held_out: Record | None, history: History) -> bool:
         """Take note of a held-out score; True if training should stop.
 
         Scores count where β has settled: others belong to another objective.
         """
         if held_out is None or not self.settled():
             return False
-        score = held_out[history.objective]
+        score = value_of(held_out, history.objective)
         if self.per_epoch is not None:
             self.per_epoch.step(score)
         self.waited += 1

@@ -14,7 +14,7 @@ from pyro_vae import elbo
 from pyro_vae.data import Images, batches, order
 from pyro_vae.data.batch import Loaded
 from pyro_vae.errors import TrainingError
-from pyro_vae.history import History
+from pyro_vae.history import History, Record
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.training import distributed, faults
 from pyro_vae.training.step_metrics import Layout, StepMetrics, layout_of_one_site
@@ -47,7 +47,7 @@ class Trainer:
         self._noise: list[Tensor] | None = None
         self._checked = False
 
-    def run_epoch(self, train: Images, after_step: Callable[[], None]) -> JSON:
+    def run_epoch(self, train: Images, after_step: Callable[[], None]) -> Record:
         """The rest of the present epoch.
 
         Args:
@@ -115,24 +115,32 @@ class Trainer:
             raise faults.FaultError(explanation) from None
         self.left_out.append(explanation.sentence)
 
-    def _finish_epoch(self) -> JSON:
+    def _finish_epoch(self) -> Record:
         state, history = self.state, self.history
         if not self._rows:
             raise TrainingError(f"no batch of epoch {self.epoch} gave a finite gradient")
         sizes, rows, seconds = zip(*self._rows, strict=True)
         steps, first = StepMetrics(rows, sizes, self._layout), state.step - len(rows)
-        where = {"split": "training", "epoch": self.epoch}
-        records = [
-            {"record": "step", **where, "step": first + i, **record, "images_per_second": n / took}
+        loss = history.objective == "objective"
+        records: list[Record] = [
+            {
+                "record": "step",
+                "split": "training",
+                "epoch": self.epoch,
+                "step": first + i,
+                **record,
+                "images_per_second": n / took,
+            }
             for i, (record, n, took) in enumerate(
-                zip(steps.records(history.objective), sizes, seconds, strict=True), start=1
+                zip(steps.records(loss), sizes, seconds, strict=True), start=1
             )
         ]
-        epoch = {
+        epoch: Record = {
             "record": "epoch",
-            **where,
+            "split": "training",
+            "epoch": self.epoch,
             "step": state.step,
-            **steps.mean(history.objective),
+            **steps.mean(loss),
             "images_per_second": sum(sizes) / sum(seconds),
         }
         history.records += [*records, epoch]

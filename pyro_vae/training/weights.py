@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, TypedDict
 
 import torch
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-
-from pyro_vae.types import JSON, Fields
 
 __all__: list[str] = []
 
@@ -29,12 +27,22 @@ def _start(tensor: Tensor) -> int:
     return int(tensor.storage_offset())
 
 
-def ties(module: nn.Module) -> list[list[JSON]]:
+class Tied(TypedDict):
+    """A tensor that shares memory with others: its names, several where they are one object, and
+    where it lies in the memory of all.
+    """
+
+    names: list[str]
+    size: list[int]
+    stride: list[int]
+    offset: int
+
+
+def ties(module: nn.Module) -> list[list[Tied]]:
     """Which of a module's parameters and buffers overlap in memory.
 
     Returns:
-        Groups of tensors, each with its ``names`` (several where they are one object) and where it
-        lies in the group's memory: ``size``, ``stride`` and ``offset``. Plain data.
+        Groups of them. Plain data.
     """
     places: dict[tuple[Any, ...], dict[int, list[str]]] = {}
     live = _tensors(module)
@@ -67,7 +75,7 @@ def _overlapping(tensors: list[_Named]) -> Iterator[list[_Named]]:
     yield group
 
 
-def _described(names: list[str], tensor: Tensor, start: int) -> JSON:
+def _described(names: list[str], tensor: Tensor, start: int) -> Tied:
     return {
         "names": names,
         "size": list(tensor.shape),
@@ -77,7 +85,7 @@ def _described(names: list[str], tensor: Tensor, start: int) -> JSON:
 
 
 @torch.no_grad()
-def tie(module: nn.Module, wanted: Sequence[Sequence[Fields]]) -> None:
+def tie(module: nn.Module, wanted: Sequence[Sequence[Tied]]) -> None:
     """Let a module's tensors share memory as :func:`ties` found another's do.
 
     Raises:

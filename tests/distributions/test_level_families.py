@@ -14,20 +14,20 @@ LOGITS = (-60.0, -12.0, -3.0, -0.3, 0.0, 0.01, 2.0, 9.0, 40.0)
 K = torch.arange(256.0)
 
 
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
 @pytest.mark.parametrize("logit", LOGITS)
-def test_the_binomial_against_mpmath(logit: float) -> None:
+def test_the_binomial_against_mpmath(logit: float, dtype: torch.dtype, tolerance: float) -> None:
     mp.dps = 40
     p = 1 / (1 + mp.e ** (-mpf(logit)))
     log_mass = [
         mp.log(mp.binomial(255, k)) + k * mp.log(p) + (255 - k) * mp.log(1 - p) for k in range(256)
     ]
     expected = np.array([float(value) for value in log_mass])
-    for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-12)):
-        found = LevelBinomial(torch.tensor(logit, dtype=dtype)).log_prob(K).double().numpy()
-        above = expected > np.log(1e-30)
-        assert above.any()
-        assert np.abs(found - expected)[above].max() < tolerance
-        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+    found = LevelBinomial(torch.tensor(logit, dtype=dtype)).log_prob(K).double().numpy()
+    above = expected > np.log(1e-30)
+    assert above.any()
+    assert np.abs(found - expected)[above].max() < tolerance
+    np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
 
 
 def test_moments_of_the_binomial_against_scipy() -> None:

@@ -50,14 +50,14 @@ def test_the_true_limit_at_the_ends() -> None:
     assert gradient.isfinite().all()
 
 
-def test_the_density_next_to_the_ends() -> None:
-    for value in (2**-100, 2**-24, 1 - 2**-24):
-        x = torch.tensor(value)
-        with mpmath.workdps(40):
-            at = mpf(x.item())
-            y = mpmath.log(at / (1 - at))
-            true = mpmath.log(mpmath.npdf(y, 1, 2)) - mpmath.log(at * (1 - at))
-        assert LogitNormal(1.0, 2.0).log_prob(x).item() == pytest.approx(float(true), rel=1e-5)
+@pytest.mark.parametrize("value", [2**-100, 2**-24, 1 - 2**-24])
+def test_the_density_next_to_the_ends(value: float) -> None:
+    x = torch.tensor(value)
+    with mpmath.workdps(40):
+        at = mpf(x.item())
+        y = mpmath.log(at / (1 - at))
+        true = mpmath.log(mpmath.npdf(y, 1, 2)) - mpmath.log(at * (1 - at))
+    assert LogitNormal(1.0, 2.0).log_prob(x).item() == pytest.approx(float(true), rel=1e-5)
 
 
 def test_the_median_halves_the_mass() -> None:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import re
 from collections.abc import Callable
+
+from pyro_vae.errors import unknown_form
+from pyro_vae.texts import Word, arguments
 
 from .analytic import CapacityELBO, FreeBitsELBO, MeanFieldELBO
 from .base import Objective
@@ -61,34 +63,29 @@ iwae:K, dreg:K, renyi:alpha, free-bits:nats, capacity:nats,gamma=g
     """
     if not isinstance(text, str):
         raise TypeError(f"an objective is given as text, got {type(text).__name__}")
-    name, colon, rest = text.strip().partition(":")
+    name, rest = Word(text).pair(":")
     if name not in _TYPES:
-        near = difflib.get_close_matches(name, FORMS, n=1, cutoff=0.5)
-        hint = f"did you mean {near[0]!r}? " if near else ""
-        raise ValueError(f"unknown objective {name!r}: {hint}Accepted: {', '.join(FORMS.values())}")
+        raise unknown_form("objective", name, FORMS)
     make, alone = _TYPES[name]
     try:
-        arguments = _arguments(rest.split(",") if colon else [], name, alone)
-        if alone is not None and alone not in arguments:
+        given = _arguments(rest, name, alone)
+        if alone is not None and alone not in given:
             raise ValueError(f"expected a value, as in {FORMS[name]}")
-        return make(**arguments, max_plate_nesting=max_plate_nesting)
+        return make(**given, max_plate_nesting=max_plate_nesting)
     except ValueError as error:
         raise ValueError(f"objective {text!r}: {error}") from None
 
 
-def _arguments(words: list[str], name: str, alone: str | None) -> dict[str, float]:
+def _arguments(rest: Word | None, name: str, alone: str | None) -> dict[str, float]:
     keys = {"K": "num_particles"} | ({"gamma": "gamma"} if name == "capacity" else {})
-    arguments: dict[str, float] = {}
-    for position, word in enumerate(words):
-        key, equals, value = (part.strip() for part in word.rpartition("="))
-        argument = keys.get(key) if equals else alone if position == 0 else None
-        if argument is None:
-            accepted = ", ".join(f"{key}=" for key in keys)
-            raise ValueError(f"unexpected {word!r}, accepted: {FORMS[name]} and {accepted}")
-        if argument in arguments:
-            raise ValueError(f"{argument} is given twice")
-        arguments[argument] = _number(value, whole=argument == "num_particles")
-    return arguments
+    accepted = f"accepted: {FORMS[name]} and {', '.join(f'{key}=' for key in keys)}"
+    values, options = arguments(rest, 0 if alone is None else 1, [*keys], accepted)
+    given = {keys[key]: value for key, value in options.items()}
+    if alone is not None and values:
+        if alone in given:
+            raise ValueError(f"{alone} is given twice")
+        given[alone] = values[0]
+    return {name: _number(word, whole=name == "num_particles") for name, word in given.items()}
 
 
 def _number(word: str, *, whole: bool) -> float:
