@@ -66,4 +66,6 @@ def _course(s: Situation) -> Headline:
     if e.gain_per_epoch is None or e.doubled is None:
         return Headline("course", "not known: no records of training", None)
     said = f"{e.gain_per_epoch:+.3g} nats an epoch at the end, {e.doubled:+.3g} since half-time"
-    return Headline("course", said, not (s.gaining or s.overfitted))
+    # What was gained at a β that collapsed it is no sign of more to come.
+    fine = None if s.collapsed else not (s.gaining or s.overfitted)
+    return Headline("course", said, fine)

@@ -7,7 +7,6 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,23 +23,11 @@ from pyro_vae.config import (
     read,
 )
 from pyro_vae.config.own import is_path, resolved
-from pyro_vae.data import (
-    Data,
-    Images,
-    as_source,
-    condition_of,
-    conditioned,
-    context,
-    first,
-    load,
-    looked_at,
-    plain,
-    split,
-)
+from pyro_vae.data import Data, Images, as_source, context, plain, split
 from pyro_vae.data.endings import is_table
 from pyro_vae.data.files import digest
 from pyro_vae.data.kept import digests_of
-from pyro_vae.data.parts import SHARE, Asked, Parted, parse, parted
+from pyro_vae.data.parts import SHARE, parse
 from pyro_vae.data.stock import is_path as is_file
 from pyro_vae.errors import InputError
 from pyro_vae.files import expanded
@@ -53,8 +40,8 @@ from pyro_vae.training.loop import train
 from pyro_vae.training.memory import check_memory
 from pyro_vae.training.progress import Progress
 from pyro_vae.training.run_data import part_of
+from pyro_vae.training.run_reading import read_data
 from pyro_vae.training.runs import read_config
-from pyro_vae.training.tables import of_table
 from pyro_vae.types import JSON
 from pyro_vae.vae import VAE
 
@@ -80,15 +67,6 @@ class Trained(NamedTuple):
     vae: VAE
     history: History
     data: Data
-
-
-class Read(NamedTuple):
-    """Data as a run is trained on them: its head or heads, how they are found again, and notes."""
-
-    data: Data
-    head: Any
-    described: dict[str, Any]
-    notes: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -225,7 +203,7 @@ class RunConfig(ModelConfig, DataConfig):
         Raises:
             InputError: If they are not at hand.
         """
-        return self._read().data
+        return read_data(self).data
 
     def _kept(self) -> dict[str, Any]:
         """The options, null where they name code of the user's: no folder leads to any."""
@@ -256,54 +234,16 @@ class RunConfig(ModelConfig, DataConfig):
             return self
         return replace(self, validation=SHARE)
 
-    def _read(self) -> Read:
-        """The data, the head or heads, and how the data are found again."""
-        data, parts, notes = _parted(self._asked(), self._asked_parts())
-        described: dict[str, Any] = {"name": self.data, "root": self.data_root}
-        sizes = {name: getattr(self, name) for name in ("images", "resize", "crop")}
-        described |= {name: value for name, value in sizes.items() if value is not None}
-        described |= parts
-        if data.table is not None:
-            self._check_table()
-            read = of_table(data.table, self.column, self.condition)
-            data, parts, notes = parted(read.data, self._asked_parts(), read.described)
-            described |= {**read.described, **parts}
-            return Read(first(data, self.images), read.heads, described, notes)
-        if self.column:
-            raise InputError(
-                "--column is for a .csv (.tsv, .parquet) table, whose columns have names"
-            )
-        data = first(data, self.images)
-        head = head_of(self.observation, looked_at(data.train))
-        if self.condition is not None:
-            described["condition"] = condition_of(data, self.condition)
-        return Read(conditioned(data, described.get("condition")), head, described, notes)
-
-    def _check_table(self) -> None:
-        """Refuse options that say nothing of a table."""
-        for name in (*declared(ObservationConfig), "augment", "init_from_data"):
-            part = self.observation if hasattr(self.observation, name) else self.fit
-            if getattr(part, name) != getattr(type(part)(), name):
-                observed = part is self.observation
-                how = ": --column NAME=OBS says what columns are" if observed else ""
-                raise InputError(f"--{name.replace('_', '-')} is not for tables{how}")
-
     def sketch(self) -> tuple[VAE, Data]:
         """The smallest model of the data's observation, untrained, and the data.
 
         Raises:
             InputError: As of :meth:`load`, and if the data do not suit the observation.
         """
-        data, head, *_ = self._read()
+        data, head, *_ = read_data(self)
         usual = {name: OPTIONS[name].default for name in (*PARTS, "depth", "dropout")}
         small = replace(self, latent_dim=2, hidden=4, **usual)
         return small._made(data.train, _shape_of(data, head), head), data
-
-    def _asked(self) -> tuple[Any, ...]:
-        return self.data, self.data_root, self.download, self.resize, self.crop
-
-    def _asked_parts(self) -> Asked:
-        return Asked(self.validation, self.fit.chooses, self.observation.bits)
 
     def _made(self, images: Images, shape: Any, head: Any) -> VAE:
         """The model; parts that are not stock ones are tried on a few images."""
@@ -342,7 +282,7 @@ class RunConfig(ModelConfig, DataConfig):
             InputError: If the data are not at hand or do not suit the observation.
             TrainingError: If the loss becomes non-finite; what there is has been saved then.
         """
-        data, head, described, notes = self._read()
+        data, head, described, notes = read_data(self)
         shape = _shape_of(data, head)
         whole = tuple(plain(data.train).shape[1:])
         check_memory(self.parts()["net"], whole, checked_dims(self.latent_dim))
@@ -390,16 +330,6 @@ def _shape_of(data: Data, head: Any) -> Any:
     """What a VAE takes for the shape of data: of several heads' each its own."""
     several = isinstance(head, Mapping)
     return dict.fromkeys(head, (1,)) if several else tuple(plain(data.train).shape[1:])
-
-
-@lru_cache(maxsize=1)
-def _parted(asked: tuple[Any, ...], parts: Asked) -> Parted:
-    """The data in their parts; of a table, whose columns are not known yet, as they are."""
-    data = load(*asked)
-    if data.table is not None:
-        return Parted(data, {}, ())
-    name, *_, resize, crop = asked
-    return parted(data, parts, {"name": name, "resize": resize, "crop": crop})
 
 
 def _flat(config: RunConfig) -> Iterator[tuple[str, object]]:
