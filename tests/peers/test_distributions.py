@@ -15,7 +15,7 @@ from pyro_vae import distributions as ours
 
 from .adapters import ADAPTERS, Adapter
 
-DTYPES = {torch.float32: 2e-6, torch.float64: 2e-13}
+DTYPES = {torch.float32: 2e-6, torch.float64: 1e-13}
 
 
 def made(adapter: Adapter, dtype: torch.dtype = torch.float64) -> tuple[list[Tensor], Any]:
