@@ -12,6 +12,7 @@ import torch
 from scipy import stats
 from torch.distributions import kl_divergence
 
+from benchmarks.precision import RANGES, errors
 from pyro_vae import distributions as ours
 
 from .adapters import ADAPTERS, Adapter
@@ -138,3 +139,37 @@ def test_compiled_it_is_the_same(name: str) -> None:
         torch.testing.assert_close(gradients(compiled), gradients(score), rtol=1e-11, atol=1e-11)
     finally:
         torch.distributions.Distribution.set_default_validate_args(validates)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("name", DENSITIES)
+def test_cdf_keeps_its_digits_in_the_tail(name: str, dtype: torch.dtype) -> None:
+    """Against mpmath's integral of the density, relatively: 1e-23 is not 0."""
+    adapter = ADAPTERS[name]
+    values = {"LogitNormal": (2.0, 0.4), "TruncatedNormal": (1.1, 0.12)}.get(
+        name, tuple(v[0] for v in adapter.parameters)
+    )
+    given = [torch.tensor(v, dtype=dtype) for v in values]
+    exact = [mp.mpf(float(v)) for v in given]
+    x = torch.tensor([0.12, 0.3, 0.7, 0.99], dtype=dtype)
+    found = adapter.make(*given).cdf(x)
+    for one, point in zip(found, x, strict=True):
+        ends = [mp.mpf(float(point)) * i / 8 for i in range(9)]
+        wanted = mp.quad(lambda t: mp.exp(adapter.exact(t, *exact)), ends)
+        tolerance = 3e-5 if dtype is torch.float32 else 1e-8
+        assert float(one) == pytest.approx(float(wanted), rel=tolerance)
+
+
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_all_that_the_benchmark_measures_is_right(name: str) -> None:
+    """Cdf, quantiles and moments by closed forms, at one place of the ranges that it searches."""
+    assert set(RANGES) == set(ADAPTERS)
+    values = [float(v[0]) for v in ADAPTERS[name].parameters]
+    with mp.workdps(60):
+        found = errors(name, values, ADAPTERS[name].points[1], torch.float64)
+    assert {"log_prob", "gradients", "mean", "variance"} <= set(found)
+    assert ("cdf" in found) == ("icdf" in found) == (name in DENSITIES)
+    moments = 1e-7 if name == "Kumaraswamy" else 1e-12  # as its docstring says
+    allowed = {"log_prob": 1e-13, "cdf": 1e-13, "mean": moments, "variance": moments}
+    for kind, error in found.items():
+        assert error <= allowed.get(kind, 1e-12), kind
