@@ -4,7 +4,12 @@ import torch
 from pyro import distributions as dist
 from torch import Tensor
 
-from pyro_vae.distributions.special import widened
+from pyro_vae.distributions.special import (
+    log_beta_excess,
+    log_choose_excess,
+    log_power,
+    widened,
+)
 
 __all__ = ["BetaBinomial"]
 
@@ -15,7 +20,8 @@ class BetaBinomial(dist.BetaBinomial):  # type: ignore[misc]
     .. math:: P(k) = \binom{n}{k} \frac{B(k + a, n - k + b)}{B(a, b)}
 
     Pyro's own subtracts ``lgamma`` of large arguments: at a concentration of 1e4 it is wrong by
-    1e-2 nats, this one by 1e-5.
+    1e-2 nats, this one by 1e-5, the rounding of the result. With float64 shapes large terms
+    cancel on paper: right to 1e-13 of the result or of a nat, for shapes from 1e-3 to 1e6.
 
     Args:
         concentration1: Positive shape :math:`a`.
@@ -37,11 +43,25 @@ class BetaBinomial(dist.BetaBinomial):  # type: ignore[misc]
         count = value.to(a.dtype)
         total = self.total_count.to(a.dtype)
         rest = total - count
-        ratio = _log_beta(count + a, rest + b) - _log_beta(a, b)
-        choices = torch.log1p(total) + _log_beta(count + 1, rest + 1)
-        result: Tensor = (ratio - choices).to(self.concentration1.dtype)
-        return result
+        if a.dtype != self.concentration1.dtype:  # digits to spare: the plain sum, far faster
+            ratio = _log_beta(count + a, rest + b) - _log_beta(a, b)
+            plain = ratio - torch.log1p(total) - _log_beta(count + 1, rest + 1)
+            result: Tensor = plain.to(self.concentration1.dtype)
+            return result
+        return _from_the_mean(count, rest, a, b)
 
 
 def _log_beta(a: Tensor, b: Tensor) -> Tensor:
     return torch.lgamma(a) + torch.lgamma(b) - torch.lgamma(a + b)
+
+
+def _from_the_mean(count: Tensor, rest: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    """The share of successes and the shapes' mean, each against the mean of the two together."""
+    top, bottom = count + a, rest + b
+    whole = top + bottom
+    between = (a * rest - b * count) / whole
+    log_x, log_rest = (top / whole).log(), (bottom / whole).log()
+    powers = log_power(count, rest, between, log_x, log_rest)
+    powers = powers + log_power(a, b, -between, log_x, log_rest)
+    excess = log_beta_excess(top, bottom) - log_beta_excess(a, b)
+    return log_choose_excess(count, rest) + excess + powers

@@ -7,7 +7,12 @@ from pyro import distributions as dist
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
-from pyro_vae.distributions.special import log_beta_power, stirling_rest, widened
+from pyro_vae.distributions.special import (
+    log_beta_excess,
+    log_power,
+    stirling_rest,
+    widened,
+)
 
 __all__ = ["NegativeBinomial", "Poisson"]
 
@@ -79,6 +84,9 @@ class NegativeBinomial(dist.NegativeBinomial):  # type: ignore[misc]
         count, total = value.to(logits), widened(self.total_count)
         some = count > 0
         k = torch.where(some, count, 1.0)
-        above = log_beta_power(total, k, (-logits).sigmoid(), logits.sigmoid()) - k.log()
-        result: Tensor = torch.where(some, above, total * logsigmoid(-logits))
+        log_p, log_rest = logsigmoid(logits), logsigmoid(-logits)
+        distance = (-logits).sigmoid() * k - logits.sigmoid() * total
+        above = log_power(total, k, distance, log_rest, log_p)
+        above = above - log_beta_excess(total, k) - k.log()
+        result: Tensor = torch.where(some, above, total * log_rest)
         return result.to(self.logits.dtype)

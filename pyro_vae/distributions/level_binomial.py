@@ -10,7 +10,7 @@ from torch.distributions import Binomial, constraints
 from torch.nn.functional import logsigmoid
 
 from pyro_vae.distributions.discretized import LevelMass
-from pyro_vae.distributions.special import widened
+from pyro_vae.distributions.special import log_choose_excess, log_power, widened
 
 __all__ = ["LevelBinomial"]
 
@@ -18,11 +18,13 @@ __all__ = ["LevelBinomial"]
 class LevelBinomial(LevelMass):
     r"""Mass over the levels 0 to n of the number of heads in n tosses of a coin.
 
-    .. math:: \log P(k) = \log\binom{n}{k} + k\,\mathrm{logit}\,p + n \log(1 - p)
+    .. math:: \log P(k) = \log\binom{n}{k} + k \log p + (n - k) \log(1 - p)
 
     Its terms are hundreds of nats that cancel: at n = 255 the float32 masses of torch's
     ``Binomial`` are wrong by up to 7e-4. These are computed in double precision, which also is
     faster than keeping the digits in single, and are right to 4e-6, the rounding of the result.
+    For float64 logits they are written from their mean outwards (Loader 2000), where nothing
+    large cancels: right to 1e-13 of the result or of a nat, whatever the levels and the logits.
 
     Args:
         logits: :math:`\log p/(1 - p)`, of the batch's shape.
@@ -79,9 +81,15 @@ class LevelBinomial(LevelMass):
         n, logits = self.levels - 1, widened(self.logits)
         # A table of all levels: lgamma takes longer than everything else together.
         k = torch.arange(n + 1, dtype=logits.dtype, device=logits.device)
-        choices = math.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
-        count = value.to(logits.dtype)
-        log_mass: Tensor = choices[value.long()] + count * logits + n * logsigmoid(-logits)
+        heads = value.to(logits.dtype)
+        if logits.dtype != self.logits.dtype:  # digits to spare: the plain sum, ten times faster
+            choices = math.lgamma(n + 1) - torch.lgamma(k + 1) - torch.lgamma(n - k + 1)
+            powers = heads * logits + n * logsigmoid(-logits)
+        else:
+            choices, tails = log_choose_excess(k, n - k), n - heads
+            distance = logits.sigmoid() * tails - (-logits).sigmoid() * heads
+            powers = log_power(heads, tails, distance, logsigmoid(logits), logsigmoid(-logits))
+        log_mass: Tensor = choices[value.long()] + powers
         return log_mass.to(self.logits.dtype)
 
     @property

@@ -82,7 +82,8 @@ class LogitNormal(TorchDistribution):  # type: ignore[misc]
             self._validate_sample(value)
         outside = (value <= 0) | (value >= 1)
         x = torch.where(outside, 0.5, value)
-        inside = torch.special.ndtr((x.log() - torch.log1p(-x) - self.loc) / self.scale)
+        z = (x.log() - torch.log1p(-x) - self.loc) / self.scale
+        inside = 0.5 * torch.erfc(-math.sqrt(0.5) * z)  # torch's ndtr is 0 from −6 (−9) on
         return torch.where(outside, (value >= 1).to(inside), inside)
 
     def icdf(self, value: Tensor) -> Tensor:

@@ -225,12 +225,39 @@ def log_beta_power(a: Tensor, b: Tensor, x: Tensor, rest: Tensor | None = None) 
     """
     log_rest = torch.log1p(-x) if rest is None else rest.log()
     distance = x * b - (1 - x if rest is None else rest) * a
-    up, down = distance / a, -distance / b
-    to_mean = torch.where(up > -0.5, torch.log1p(up.clamp(min=-0.5)), x.log() + torch.log1p(b / a))
-    to_rest = torch.where(
-        down > -0.5, torch.log1p(down.clamp(min=-0.5)), log_rest + torch.log1p(a / b)
+    return log_power(a, b, distance, x.log(), log_rest) - log_beta_excess(a, b)
+
+
+def log_power(a: Tensor, b: Tensor, distance: Tensor, log_x: Tensor, log_rest: Tensor) -> Tensor:
+    r""":math:`a \log(x / \mu) + b \log((1 - x) / (1 - \mu))`, :math:`\mu = a / (a + b)`.
+
+    Args:
+        a: Tensor, at least 0.
+        b: The same, not both 0.
+        distance: ``x b − (1 − x) a``, as exactly as the caller knows it: of the two logs' leading
+            terms, that cancel, nothing is rounded but this.
+        log_x: Log of x, for where the distance is large.
+        log_rest: Log of 1 − x, likewise.
+    """
+    some_a, some_b = torch.where(a > 0, a, 1.0), torch.where(b > 0, b, 1.0)
+    up, down = distance / some_a, -distance / some_b
+    to_mean = torch.where(
+        up > -0.5, torch.log1p(up.clamp(min=-0.6)), log_x + torch.log1p(b / some_a)
     )
-    return a * to_mean + b * to_rest - log_beta_excess(a, b)
+    to_rest = torch.where(
+        down > -0.5, torch.log1p(down.clamp(min=-0.6)), log_rest + torch.log1p(a / some_b)
+    )
+    return a * to_mean + b * to_rest
+
+
+def log_choose_excess(k: Tensor, rest: Tensor) -> Tensor:
+    r""":math:`\log\binom{n}{k} + k \log\mu + (n - k) \log(1 - \mu)`, :math:`\mu = k / n`.
+
+    The log-mass of a binomial at its own mean, at most 0; ``rest`` is n − k.
+    """
+    inner = (k > 0) & (rest > 0)
+    a, b = torch.where(inner, k, 1.0), torch.where(inner, rest, 1.0)
+    return torch.where(inner, (1 / a + 1 / b).log() - log_beta_excess(a, b), 0.0)
 
 
 def log_beta_cdf(a: Tensor, b: Tensor, x: Tensor, steps: int | None = None) -> Tensor:

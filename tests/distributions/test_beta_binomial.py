@@ -60,3 +60,14 @@ def test_it_expands_and_copies_as_itself() -> None:
         torch.testing.assert_close(
             twin.log_prob(torch.tensor(9.0)), d.log_prob(torch.tensor(9.0)).expand(twin.batch_shape)
         )
+
+
+def test_double_precision_has_thirteen_digits_at_any_size() -> None:
+    sizes = torch.tensor([1e-3, 0.5, 7.9, 8.0, 30.0, 1e3, 1e6], dtype=torch.float64)
+    counts = torch.tensor([0.0, 1.0, 7.0, 128.0, 254.0, 255.0], dtype=torch.float64)
+    a, b, k = torch.cartesian_prod(sizes, sizes, counts).unbind(-1)
+    found = BetaBinomial(a, b, 255).log_prob(k)
+    assert len(found) == 294
+    for one, first, second, level in zip(found, a, b, k, strict=True):
+        true = log_mass(int(level), mpf(float(first)), mpf(float(second)))
+        assert abs(float(one) - true) <= 1e-13 * max(1, abs(true))

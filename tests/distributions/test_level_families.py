@@ -14,7 +14,7 @@ LOGITS = (-60.0, -12.0, -3.0, -0.3, 0.0, 0.01, 2.0, 9.0, 40.0)
 K = torch.arange(256.0)
 
 
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-13)])
 @pytest.mark.parametrize("logit", LOGITS)
 def test_the_binomial_against_mpmath(logit: float, dtype: torch.dtype, tolerance: float) -> None:
     mp.dps = 40
@@ -28,6 +28,21 @@ def test_the_binomial_against_mpmath(logit: float, dtype: torch.dtype, tolerance
     assert above.any()
     assert np.abs(found - expected)[above].max() < tolerance
     np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-4)
+
+
+@pytest.mark.parametrize("levels", [2, 256, 65536])
+@pytest.mark.parametrize("logit", [-800.0, -30.0, -0.01, 0.4, 9.0, 30.0])
+def test_the_binomial_has_thirteen_digits_at_any_size(logit: float, levels: int) -> None:
+    mp.dps = 40
+    n, logits = levels - 1, torch.tensor(logit, dtype=torch.float64, requires_grad=True)
+    for k in sorted({0, 1, n // 3, n // 2, n - 1, n}):
+        found = LevelBinomial(logits, levels).log_prob(torch.tensor(float(k)).double())
+        choices = mp.loggamma(n + 1) - mp.loggamma(k + 1) - mp.loggamma(n - k + 1)
+        true = choices + k * mpf(logit) - n * mp.log1p(mp.exp(mpf(logit)))
+        assert abs(mpf(found.item()) - true) <= 1e-13 * max(1, abs(true))
+        slope = k - n / (1 + mp.exp(-mpf(logit)))
+        (gradient,) = torch.autograd.grad(found, logits)
+        assert abs(mpf(gradient.item()) - slope) <= 1e-12 * max(1, abs(slope))
 
 
 def test_moments_of_the_binomial_against_scipy() -> None:

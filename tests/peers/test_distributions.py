@@ -15,7 +15,7 @@ from pyro_vae import distributions as ours
 
 from .adapters import ADAPTERS, Adapter
 
-DTYPES = {torch.float32: 2e-6, torch.float64: 2e-13}
+DTYPES = {torch.float32: 2e-6, torch.float64: 1e-13}
 
 
 def made(adapter: Adapter, dtype: torch.dtype = torch.float64) -> tuple[list[Tensor], Any]:
@@ -96,10 +96,6 @@ def test_vmap_and_forward_mode(name: str) -> None:
     try:
         mapped = torch.func.vmap(score)(*parameters)
         torch.testing.assert_close(mapped, p.log_prob(x))
-        if name == "ContinuousBernoulli":  # torch compiles no function with a derivative of its own
-            with pytest.raises(NotImplementedError, match="jvp"):  # in forward mode: no silence
-                torch.func.jvp(score, tuple(parameters), tuple(parameters))
-            return
         ones = tuple(torch.ones_like(value) for value in parameters)
         _, forward = torch.func.jvp(score, tuple(parameters), ones)
         leaves = [value.clone().requires_grad_() for value in parameters]

@@ -157,3 +157,13 @@ def test_another_precision_takes_eight_bit_pictures(observation: str, dtype: tor
         losses.append(TraceELBO().loss(one.model, one.guide, seen))
     assert losses[1] == losses[1]
     assert losses[1] > 0
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_a_point_mass_has_a_step_and_one_quantile(dtype: torch.dtype) -> None:
+    p = ContinuousBernoulli(probs=torch.tensor([0.0, 1.0], dtype=dtype))
+    x = torch.tensor([0.0, 0.3, 1.0], dtype=dtype)[:, None]
+    assert p.cdf(x).tolist() == [[1.0, 0.0], [1.0, 0.0], [1.0, 1.0]]
+    quantiles = p.icdf(torch.tensor([[0.2], [0.7]], dtype=dtype))
+    wanted = torch.tensor([[0.0, 1.0]] * 2, dtype=dtype)
+    torch.testing.assert_close(quantiles, wanted, rtol=0, atol=1e-37)
