@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from pyro_vae.errors import InputError
@@ -36,6 +37,20 @@ def check_writable(out: str | Path) -> Path:
     except OSError as error:
         raise InputError(f"{folder} cannot be written: {error.strerror}") from None
     return folder
+
+
+@contextmanager
+def in_utf8(path: Path) -> Iterator[Path]:
+    """A path by which a file is found whose own is no UTF-8, which safetensors does not read."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        with tempfile.TemporaryDirectory(prefix="pyro-vae-") as folder:
+            link = Path(folder) / "file"
+            link.symlink_to(path.absolute())
+            yield link
+    else:
+        yield path
 
 
 def replace(path: Path, write: Callable[[Path], object]) -> None:

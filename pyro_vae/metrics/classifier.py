@@ -20,7 +20,7 @@ from torch import Tensor
 from pyro_vae.data import Data, as_images, plain
 from pyro_vae.data.batch import Loaded
 from pyro_vae.errors import InputError
-from pyro_vae.files import expanded, replace
+from pyro_vae.files import expanded, in_utf8, replace
 from pyro_vae.metrics.classifier_network import (
     FEATURES,
     RECIPE,
@@ -226,7 +226,8 @@ def _cached(path: Path, data_shape: tuple[int, ...], classes: int) -> Classifier
     """What the cache holds, or None if that is nothing, or damaged."""
     try:
         record = json.loads(path.with_suffix(".json").read_text(encoding="utf-8"))
-        weights = load_file(path)
+        with in_utf8(path) as there:
+            weights = load_file(there)
         if record["sha256"] != sha256_of(weights):
             return None
         network = Network(data_shape, classes)

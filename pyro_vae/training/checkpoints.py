@@ -23,6 +23,7 @@ from torch import Tensor
 
 from pyro_vae import ours
 from pyro_vae.errors import InputError, reason
+from pyro_vae.files import in_utf8
 from pyro_vae.types import JSON
 
 __all__: list[str] = []
@@ -156,7 +157,7 @@ def _apart(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
 def _read(path: Path) -> JSON:
     if _digest(path) != path.stem.rpartition("-")[2]:
         raise ValueError("its content is not what was written")
-    with safe_open(path, framework="pt") as stream:
+    with in_utf8(path) as there, safe_open(there, framework="pt") as stream:
         skeleton = json.loads(stream.metadata()["tree"])
         names = stream.keys()  # no dict: it cannot be iterated over
         tree = _put_together(skeleton, {name: stream.get_tensor(name) for name in names})

@@ -17,7 +17,7 @@ from torch.distributions import Distribution
 
 from pyro_vae import networks, ours, posteriors, priors, specs
 from pyro_vae.errors import InputError, reason
-from pyro_vae.files import check_writable, expanded, replace, write_text
+from pyro_vae.files import check_writable, expanded, in_utf8, replace, write_text
 from pyro_vae.heads import Head
 from pyro_vae.training import formats, weights
 from pyro_vae.training.checkpoints import FOLDER, Checkpoints, write_tensors
@@ -198,8 +198,10 @@ def load(
         config, found = read_config(folder), None
     vae = model_of(config, folder, obs, net, name, prior, posterior)
     try:
-        tensors = load_file(path) if found is None else found
-        put_weights(vae, tensors, config["vae"].get("ties", ()))
+        if found is None:
+            with in_utf8(path) as there:
+                found = load_file(there)
+        put_weights(vae, found, config["vae"].get("ties", ()))
     except FileNotFoundError:
         raise InputError(f"{folder} is no finished run: it has no {WEIGHTS}") from None
     except (SafetensorError, RuntimeError, OSError, LookupError, TypeError, ValueError) as error:

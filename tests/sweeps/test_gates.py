@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import Result
 
@@ -64,3 +66,20 @@ def test_cells_that_are_worse_than_a_constant_are_marked_and_lines_are_short(
     lines = result.stdout.splitlines()
     assert max(map(len, lines[: lines.index("")])) <= 80
     assert sum(line.startswith("    bits_per_dim ") for line in lines) == 2
+
+
+def test_a_spec_of_a_folder_whose_name_is_not_utf8(cli: Cli, tmp_path: Path) -> None:
+    """A name of Latin-1 bytes, as older disks have them, in the spec's place and the results'."""
+    folder = Path(os.fsdecode(os.fsencode(tmp_path) + b"/Stra\xdfe"))
+    try:
+        folder.mkdir()
+    except OSError:
+        pytest.skip("this disk takes no such name")
+    images = np.random.default_rng(0).integers(0, 256, (60, 1, 8, 8), np.uint8)
+    np.save(folder / "here.npy", images)
+    text = SPEC.format(scores='["elbo"]', smaller=5000, larger=1, expected="")
+    spec = _spec(folder)
+    spec.write_text(text.replace("images = 100\n", 'data = "here.npy"\n'))
+    result = cli("compare", spec, "--out", folder / "out")
+    assert result.exit_code == 0, (result.output, result.exception)
+    assert (folder / "out" / "results.csv").is_file()
