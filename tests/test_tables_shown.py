@@ -17,7 +17,8 @@ NAMES = [f"measurement_of_the_patient_number_{i}_after_a_year" for i in range(11
 
 def cli(*arguments: object) -> Result:
     result = CliRunner().invoke(main, [str(argument) for argument in arguments])
-    assert result.exit_code == 0, result.output
+    # A diagnosis of so short a training finds something.
+    assert result.exit_code in (0, 3 * (arguments[0] == "diagnose")), result.output
     return result
 
 

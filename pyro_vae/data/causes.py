@@ -12,6 +12,8 @@ from pyro_vae.data.levels import Levels
 __all__: list[str] = []
 
 _BYTE, _WORD = 255, 2**16 - 1
+_BRIGHT = 200
+"""A level that pictures come near to."""
 
 
 def likeliest(levels: Levels, x: Tensor) -> str:
@@ -36,10 +38,12 @@ def likeliest(levels: Levels, x: Tensor) -> str:
     if -1 <= low < 0 and high <= 1:
         cure = f"add 1 and divide by 2, or --range=-1,1{other}"
         return f"likeliest cause: images scaled to -1..1 ({cure})"
-    if whole and low >= 0 and high <= _BYTE:
+    # Of pictures that were resized levels are no whole numbers.
+    if low >= 0 and high <= _BYTE and (whole or high > _BRIGHT):
+        own = "" if whole else "; or numbers in a unit of their own: --obs real-normal"
         return (
             "likeliest cause: levels 0 to 255 passed as floats (pass uint8, or divide by 255, or "
-            f"--range 0,255{other})"
+            f"--range 0,255{other}){own}"
         )
     a, b = range_of(x)
     if whole and low >= 0 and high <= _WORD:

@@ -188,12 +188,16 @@ def test_mistakes_in_options(options: dict[str, Any], words: str, tmp_path: Path
 
 
 @pytest.mark.parametrize("obs", ["bernoulli", "continuous-bernoulli", "normal", "beta"])
-@pytest.mark.parametrize(("low", "high"), [(0.0, 255.0), (-1.0, 1.0)], ids=["0..255", "-1..1"])
+@pytest.mark.parametrize(
+    ("low", "high", "cause"),
+    [(0.0, 255.0, "levels 0 to 255"), (-1.0, 1.0, r"-1\.\.1"), (0.0, 90.0, "unit of their own")],
+    ids=["0..255", "-1..1", "0..90"],
+)
 def test_floats_outside_the_support_are_told_with_their_causes(
-    obs: str, low: float, high: float, tmp_path: Path
+    obs: str, low: float, high: float, cause: str, tmp_path: Path
 ) -> None:
     images = torch.linspace(low, high, 4 * 784).reshape(4, 1, 28, 28)
-    found = rf"{obs} wants data in \[0, 1\], got values from {low:g} to {high:g}; .*255.*-1\.\.1"
+    found = rf"{obs} wants data in \[0, 1\], got values from {low:g} to {high:g}; .*{cause}"
     with pytest.raises(InputError, match=found):
         fit(small(obs), images, out=tmp_path / "run")
     assert not (tmp_path / "run").exists()

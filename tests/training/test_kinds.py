@@ -121,7 +121,7 @@ def test_torchrun_starts_the_command(kind: str, table: Path, tmp_path: Path) -> 
     )
     assert result.returncode == 0, result.stderr
     assert result.stderr.count("run folder:") == 1
-    assert result.stderr.count("best constant prediction") == 1
+    assert result.stderr.count("best constant prediction: ") == 1
     vae = load(tmp_path / "run")
     assert vae.covariates == (10 if "latents" in kind else 1)  # of two cities, one number
     assert vae.latent_dims == ((6, 3) if "latents" in kind else (2,))
