@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import pickle
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -339,3 +340,41 @@ def test_a_tilde_is_the_users_folder(
     import pyro_vae as pv
 
     assert pv.load("~/run").data_shape == (1, 9, 8)
+
+
+class _Planted:
+    """What leaves a mark when it is unpickled."""
+
+    def __init__(self, mark: Path) -> None:
+        self.mark = mark
+
+    def __reduce__(self) -> Any:
+        return Path.touch, (self.mark,)
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        {"compressor": {"id": "pickle"}},
+        {"filters": [{"id": "pickle"}]},
+        {"filters": [{"id": "delta", "dtype": "|u1"}, {"id": "pickle"}]},
+        {"dtype": "|O", "filters": [{"id": "pickle"}]},
+    ],
+    ids=["compressor", "filter", "last filter", "objects"],
+)
+def test_a_zarr_of_pickles_is_refused_before_any_is_read(
+    tmp_path: Path, packed: dict[str, Any]
+) -> None:
+    pytest.importorskip("zarr")
+    mark, folder = tmp_path / "mark", tmp_path / "a.zarr"
+    folder.mkdir()
+    known = {"chunks": [20, 4, 4], "compressor": None, "dtype": "|u1", "fill_value": 0,
+             "filters": None, "order": "C", "shape": [20, 4, 4], "zarr_format": 2}  # fmt: skip
+    (folder / ".zarray").write_text(json.dumps(known | packed))
+    code = pickle.dumps(_Planted(mark))
+    (folder / "0.0.0").write_bytes(code)
+    with pytest.raises(InputError, match=r"a\.zarr is not a readable"):
+        data.load(str(folder))
+    assert not mark.exists()
+    pickle.loads(code)
+    assert mark.exists()  # so it would have been
