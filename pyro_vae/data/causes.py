@@ -75,7 +75,7 @@ def range_of(x: Tensor) -> tuple[float, float]:
 
     Example:
         >>> range_of(torch.tensor([0.0, 0.0, 12.5, 98.0]))
-        (0.0, 110.0)
+        (0.0, 108.0)
     """
     low, high = float(x.min()), float(x.max())
     unit = 10.0 ** (math.floor(math.log10(max(high - low, 1e-30))) - 1)

@@ -58,8 +58,8 @@ def parse(text: str, *, max_plate_nesting: float = math.inf) -> Objective:
         ('iwae:10', 3)
         >>> parse("iwea:10")
         Traceback (most recent call last):
-        ValueError: unknown objective 'iwea': did you mean 'iwae'? Accepted: trace, mean-field, \
-iwae:K, dreg:K, renyi:alpha, free-bits:nats, capacity:nats,gamma=g
+        pyro_vae.errors.InputError: unknown objective 'iwea': did you mean 'iwae'? Accepted: \
+capacity:nats,gamma=g, dreg:K, free-bits:nats, iwae:K, mean-field, renyi:alpha, trace
     """
     if not isinstance(text, str):
         raise TypeError(f"an objective is given as text, got {type(text).__name__}")

@@ -19,6 +19,10 @@ _LOCK = ".lock"
 TRAINED = "is being trained by {process}"
 
 
+_MOMENT = 0.5
+"""Seconds."""
+
+
 @contextmanager
 def locked(folder: Path, said: str = TRAINED) -> Iterator[None]:
     """Keep other processes from a folder; the system frees it if this one dies, however it does.
@@ -69,7 +73,8 @@ def check_idle(folder: Path) -> None:
         return
     lock = FileLock(folder / _LOCK)
     try:
-        lock.acquire(blocking=False)
+        # Others who ask the same, as all processes of a group do, have it for a moment.
+        lock.acquire(timeout=_MOMENT, poll_interval=_MOMENT / 20)
     except Timeout:
         raise _taken(folder, TRAINED) from None
     except OSError:  # who writes will be told
