@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Callable
 from logging.handlers import MemoryHandler
 from pathlib import Path
@@ -19,7 +20,9 @@ from .options import (
 
 if TYPE_CHECKING:
     from pyro_vae.data import Data
-    from pyro_vae.training import History
+    from pyro_vae.history import ObjectiveKey, Record
+    from pyro_vae.training import History, Trained
+    from pyro_vae.vae import VAE
 
 __all__ = ["fit"]
 
@@ -57,15 +60,16 @@ def fit(context: click.Context, /, **options: Any) -> None:
         options = _from_file(context, options)
     with distributed.group():
         if resume is not None:
-            out, history, data = resume, *_resumed(context, resume, options)
+            out, (vae, history, data) = resume, _resumed(context, resume, options)
         else:
-            out, history, data = _fitted(options)
+            out, (vae, history, data) = _fitted(options)
         if distributed.present() > 0:
             return
     few = few_words(len(data.held_out), _unit(data))
     if few is None:
-        _tell_best(history)
-        _tell_score(history, _unit(data), bool(read_config(out)["fit"].get("keep_best")))
+        best = bool(read_config(out)["fit"].get("keep_best"))
+        _tell_best(history, best)
+        _tell_score(history, _unit(data), best, _ppca(vae, data, history.kind))
     else:
         click.echo(few, err=True)
     click.echo(f"run folder: {out}; next: pyro-vae diagnose {out}", err=True)
@@ -75,42 +79,64 @@ def fit(context: click.Context, /, **options: Any) -> None:
         echo_json({"run": str(out), "data": told(data), "held_out": last})
 
 
-def _tell_score(history: History, unit: str, best: bool) -> None:
-    """The score it ends with beside the best constant prediction's, and which of them is better.
+def _tell_score(history: History, unit: str, best: bool, ppca: float | None) -> None:
+    """The score it ends with beside what needs no network, and which of them is better.
 
-    Of the best weights, where those were kept, it is theirs: of all scored at the final β.
+    Of the best weights, where those were kept, it is theirs.
     """
     from pyro_vae.history import value_of
 
-    constant = history.baselines.get("best constant prediction")
-    records = history.epochs("held-out") or history.epochs()
+    constant, records = history.baselines.get("best constant prediction"), _scored(history)
     if constant is None or not records:
         return
     key, last = history.objective, records[-1]
     if best:
-        settled = [record for record in records if record["beta"] == last["beta"]]
-        last = max(settled, key=lambda record: value_of(record, key))
+        last = _best(records, key)
     part = history.part if last["split"] == "held-out" else "training"
     reached = value_of(last, key)
-    said = f"{part} {key}: {reached:,.1f} nats per {unit}, best constant prediction "
-    click.echo(f"{said}{constant:,.1f} (of training {unit}s)", err=True)
+    click.echo(f"{part} {key}: {reached:,.1f} nats per {unit}", err=True)
+    pca = "" if ppca is None else f", PCA {ppca:,.1f}"
+    said = f"without a network: constant {constant:,.1f}{pca} (fitted to training {unit}s)"
+    click.echo(said, err=True)
     if not reached > constant:
         click.echo(
             "warning: worse than one constant prediction: what it has learned is of no use yet",
             err=True,
         )
+    elif ppca is not None and not reached > ppca:
+        click.echo(
+            "warning: worse than PCA, a linear model of as many latents: train longer, or on more",
+            err=True,
+        )
 
 
-def _tell_best(history: History) -> None:
-    """Say so where held-out images were scored better 5 epochs or more before training ended."""
+def _scored(history: History) -> list[Record]:
+    """The records that a run is judged by: held-out ones where there are any, at its final β."""
+    records = history.epochs("held-out") or history.epochs()
+    return [record for record in records if record["beta"] == records[-1]["beta"]]
+
+
+def _best(records: list[Record], key: ObjectiveKey) -> Record:
     from pyro_vae.history import value_of
 
-    key, held_out = history.objective, history.epochs("held-out")
-    # --keep-best looks at none whose β is still on its way.
-    held_out = [record for record in held_out if record["beta"] == held_out[-1]["beta"]]
-    if len(held_out) <= 5:
+    return max(records, key=lambda record: value_of(record, key))
+
+
+def _tell_best(history: History, kept: bool) -> None:
+    """Say so where held-out images were scored better before training ended."""
+    from pyro_vae.history import value_of
+
+    records, key = _scored(history), history.objective
+    part = "validation" if history.part == "validation" else "held-out"
+    if kept and records and records[0]["split"] == "held-out":
+        best = _best(records, key)
+        said = f"{value_of(best, key):,.1f} at epoch {best['epoch']}"
+        if best is not records[-1]:
+            click.echo(f"best {part} {key}: {said}, whose weights are kept", err=True)
         return
-    best, last = max(held_out[:-5], key=lambda record: value_of(record, key)), held_out[-5:]
+    if len(records) <= 5 or records[0]["split"] != "held-out":
+        return
+    best, last = _best(records[:-5], key), records[-5:]
     # Hundredths of a nat are noise.
     reached = value_of(best, key)
     if round(reached, 1) > round(max(value_of(record, key) for record in last), 1):
@@ -118,8 +144,26 @@ def _tell_best(history: History) -> None:
         cure = "--keep-best ends there"
         if history.part == "test":
             cure = "of the test part; --keep-best chooses by a validation part"
-        part = "validation" if history.part == "validation" else "held-out"
         click.echo(f"best {part} {key}: {where} ({cure})", err=True)
+
+
+_MOST = 5 * 10**7
+"""Numbers in training images of which probabilistic PCA is a matter of seconds."""
+
+
+def _ppca(vae: VAE, data: Data, kind: str) -> float | None:
+    """Probabilistic PCA's score of the held-out images; None where it has none, or not soon."""
+    from pyro_vae.data import as_images, as_source, looked_at
+    from pyro_vae.metrics.baselines import FITTED, ppca_nats
+
+    if vae.joint:
+        return None
+    device = next(vae.parameters()).device
+    train = looked_at(as_source(data.train, vae.data_shape))[:FITTED].to(device)
+    if len(train) * math.prod(vae.data_shape) > _MOST:
+        return None
+    held_out = looked_at(as_images(data.held_out, vae.data_shape)).to(device)
+    return ppca_nats(vae, held_out, kind, train, vae.latent_dim)
 
 
 def _read(load: Callable[[], Data], name: str) -> tuple[Data, list[str]]:
@@ -142,7 +186,7 @@ def _unit(data: Data) -> str:
     return "image" if data.table is None else "row"
 
 
-def _fitted(options: dict[str, Any]) -> tuple[Path, History, Data]:
+def _fitted(options: dict[str, Any]) -> tuple[Path, Trained]:
     from pyro_vae.training import RunConfig
     from pyro_vae.training.run_data import absolute
     from pyro_vae.training.runs import check_apart, check_free
@@ -162,7 +206,7 @@ def _fitted(options: dict[str, Any]) -> tuple[Path, History, Data]:
     check_free(out, overwrite)
     data, lines = _read(run.load, run.data)
     with Watcher(out, lines, _unit(data)) as watcher:
-        return out, *run.run(out, overwrite, watcher)[1:]
+        return out, run.run(out, overwrite, watcher)
 
 
 def _from_file(context: click.Context, options: dict[str, Any]) -> dict[str, Any]:
@@ -190,7 +234,7 @@ def _from_file(context: click.Context, options: dict[str, Any]) -> dict[str, Any
 _OWN = ("obs", "net", "prior", "posterior")
 
 
-def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> tuple[History, Data]:
+def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> Trained:
     from pyro_vae.config.own import resolved
     from pyro_vae.errors import InputError
     from pyro_vae.training import read_config, resume
@@ -224,5 +268,4 @@ def _resumed(context: click.Context, run: Path, options: dict[str, Any]) -> tupl
         options["data"] or str(described.get("name")),
     )
     with Watcher(run, lines, _unit(data)) as watcher:
-        trained = resume(run, data, watcher, options["device"], epochs, **own)
-    return trained.history, data
+        return resume(run, data, watcher, options["device"], epochs, **own)

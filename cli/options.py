@@ -98,6 +98,9 @@ def _click(option: Option) -> Callable[[F], F]:
     kinds = get_args(option.kind) if get_origin(option.kind) is not tuple else (tuple,)
     kinds = kinds or (option.kind,)
     more: dict[str, Any] = {"help": option.help}
+    if bool in kinds and option.off is not None:
+        flags = f"--{option.flag}/--{option.off}"
+        return click.option(flags, option.name, default=option.default, **more)
     if bool in kinds:
         return click.option(f"--{option.flag}", option.name, is_flag=True, **more)
     if option.default not in (None, ()):

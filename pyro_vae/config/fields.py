@@ -31,6 +31,7 @@ class Option:
         most: Of an option that counts something, the largest number; else None.
         path: Whether it is a file or a folder.
         others: Further names of it on the command line.
+        off: Of a flag that is neither on nor off by default, what turns it off there.
         read: What makes its value of whatever a user gave, if not :func:`read`'s own rules.
     """
 
@@ -43,6 +44,7 @@ class Option:
     most: int | None = None
     path: bool = False
     others: tuple[str, ...] = ()
+    off: str | None = None
     read: Callable[[Any], Any] | None = None
 
     @property

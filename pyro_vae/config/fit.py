@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from numbers import Real
 from operator import ge
@@ -96,7 +96,12 @@ class FitConfig:
     patience: int | None = option(
         None, "Stop after so many without gain on the validation part.", metavar="EPOCHS"
     )
-    keep_best: bool = option(False, "End with the weights that are best on the validation part.")
+    keep_best: bool | None = option(
+        None,
+        "End with the weights that are best on the validation part, or with the last "
+        "[the best where there is such a part].",
+        off="keep-last",
+    )
     augment: tuple[Any, ...] = option(
         (),
         "Augment training images: flip, shift, rotate, zoom, crop.",
@@ -270,10 +275,18 @@ class FitConfig:
         """Options that choose by held-out images, in words; empty where none does."""
         wanting = {
             "patience": self.patience is not None,
-            "keep-best": self.keep_best,
+            "keep-best": self.keep_best is True,
             "lr-schedule plateau": self.lr_schedule == "plateau",
         }
         return ", ".join(name for name, wants in wanting.items() if wants)
+
+    def settled(self, validation: bool) -> FitConfig:
+        """The same where what it ends with is said, whatever images there are to choose by.
+
+        Args:
+            validation: Whether there is a validation part.
+        """
+        return self if self.keep_best is not None else replace(self, keep_best=validation)
 
     def check_held_out(self, given: bool) -> None:
         """Make sure that there are held-out images where an option looks at them.

@@ -31,7 +31,10 @@ def betas_of(history: History, settings: Fields) -> tuple[float, float]:
 
 def course_of(history: History, settings: Fields) -> JSON:
     """The fields of :class:`~pyro_vae.diagnostics.evidence.Evidence` that records decide."""
-    return {**_of_steps(history), **_of_epochs(history, bool(settings.get("keep_best")))}
+    keep_best = settings.get("keep_best")
+    if keep_best is None:  # as training decides where nobody does
+        keep_best = history.part == "validation"
+    return {**_of_steps(history), **_of_epochs(history, keep_best)}
 
 
 def finite(history: History) -> bool:

@@ -97,5 +97,7 @@ def _words(name: str, value: object) -> Iterator[str]:
     for one in each:
         if one is True:
             yield f"--{option.flag}"
+        elif one is False and option.off is not None:
+            yield f"--{option.off}"
         elif one is not False and one is not None:
             yield from (f"--{option.flag}", str(one))

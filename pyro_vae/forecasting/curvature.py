@@ -61,7 +61,7 @@ def curvature_at(head: BuiltHead, covariance: Covariance) -> Curvature:
     following = [param for param in scales if param.origin in ("learned", "residual")]
     per_pixel = not head.site_event or isinstance(head.head.family, Whole)
     single = per_pixel and head.grid_numbers == math.prod(head.data_shape)
-    floor = max((param.floor_or_default() * head.head.unit for param in following), default=0.0)
+    floor = max((head.head.floor(param) * head.head.unit for param in following), default=0.0)
     none = Curvature(torch.zeros_like(covariance.mean), False, True, False, floor)
     if not single:
         return none

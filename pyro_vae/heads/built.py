@@ -205,7 +205,7 @@ class BuiltHead(nn.Module):
         return self._above(param, squared)
 
     def _above(self, param: Param, squared: Tensor) -> Tensor:
-        return squared.clamp_min((param.floor_or_default() * self.head.unit) ** 2).sqrt()
+        return squared.clamp_min((self.head.floor(param) * self.head.unit) ** 2).sqrt()
 
     @torch.no_grad()
     def estimate(self, variance: Tensor) -> None:
@@ -276,7 +276,7 @@ class BuiltHead(nn.Module):
         where = data_levels.get(self.head.levels).location
         if where and self._is_location(name):
             link = link or where
-        made = links.make(link, constraint, floor=param.floor_or_default(), interval=interval)
+        made = links.make(link, constraint, floor=self.head.floor(param), interval=interval)
         if made is None:
             why = ": its family declares no arg_constraints that say where it may lie"
             if constraint is not None:

@@ -215,6 +215,10 @@ class Head:
         name = roles.named(dict(self.parameters), role)
         return None if name is None else dict(self.parameters)[name]
 
+    def floor(self, param: Param) -> float:
+        """The smallest value of one of its positive parameters."""
+        return param.floor_or_default(data_levels.get(self.levels).eight_bit)
+
     @property
     def unit(self) -> float:
         """What a scale of 1 is in the observation's own unit."""

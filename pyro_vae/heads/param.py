@@ -36,7 +36,8 @@ class Param:
         link: A name of ``links.NAMES``, or a transform or function raw → value; a new head's
             default is a sigmoid onto the data's range for a location there, else the one of the
             family's ``arg_constraints``.
-        floor: Smallest value of a positive parameter; default 0.01 per pixel, else 0.001.
+        floor: Smallest value of a positive parameter; default 0.01 per pixel, and per dimension of
+            pixels, else 0.001.
         source: ``"learned"`` (the default of a new head), ``"data"`` (the standard deviation of
             the training data about each site's mean, fixed) or ``"residual"`` (the root mean
             square of x − loc over what the scope shares: the optimal σ of σ-VAE, Rybkin et al.
@@ -110,12 +111,16 @@ class Param:
                 f"or pixel; got {self.scope}"
             )
 
-    def floor_or_default(self) -> float:
+    def floor_or_default(self, pixels: bool = True) -> float:
         """The floor, or the one that its scope needs.
 
         A σ per pixel can shrink around single predictable pixels and needs a higher one: with
-        0.001 held-out likelihoods diverge.
+        0.001 held-out likelihoods diverge. So it is per dimension where training images have pixels
+        that are always black, and others a stroke there (``python -m experiments.starts --floors``).
+
+        Args:
+            pixels: Whether the data have a range, as pixels, and not a unit of their own.
         """
         if self.floor is not None:
             return self.floor
-        return 0.01 if self.scope == "pixel" else 0.001
+        return 0.01 if self.scope == "pixel" or (self.scope == "dimension" and pixels) else 0.001

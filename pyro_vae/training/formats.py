@@ -1,6 +1,6 @@
 """What config.json says of a model, format by format: read in any, written in the last one.
 
-Format 2 is a list of sites, beside what they share::
+Format 3 is a list of sites, beside what they share::
 
     {"sites": [{"site": "latent", "dim": 20, "prior": {...}, "posterior": {...}},
                {"site": "obs", "shape": [1, 28, 28], "head": {...}}],
@@ -9,7 +9,8 @@ Format 2 is a list of sites, beside what they share::
 A hierarchy's latent sites are ``latent.1`` to ``latent.L``, from the data up; several observed ones
 ``obs.NAME``. A part that is null is the user's own. ``seen``, which is null, is there where the
 encoder sees what a function of the user's makes of a site. ``ties``, where there are any, says
-which weights share memory. Format 1 had one observation.
+which weights share memory. Format 1 had one observation. An observed site of the user's own has a
+``floor`` where that of its parameters per dimension is not today's: until format 2 it was 0.001.
 """
 
 from __future__ import annotations
@@ -19,7 +20,10 @@ from pathlib import Path
 from typing import Any
 
 from pyro_vae import observations, posteriors, priors
+from pyro_vae.data import levels as data_levels
 from pyro_vae.errors import InputError, shown
+from pyro_vae.heads import Head, Param
+from pyro_vae.observed import head_of
 from pyro_vae.several import Part
 from pyro_vae.training import weights
 from pyro_vae.types import JSON, Fields
@@ -27,7 +31,9 @@ from pyro_vae.vae import VAE
 
 __all__: list[str] = []
 
-FORMAT = 2
+FORMAT = 3
+_FLOOR = 1e-3
+"""Of parameters per dimension, where nobody said one, until format 2."""
 
 
 def _is_part(value: object) -> bool:
@@ -54,6 +60,7 @@ _OBSERVED: _Keys = {
     "shape": _is_shape,
     "head": _is_part,
     "seen": lambda value: value is None,
+    "floor": lambda value: isinstance(value, float) and value > 0,
 }
 _SHARED: _Keys = {
     "sites": lambda value: isinstance(value, list),
@@ -61,7 +68,7 @@ _SHARED: _Keys = {
     "covariates": _is_count,
     "ties": lambda value: isinstance(value, list),
 }
-_OPTIONAL = ("ties", "seen")
+_OPTIONAL = ("ties", "seen", "floor")
 _FORMAT_1: _Keys = {
     **{key: _SHARED[key] for key in ("net", "covariates", "ties")},
     "data_shape": _is_shape,
@@ -92,7 +99,9 @@ def described(vae: VAE) -> JSON:
     parts = {f"obs.{name}": part for name, part in vae.observed.parts.items()} if vae.joint else {}
     for site, part in (parts or {"obs": vae.observed}).items():
         said = {"shape": list(part.shape), "head": observations.spec(part.head)}
-        sites.append({"site": site, **said, **({} if part.view is None else {"seen": None})})
+        seen = {} if part.view is None else {"seen": None}
+        own = said["head"] is None and _floors(part.head, _FLOOR)
+        sites.append({"site": site, **said, **seen, **({"floor": _FLOOR} if own else {})})
     found = {"sites": sites, "net": vae.net, "covariates": vae.covariates}
     shared = weights.ties(vae)
     return {**found, "ties": shared} if shared else found
@@ -139,7 +148,8 @@ def _observations(sites: Sequence[Fields], own: object) -> tuple[object, object]
     if sites[0]["site"] == "obs":
         (site,) = sites
         read = own is None and site["head"] is not None
-        return tuple(site["shape"]), observations.read(site["head"]) if read else own
+        obs = observations.read(site["head"]) if read else own
+        return tuple(site["shape"]), _floored(obs, site)
     if own is not None and not isinstance(own, Mapping):
         own = dict.fromkeys((_name(site) for site in sites), own)
     heads: dict[str, Any] = {**(own or {})}
@@ -151,10 +161,29 @@ def _observations(sites: Sequence[Fields], own: object) -> tuple[object, object]
             heads[name] = observations.read(site["head"])
         shapes[name] = tuple(site["shape"])
         if isinstance(heads.get(name), Part):
-            shapes[name] = heads.pop(name)
+            part = heads.pop(name)
+            shapes[name] = part._replace(obs=_floored(part.obs, site))
         elif name not in heads or "seen" in site:
             return shapes, None
+        else:
+            heads[name] = _floored(heads[name], site)
     return shapes, heads
+
+
+def _floored(obs: Any, site: Fields) -> Any:
+    """An observation with the floor that it was trained with."""
+    if obs is None or "floor" not in site:
+        return obs
+    head = head_of(obs)
+    changes = {name: Param(floor=site["floor"]) for name in _floors(head, None)}
+    return head.replace(**changes) if changes else obs
+
+
+def _floors(head: Head, floor: float | None) -> list[str]:
+    """Its parameters per dimension of pixels that have such a floor."""
+    pixels = data_levels.get(head.levels).eight_bit
+    own = [name for name, p in head.parameters if p.scope == "dimension" and p.floor == floor]
+    return own if pixels else []
 
 
 def _name(site: Fields) -> str:
@@ -184,6 +213,7 @@ def upgraded(config: object, name: str | Path) -> JSON:
             raise ValueError("it has no vae")
         spec = _of_format_1(spec) if found == 1 else spec
         _check(spec)
+        spec = _of_format_2(spec) if found < FORMAT else spec
     except ValueError as error:
         raise InputError(f"{name} is damaged: {error}") from None
     return {**config, "format": FORMAT, "vae": spec}
@@ -208,6 +238,12 @@ def _of_format_1(spec: Fields) -> JSON:
         sites[-1]["prior"] = prior
     sites.append({"site": "obs", "shape": spec["data_shape"], "head": spec["obs"]})
     return {"sites": sites, **{key: spec[key] for key in _SHARED if key in spec}}
+
+
+def _of_format_2(spec: Fields) -> JSON:
+    """Parameters per dimension had another floor where nobody said one."""
+    sites = [site if _is_latent(site) else {**site, "floor": _FLOOR} for site in spec["sites"]]
+    return {**spec, "sites": sites}
 
 
 def _check(spec: Fields) -> None:

@@ -152,6 +152,7 @@ def train(
         # Who trains there may be another thread, and may wait for this one.
         locks.check_idle(out)
     history = History(part=part)
+    settings = settings.settled(held_out is not None and part == "validation")
     return _train_alone(
         vae,
         train,
@@ -220,10 +221,10 @@ def _train_alone(
             measure(vae, some, history)
         else:
             warning = prepare(vae, some, settings, history)
-        history.notes = [*data_notes, *history.notes]
         elbo.held_out_terms(vae, some[:2])  # names a site of a program that cannot be scored
         # Averages are copies of the model: it must have all its parts by now.
         course = Trainer(TrainState(vae, settings, len(train)), history)
+        history.notes = [*data_notes, _plan_words(course.state), *history.notes]
         if saved is None and longer is None:
             if course.state.compiled is not None:
                 history.notes.append("steps are compiled: the first take seconds, or minutes")
@@ -241,6 +242,15 @@ def _train_alone(
         with ended(course, train, held_out, keeper):
             _train(course, train, held_out, keeper, progress)
     return history
+
+
+def _plan_words(state: TrainState) -> str:
+    """What will be trained, where and how long, in a line."""
+    weights, settings = sum(p.numel() for p in state.vae.parameters()), state.settings
+    return (
+        f"{weights:,} weights on {state.device}; {settings.epochs} epochs of "
+        f"{state.steps_per_epoch} steps, {settings.batch_size} in a batch"
+    )
 
 
 def _train(

@@ -159,7 +159,11 @@ class RunConfig(ModelConfig, DataConfig):
             options["data"] = digest(self.data)
         # Where something chooses, runs of earlier versions chose by the test part.
         validation = self.validation or (SHARE if self.fit.chooses else None)
+        # False was the default once, and is what a run comes to that has no such part.
+        options.pop("keep_best", None)
         if validation is not None:
+            if self.fit.settled(validation=True).keep_best:
+                options["keep_best"] = True
             options["validation"] = digest(validation) if is_file(validation) else validation
         return hashlib.sha256(json.dumps(options, sort_keys=True).encode()).hexdigest()
 

@@ -36,7 +36,10 @@ from pyro_vae.training.runs import read_config
 from tests.fixtures import format_1
 
 FIXTURES = Path(format_1.__file__).parent / "format-1"
-RUNS = sorted(path.name for path in FIXTURES.iterdir() if path.is_dir())
+SECOND = FIXTURES.parent / "format-2"
+RUNS, RUNS_2 = (
+    sorted(path.name for path in folder.iterdir() if path.is_dir()) for folder in (FIXTURES, SECOND)
+)
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -47,17 +50,21 @@ def contents(folder: Path) -> dict[str, bytes]:
     }
 
 
-def said(name: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads((FIXTURES / f"{name}.json").read_text())
+def said(run: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(run.with_name(f"{run.name}.json").read_text())
     return found
 
 
-@pytest.mark.parametrize("name", RUNS)
-def test_a_run_of_format_1_computes_what_it_did(name: str) -> None:
-    before = contents(FIXTURES / name)
+@pytest.mark.parametrize(
+    "run",
+    [*(FIXTURES / name for name in RUNS), *(SECOND / name for name in RUNS_2)],
+    ids=lambda run: f"{run.parent.name}-{run.name}",
+)
+def test_a_run_of_a_former_format_computes_what_it_did(run: Path) -> None:
+    name, before = run.name, contents(run)
     assert before
-    vae = load(FIXTURES / name, **format_1.OWN.get(name, {})).double()
-    wanted = {key: torch.tensor(value, dtype=torch.float64) for key, value in said(name).items()}
+    vae = load(run, **format_1.OWN.get(name, {})).double()
+    wanted = {key: torch.tensor(value, dtype=torch.float64) for key, value in said(run).items()}
     given = {key: wanted[key] for key in ("covariates",) if key in wanted}
     x, z = wanted["x"], wanted["z"]
     with torch.no_grad():
@@ -72,7 +79,33 @@ def test_a_run_of_format_1_computes_what_it_did(name: str) -> None:
     for key, value in found.items():
         assert value.shape == wanted[key].shape
         torch.testing.assert_close(value, wanted[key], rtol=1e-5, atol=1e-8, msg=f"{name}: {key}")
-    assert contents(FIXTURES / name) == before
+    assert contents(run) == before
+
+
+def test_a_run_of_format_2_keeps_its_floors_when_it_is_written_again(tmp_path: Path) -> None:
+    """0.001 per dimension, where nobody said one; a head of one's own keeps it by the folder."""
+    assert RUNS_2 == [
+        *("hierarchy", "mass-per-dimension", "own-head"),
+        *("real-per-dimension", "sigma-per-dimension"),
+    ]
+    own = format_1.OWN["own-head"]
+    tight = torch.full((4,), -1e4)  # the floor is what is left of softplus
+    for name, given in (("own-head", own), ("sigma-per-dimension", {})):
+        vae = load(SECOND / name, **given)
+        save(vae, tmp_path / name)
+        assert json.loads((tmp_path / name / "config.json").read_text())["format"] == 3
+        again = load(tmp_path / name, **given)
+        for found in (vae, again):
+            with torch.no_grad():
+                found.likelihood.learned["scale"].copy_(tight)
+                least = found.decode(torch.zeros(1, 2)).base_dist.scale
+            torch.testing.assert_close(least, torch.full_like(least, 1e-3))
+    save(VAE((4,), 2, own["obs"], networks.MLP(4)), tmp_path / "new")
+    new = load(tmp_path / "new", **own)
+    with torch.no_grad():
+        new.likelihood.learned["scale"].copy_(tight)
+        least = new.decode(torch.zeros(1, 2)).base_dist.scale
+    torch.testing.assert_close(least, torch.full_like(least, 1e-2))
 
 
 def test_there_is_a_run_of_everything() -> None:
@@ -83,7 +116,7 @@ def test_there_is_a_run_of_everything() -> None:
     written = list(FIXTURES.glob("*/config.json"))
     assert len(written) == len(RUNS) - sum("unfinished" in name for name in RUNS)
     assert {json.loads(path.read_text())["format"] for path in written} == {1}
-    assert all(config["format"] == 2 for config in configs.values())
+    assert all(config["format"] == 3 for config in configs.values())
     sites = [site for config in configs.values() for site in config["vae"]["sites"]]
     there = {
         part: {site[part]["name"] for site in sites if site.get(part)}
@@ -110,7 +143,7 @@ def test_a_run_of_format_1_goes_on(name: str, tmp_path: Path) -> None:
     data = format_1.data_of(vae)
     history = fit(vae, data, out=run, resume=True, **settings)
     assert [record["step"] for record in history.epochs()] == [3]
-    assert json.loads((run / "config.json").read_text())["format"] == 2
+    assert json.loads((run / "config.json").read_text())["format"] == 3
     again = load(run)
     assert torch.equal(again.code(data), vae.code(data))
 
@@ -118,7 +151,7 @@ def test_a_run_of_format_1_goes_on(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        (lambda config: config.update(format=3), "has format 3.*upgrade pyro_vae"),
+        (lambda config: config.update(format=4), "has format 4.*upgrade pyro_vae"),
         (lambda config: config["vae"].pop("obs"), "is damaged: vae has no obs"),
         (lambda config: config.pop("format"), "no configuration"),
     ],
@@ -168,7 +201,7 @@ def test_format_1_becomes_a_list_of_sites() -> None:
     found = formats.upgraded(config, "here")
     full = {"name": "full"}
     assert found == {
-        "format": 2,
+        "format": 3,
         "vae": {
             "sites": [
                 {
@@ -183,7 +216,7 @@ def test_format_1_becomes_a_list_of_sites() -> None:
                     "prior": {"name": "vamp", "components": 2},
                     "posterior": full,
                 },
-                {"site": "obs", "shape": [4], "head": head},
+                {"site": "obs", "shape": [4], "head": head, "floor": 0.001},
             ],
             "net": net,
             "covariates": 0,
@@ -208,7 +241,7 @@ def test_what_is_written_says_each_site(tmp_path: Path) -> None:
     vae = VAE((4,), (3, 2), "bernoulli", net, prior=prior, posterior=posterior)
     save(vae, tmp_path)
     config = json.loads((tmp_path / "config.json").read_text())
-    assert config["format"] == 2
+    assert config["format"] == 3
     full = {"name": "full"}
     assert config["vae"] == {
         "sites": [
@@ -432,7 +465,7 @@ def test_a_number_beyond_all_sense_is_one_line(saved: Path, tmp_path: Path) -> N
 @pytest.mark.parametrize(
     ("number", "words"),
     [
-        (3, "has format 3, this version reads up to 2: upgrade pyro_vae"),
+        (4, "has format 4, this version reads up to 3: upgrade pyro_vae"),
         (0, "no configuration"),
         (-1, "no configuration"),
         (True, "no configuration"),
