@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -74,7 +73,7 @@ def starts(name: str, root: str | None, seeds: int, epochs: int, most: int) -> I
                             "batch_size": kind.fit.get("batch_size", 128),
                             "init_from_data": begun,
                         }
-                        vae, history = trained(parts, head, net, kind.latent_dim, seed, **fit)
+                        _, history = trained(parts, head, net, kind.latent_dim, seed, **fit)
                         row["from the constant" if begun else "as usual"] = course(history)
                         row["constant"] = round(history.baselines["best constant prediction"], 1)
                 except (InputError, pv.errors.TrainingError) as error:
@@ -123,10 +122,7 @@ def main() -> None:
     for name in asked.only:
         if not (KINDS[name].needs_root and asked.data_root is None):
             for row in starts(name, asked.data_root, asked.seeds, asked.epochs, asked.images):
-                print(
-                    json.dumps({k: v for k, v in row.items() if v == v and v != math.inf}),
-                    flush=True,
-                )
+                print(json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":

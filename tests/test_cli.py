@@ -68,11 +68,33 @@ def test_the_best_epoch_is_told_where_it_is_long_past(
         {"record": "epoch", "split": "held-out", "epoch": epoch, "beta": 1.0, "elbo": score}
         for epoch, score in enumerate(scores, 1)
     ]
-    _tell_best(History(kind="density", records=rows))
+    _tell_best(History(kind="density", records=rows), kept=False)
     assert capsys.readouterr().err == said
     rising = [{**row, "beta": row["epoch"] / len(rows)} for row in rows]
-    _tell_best(History(kind="density", records=rising))
+    _tell_best(History(kind="density", records=rising), kept=False)
     assert capsys.readouterr().err == ""
+
+
+@pytest.mark.parametrize(
+    ("scores", "said"),
+    [
+        (
+            [-3.0, 7.0, 1234.56, 8.0],
+            "best validation elbo: 1,234.6 at epoch 3, whose weights are kept\n",
+        ),
+        ([1.0, 2.0, 3.0], ""),
+        ([], ""),
+    ],
+)
+def test_the_epoch_whose_weights_are_kept_is_told_where_it_is_not_the_last(
+    scores: list[float], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rows = [
+        {"record": "epoch", "split": "held-out", "epoch": epoch, "beta": 1.0, "elbo": score}
+        for epoch, score in enumerate(scores, 1)
+    ]
+    _tell_best(History(kind="density", records=rows, part="validation"), kept=True)
+    assert capsys.readouterr().err == said
 
 
 def test_the_lines_of_fit_fit_80_columns(trained: Path) -> None:

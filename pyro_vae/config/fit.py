@@ -108,7 +108,12 @@ class FitConfig:
         metavar="NAME",
         read=_several,
     )
-    init_from_data: bool = option(False, "Start at the best constant prediction.")
+    init_from_data: bool | None = option(
+        None,
+        "Start at the best constant prediction, or as the networks do [there where the network's "
+        "start is worse on training images that it was not found on].",
+        off="no-init-from-data",
+    )
     seed: int = option(0, "Of weights, batches and noise.")
     accumulate: int = option(1, "Parts that a batch is split in.", most=MOST)
     precision: str = option(

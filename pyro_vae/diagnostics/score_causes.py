@@ -168,6 +168,6 @@ def no_better(s: Situation) -> Cause | None:
     return Cause(
         "no-better-than-a-baseline",
         f"{below_words(e)}{still}",
-        f"--lr {lr / 3:.1g} --init-from-data, or another --obs or --net",
-        {"lr": float(f"{lr / 3:.1g}"), "init_from_data": True},
+        f"--lr {lr / 3:.1g}, or another --obs or --net",
+        {"lr": float(f"{lr / 3:.1g}")},
     )

@@ -40,11 +40,13 @@ class Constant(NamedTuple):
         reconstruction: Mean of log p(x) under it, nats per image: the collapsed model's ELBO.
         raw: Its raw output, (numbers of the head,).
         head: The built head with its own learned numbers at their best.
+        images: How many images it was found on, the first ones.
     """
 
     reconstruction: float
     raw: Tensor
     head: BuiltHead
+    images: int
 
 
 def best_constants(
@@ -148,7 +150,8 @@ def _fit(
             optimiser.step()
             reached.append(float(value.detach()))
     with torch.no_grad():
-        return Constant(-float(loss()), torch.cat([raw[:held], free]).detach(), head)
+        known = len(images) if frequencies is not None else min(limit, len(images))
+        return Constant(-float(loss()), torch.cat([raw[:held], free]).detach(), head, known)
 
 
 def _settled(reached: list[float]) -> bool:

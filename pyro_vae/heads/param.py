@@ -116,7 +116,7 @@ class Param:
 
         A σ per pixel can shrink around single predictable pixels and needs a higher one: with
         0.001 held-out likelihoods diverge. So it is per dimension where training images have pixels
-        that are always black, and others a stroke there (``python -m experiments.starts --floors``).
+        that are always black, and others a stroke there; ``python -m experiments.starts --floors``.
 
         Args:
             pixels: Whether the data have a range, as pixels, and not a unit of their own.

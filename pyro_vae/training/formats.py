@@ -175,7 +175,7 @@ def _floored(obs: Any, site: Fields) -> Any:
     if obs is None or "floor" not in site:
         return obs
     head = head_of(obs)
-    changes = {name: Param(floor=site["floor"]) for name in _floors(head, None)}
+    changes: JSON = {name: Param(floor=site["floor"]) for name in _floors(head, None)}
     return head.replace(**changes) if changes else obs
 
 

@@ -14,15 +14,39 @@ from pyro_vae.vae import VAE
 __all__: list[str] = []
 
 
+_ASIDE = 500
+"""Training images, at most, on which a start is tried that was found on the others."""
+
+
 def prepare(vae: VAE, train: Loaded, settings: FitConfig, history: History) -> str | None:
     """Everything that is read off the training images before the first step, and a warning."""
     with fixed_noise(noise("estimate", settings.seed), train.device):
         vae.estimate(train)
     constants = measure(vae, train, history)
-    # Of columns in units of their own a start at 0 can be far off all of them.
-    if settings.init_from_data or vae.joint:
+    if settings.init_from_data:
         elbo.start_at(vae, constants, train)
+    elif settings.init_from_data is None:
+        _start(vae, constants, train)
     return _forecast(vae, train, settings, history)
+
+
+def _start(vae: VAE, constants: Mapping[str, elbo.Constant], train: Loaded) -> None:
+    """Start at the best constant prediction, unless the model's own start is better.
+
+    It is where the model has been trained, and where a constant is all but certain of what other
+    images have otherwise. So both are tried on images that the constant was not found on.
+    """
+    if any(head.offset is not None for _, _, head, _, _ in vae.parts_of(train[:1])):
+        return  # it began so when it was trained before
+    known, wanted = max(each.images for each in constants.values()), min(len(train) // 10, _ASIDE)
+    if len(train) - known < wanted:
+        known = len(train) - wanted
+        constants = elbo.best_constants(vae, train[:known])
+    tried = train[known : known + wanted] if wanted else train
+    terms = elbo.held_out_terms(vae, tried)
+    own = float((terms.reconstruction - terms.kl).mean())
+    if not own >= elbo.constant_score(vae, constants, tried):
+        elbo.start_at(vae, constants, train)
 
 
 def measure(vae: VAE, train: Loaded, history: History) -> Mapping[str, elbo.Constant]:

@@ -159,8 +159,11 @@ class RunConfig(ModelConfig, DataConfig):
             options["data"] = digest(self.data)
         # Where something chooses, runs of earlier versions chose by the test part.
         validation = self.validation or (SHARE if self.fit.chooses else None)
-        # False was the default once, and is what a run comes to that has no such part.
+        # Both were False by default once; of the first it is what a run without such a part has.
         options.pop("keep_best", None)
+        options["init_from_data"] = self.fit.init_from_data
+        if self.fit.init_from_data is False:
+            del options["init_from_data"]
         if validation is not None:
             if self.fit.settled(validation=True).keep_best:
                 options["keep_best"] = True

@@ -84,10 +84,10 @@ def test_a_run_of_a_former_format_computes_what_it_did(run: Path) -> None:
 
 def test_a_run_of_format_2_keeps_its_floors_when_it_is_written_again(tmp_path: Path) -> None:
     """0.001 per dimension, where nobody said one; a head of one's own keeps it by the folder."""
-    assert RUNS_2 == [
+    assert [
         *("hierarchy", "mass-per-dimension", "own-head"),
         *("real-per-dimension", "sigma-per-dimension"),
-    ]
+    ] == RUNS_2
     own = format_1.OWN["own-head"]
     tight = torch.full((4,), -1e4)  # the floor is what is left of softplus
     for name, given in (("own-head", own), ("sigma-per-dimension", {})):
