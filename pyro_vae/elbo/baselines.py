@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import torch
@@ -192,9 +192,11 @@ def _two_for_all(likelihood: Distribution, x: Tensor) -> Tensor:
     return torch.stack([mean + variance.sqrt(), mean - variance.sqrt()]).to(x.dtype)
 
 
-@torch.no_grad()
 def start_at(vae: VAE, constants: Mapping[str, Constant], images: Loaded) -> None:
     """Let a model start at a constant prediction: as an offset under the decoder's raw output.
+
+    The best σ of a pixel that is always black lies at its floor, from where no gradient would ever
+    move it: numbers whose links are flat there start nearer to 0.
 
     Args:
         vae: The model.
@@ -202,9 +204,43 @@ def start_at(vae: VAE, constants: Mapping[str, Constant], images: Loaded) -> Non
         images: Training images, (N, *data_shape).
     """
     for site, _, head, _, _ in vae.parts_of(images):
-        head.offset = constants[site].raw.clone()
-        for name, value in head.named_parameters():
-            value.copy_(constants[site].head.get_parameter(name))
+        found = copy.deepcopy(constants[site].head)
+        raw = constants[site].raw.clone()
+        _make_movable(found, raw)
+        head.offset = raw
+        with torch.no_grad():
+            for name, value in head.named_parameters():
+                value.copy_(found.get_parameter(name))
+
+
+_FLAT = 1e-3
+"""Of a link's slope at 0; numbers hardly move where it is less."""
+
+
+_PULLS = 60  # each to nine tenths: from thousands to tens
+
+
+def _make_movable(head: BuiltHead, raw: Tensor) -> None:
+    """Bring numbers nearer to 0, in place, until their links have slopes."""
+    numbers = [raw, *head.learned.values()]
+
+    def slopes(values: Sequence[Tensor]) -> list[Tensor]:
+        leaves = [value.detach().clone().requires_grad_(True) for value in values]
+        made = head.values(leaves[0], dict(zip(head.learned, leaves[1:], strict=True)))
+        total = torch.stack([value.sum() for value in made.values()]).sum()
+        found = torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
+        return [slope.abs() for slope in found]
+
+    with torch.enable_grad():
+        least = [_FLAT * slope for slope in slopes([torch.zeros_like(n) for n in numbers])]
+    for _ in range(_PULLS):
+        with torch.enable_grad():
+            flat = [slope < low for slope, low in zip(slopes(numbers), least, strict=True)]
+        if not any(bool(each.any()) for each in flat):
+            return
+        with torch.no_grad():
+            for number, each in zip(numbers, flat, strict=True):
+                number[each] *= 0.9
 
 
 @torch.no_grad()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -150,7 +151,7 @@ class BuiltHead(nn.Module):
         raw = raw.to(torch.promote_types(raw.dtype, torch.float32))
         if self.offset is not None:
             raw = raw + self.offset
-        values = self._values(raw)
+        values = self.values(raw)
         if x is not None and not self.frozen and self.location is not None:
             for name, param in self.head.parameters:
                 if param.origin == "residual":
@@ -167,14 +168,21 @@ class BuiltHead(nn.Module):
         found: Distribution = distribution.to_event(len(self.grid))
         return found
 
-    def _values(self, raw: Tensor) -> dict[str, Tensor]:
+    def values(self, raw: Tensor, learned: Mapping[str, Tensor] | None = None) -> dict[str, Tensor]:
+        """What each parameter is, by its name; residuals as they are frozen.
+
+        Args:
+            raw: Shape (..., numbers), the offset in it.
+            learned: Numbers in place of the head's own learned ones.
+        """
+        known = dict(self.learned) if learned is None else learned
         values: dict[str, Tensor] = {}
         start = {"pixel": 0, "image": self.grid_numbers}
         for name, param in self.head.parameters:
             if param.origin != "learned":
                 values[name] = self.fixed(name)
-            elif name in self.learned:
-                values[name] = self.links[name](self.learned[name])
+            elif name in known:
+                values[name] = self.links[name](known[name])
             else:
                 scope = str(param.scope)
                 grid = self.grid if scope == "pixel" else (1,) * len(self.grid)
