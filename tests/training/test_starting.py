@@ -1,0 +1,160 @@
+"""Where training begins, and which weights it ends with."""
+
+from __future__ import annotations
+
+import math
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from pyro_vae import VAE, History, evaluate, fit, networks, observations
+from pyro_vae.training import RunConfig, read_config
+
+from .models import small
+
+STILL: dict[str, Any] = {"epochs": 1, "lr": 1e-30}  # no step moves a weight
+
+
+def first(history: History) -> float:
+    found: float = history.epochs("held-out")[0]["reconstruction"]
+    return found
+
+
+def offset(vae: VAE) -> Tensor | None:
+    found: Tensor | None = vae.likelihood.offset
+    return found
+
+
+def test_training_begins_at_the_best_constant_prediction(few: Tensor) -> None:
+    """That of a Normal with one σ is the mean image, and the deviation about it, of all pixels."""
+    x = few.flatten(1).double() / 256 + 0.5 / 256
+    variance = float(x.var(0, correction=0).mean()) + 1 / 12 / 256**2
+    constant = -x.shape[1] / 2 * (math.log(2 * math.pi * variance) + 1)
+    vae = small("normal-learned-sigma")
+    history = fit(vae, few, few, **STILL)
+    assert history.baselines["best constant prediction"] == pytest.approx(constant, rel=1e-3)
+    # The networks' own output at random weights is still added.
+    usual = fit(small("normal-learned-sigma"), few, few, **STILL, init_from_data=False)
+    assert first(usual) < constant - 300
+    assert constant - 60 < first(history) < constant + 1
+
+
+def test_data_in_a_unit_of_their_own_begin_where_they_lie() -> None:
+    torch.manual_seed(0)
+    rows = 700 + 25 * torch.randn(200, 6) + torch.arange(6) * 40
+    vae = VAE((6,), 2, observations.get("real-normal"), networks.MLP(8))
+    history = fit(vae, rows, rows, **STILL)
+    found = vae.decode(torch.zeros(1, 2))
+    torch.testing.assert_close(found.mean[0], rows.mean(0), atol=12, rtol=0)
+    torch.testing.assert_close(found.stddev[0], rows.std(0, correction=0), atol=0, rtol=0.1)
+    variance = rows.double().var(0, correction=0)
+    constant = float(-0.5 * ((2 * math.pi * variance).log() + 1).sum())
+    assert first(history) == pytest.approx(constant, abs=3)
+
+
+def test_what_has_been_trained_is_not_moved(few: Tensor) -> None:
+    vae = small("normal-learned-sigma")
+    fit(vae, few, epochs=30, batch_size=30, lr=1e-2, init_from_data=False)
+    assert offset(vae) is None
+    before = evaluate(vae, few, parts=())
+    assert before["beats_collapsed"]
+    fit(vae, few, **STILL)
+    assert offset(vae) is None
+    assert evaluate(vae, few, parts=())["elbo"] == pytest.approx(before["elbo"], rel=1e-6)
+
+
+def test_what_began_there_is_not_moved_there_again(few: Tensor) -> None:
+    """Its decoder has learned deviations from where it was."""
+    vae = small("normal-learned-sigma")
+    fit(vae, few, **STILL)
+    begun = offset(vae)
+    assert begun is not None
+    begun += 1.0
+    fit(vae, few, **STILL)
+    again = offset(vae)
+    assert again is not None
+    assert torch.equal(again, begun)
+    fit(vae, few, **STILL, init_from_data=True)  # asked for
+    assert not torch.equal(offset(vae), begun)  # type: ignore[arg-type]
+
+
+def test_a_constant_that_knows_only_its_own_images_is_no_start() -> None:
+    """Half of the pixels have one level in all images but the last tenth."""
+    torch.manual_seed(0)
+    images = torch.randint(60, 200, (200, 1, 4, 4), dtype=torch.uint8)
+    images[:180, :, :2] = 7
+    vae = small("discretized-normal", shape=(1, 4, 4))
+    fit(vae, images, **STILL)
+    assert offset(vae) is None
+    fit(vae, images[:180], **STILL)  # where it is as good on the others
+    assert offset(vae) is not None
+
+
+def test_a_scale_at_its_floor_can_still_be_moved(few: Tensor) -> None:
+    """The best σ of a pixel that is always black lies below its floor: softplus is flat there."""
+    vae = small(observations.get("normal-learned-sigma", scale="pixel"))
+    fit(vae, few, **STILL, init_from_data=True)
+    raw = offset(vae)
+    assert raw is not None
+    raw = raw.clone().requires_grad_(True)
+    vae.likelihood.offset = None
+    scale = vae.likelihood(raw[None]).base_dist.scale
+    assert bool((few.flatten(1) == 0).all(0).any())
+    assert 0.01 < float(scale.detach().min()) < 0.0115
+    (slope,) = torch.autograd.grad(scale.sum(), raw)
+    assert float(slope[784:].min()) > 3e-4
+
+
+STEPS: dict[str, Any] = {"epochs": 40, "batch_size": 20, "lr": 1e-2}
+
+
+@pytest.mark.parametrize(("asked", "best"), [(None, True), (True, True), (False, False)])
+def test_it_ends_on_the_best_validation_weights_unless_asked_for_the_last(
+    few: Tensor, asked: bool | None, best: bool, tmp_path: Path
+) -> None:
+    torch.manual_seed(0)
+    vae = small("normal-learned-sigma", hidden=60)
+    history = fit(vae, few[:40], few[200:], keep_best=asked, out=tmp_path / "run", **STEPS)
+    bounds = [record["elbo"] for record in history.epochs("held-out")]
+    assert max(bounds) > bounds[-1] + 1
+    wanted = max(bounds) if best else bounds[-1]
+    assert evaluate(vae, few[200:], parts=())["elbo"] == pytest.approx(wanted, rel=1e-5)
+    assert read_config(tmp_path / "run")["fit"]["keep_best"] is best
+
+
+def test_the_test_part_chooses_nothing(tmp_path: Path) -> None:
+    options = {"images": 40, "hidden": 40, **STEPS}
+    run = RunConfig.of(**options).run(tmp_path / "run")
+    assert run.history.part == "test"
+    bounds = [record["elbo"] for record in run.history.epochs("held-out")]
+    assert max(bounds) > bounds[-1]
+    found = evaluate(run.vae, run.data.test, parts=())["elbo"]
+    assert found == pytest.approx(bounds[-1], rel=1e-5)
+    assert read_config(tmp_path / "run")["fit"]["keep_best"] is False
+
+
+def test_runs_that_begin_or_end_otherwise_have_other_fingerprints() -> None:
+    """False, False were the defaults of earlier versions, whose sweeps are taken for theirs."""
+    marks = {
+        (begins, ends, part): RunConfig.of(
+            init_from_data=begins, keep_best=ends, **({} if part is None else {"validation": part})
+        ).fingerprint
+        for begins in (None, True, False)
+        for ends in (None, False)
+        for part in (None, "0.2")
+    }
+    for begins in (None, True, False):  # without a validation part there is nothing to end on
+        assert marks[begins, None, None] == marks[begins, False, None]
+        assert marks[begins, None, "0.2"] != marks[begins, False, "0.2"]
+    assert len(set(marks.values())) == 9
+    # What the version before computed for these; it had both off unless asked for.
+    former = {
+        (False, False, None): "44136fa355b3",
+        (False, False, "0.2"): "052393ad3173",
+        (False, None, "0.2"): "94f01b95b75f",
+        (True, False, None): "85e9ba9ac882",
+    }
+    assert {key: marks[key][:12] for key in former} == former
