@@ -23,11 +23,14 @@ class SiteScores(TypedDict, total=False):
     collapsed: float
 
 
-class Figures(TypedDict):
-    """Of a step or an epoch, per image and in nats; what :class:`History` says of each."""
+class ElboScores(TypedDict):
+    """Nats per image, averaged over images.
 
-    loss: float
-    beta: float
+    One of ``elbo`` and ``objective`` is None, the latter but for a loss; ``kl_per_latent`` is where
+    the KL does not split; of ``units`` of them each latent site has its own, in the order of
+    ``sites``.
+    """
+
     elbo: float | None
     objective: float | None
     reconstruction: float
@@ -35,6 +38,13 @@ class Figures(TypedDict):
     kl_per_latent: list[float] | None
     active_units: int
     sites: dict[str, SiteScores]
+
+
+class Figures(ElboScores):
+    """Of a step or an epoch, per image and in nats; what :class:`History` says of each."""
+
+    loss: float
+    beta: float
     gradient_norm: float | None
     learning_rate: float
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
-from typing import TypedDict
 
 import torch
 from pyro import poutine
@@ -14,6 +13,7 @@ from pyro.poutine import Trace
 from pyro_vae.data import Images
 from pyro_vae.data.batch import Loaded
 from pyro_vae.elbo.terms import Terms, active_units, terms_of
+from pyro_vae.history import ElboScores as ElboScores
 from pyro_vae.history import ObjectiveKey, SiteScores
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.param_store import local_params
@@ -109,23 +109,6 @@ def observed_block(vae: VAE, batch: Loaded) -> tuple[Loaded, Loaded]:
     # Drawn for a whole block, so that an image's noise does not depend on how many follow.
     x = vae.observe(batch, BLOCK)
     return x, vae.given(batch, x)
-
-
-class ElboScores(TypedDict):
-    """Nats per image, averaged over images.
-
-    One of ``elbo`` and ``objective`` is None, the latter but for a loss; ``kl_per_latent`` is where
-    the KL does not split; of ``units`` of them each latent site has its own, in the order of
-    ``sites``.
-    """
-
-    elbo: float | None
-    objective: float | None
-    reconstruction: float
-    kl: float
-    kl_per_latent: list[float] | None
-    active_units: int
-    sites: dict[str, SiteScores]
 
 
 def objective_key(kind: str) -> ObjectiveKey:

@@ -14,8 +14,9 @@ from torch import Tensor
 from pyro_vae import elbo, warning_signs
 from pyro_vae.data import as_images, of_covariates
 from pyro_vae.data.batch import Given, Loaded
-from pyro_vae.elbo.scores import ElboScores, bits_per_dim
+from pyro_vae.elbo.scores import bits_per_dim
 from pyro_vae.errors import unknown
+from pyro_vae.history import ElboScores
 from pyro_vae.metrics.baselines import constant_nats, ppca_nats, uniform_bits
 from pyro_vae.metrics.calibration import calibration_scores
 from pyro_vae.metrics.chunking import bytes_of

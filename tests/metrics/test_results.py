@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from typing import get_type_hints
 
 import pytest
 from torch import Tensor
 
 import pyro_vae as pv
-from pyro_vae.history import Record
+from pyro_vae.history import ElboScores, Record
 from pyro_vae.metrics import Scores
 from pyro_vae.metrics.results import Calibration
 from pyro_vae.types import Result
@@ -25,6 +26,12 @@ def scores(few: Tensor) -> Scores:
 def test_every_key_is_declared_with_its_type(scores: Scores) -> None:
     assert set(scores) - set(Scores.__annotations__) == set()
     assert set(scores.calibration or ()) == set(Calibration.__annotations__)
+
+
+def test_what_records_and_evaluations_both_hold_is_of_one_type() -> None:
+    shared, found = get_type_hints(ElboScores), get_type_hints(Scores)
+    assert {"elbo", "kl", "sites"} <= set(shared)
+    assert {name: found[name] for name in shared} == shared
 
 
 def test_it_is_a_dict_as_before(scores: Scores) -> None:
