@@ -129,7 +129,8 @@ def _log_uniform(rng: random.Random, low: float, high: float) -> float:
     return float(f"{math.exp(rng.uniform(math.log(low), math.log(high))):.2g}")
 
 
-def _round(value: float) -> float:
+def figure(value: float) -> float:
+    """A number that can be read out: three digits of it."""
     return float(f"{value:.3g}")
 
 
@@ -145,15 +146,15 @@ def _common(rng: random.Random, cause: str) -> Plan:
 
 
 def _sigma_too_large(rng: random.Random, plan: Plan) -> None:
-    sigma = _round(rng.uniform(*LARGE_SIGMA))
+    sigma = figure(rng.uniform(*LARGE_SIGMA))
     plan.obs, plan.told = plan.obs.replace(scale=sigma), f"σ = {sigma}"
 
 
 def _beta_too_large(rng: random.Random, plan: Plan) -> None:
     name = rng.choice(list(LARGE_BETA))
-    beta = _round(rng.uniform(*LARGE_BETA[name]))
+    beta = figure(rng.uniform(*LARGE_BETA[name]))
     while abs(beta * plan.latent_dim / D - 1) < 0.02:
-        beta = _round(rng.uniform(*LARGE_BETA[name]))
+        beta = figure(rng.uniform(*LARGE_BETA[name]))
     plan.obs, plan.told = pv.observations.get(name), f"{name}, β = {beta}"
     plan.fit["beta"] = beta
 
@@ -222,13 +223,13 @@ def _encoder_ignored(rng: random.Random, plan: Plan) -> None:
 
 
 def _latents_too_few(rng: random.Random, plan: Plan) -> None:
-    plan.latent_dim, sigma = rng.randint(*FEW_LATENTS), _round(rng.uniform(*SMALL_SIGMA))
+    plan.latent_dim, sigma = rng.randint(*FEW_LATENTS), figure(rng.uniform(*SMALL_SIGMA))
     plan.obs, plan.told = plan.obs.replace(scale=sigma), f"{plan.latent_dim} latents, σ = {sigma}"
 
 
 def _trained_too_long(rng: random.Random, plan: Plan) -> None:
     plan.images, plan.fit["epochs"] = rng.randint(*FEW_IMAGES), rng.randint(*MANY_EPOCHS)
-    sigma = _round(rng.uniform(*TOO_LONG_SIGMA))
+    sigma = figure(rng.uniform(*TOO_LONG_SIGMA))
     plan.obs = plan.obs.replace(scale=sigma)
     plan.told = f"{plan.images} images, {plan.fit['epochs']} epochs, σ = {sigma}"
 
@@ -257,14 +258,14 @@ def _healthy(rng: random.Random) -> Plan:
     plan.obs = pv.observations.get(name)
     scale: float | str | None = None
     if name == "normal":
-        scale = _round(rng.uniform(*HEALTHY_SIGMA))
+        scale = figure(rng.uniform(*HEALTHY_SIGMA))
     elif name in ("normal-learned-sigma", "laplace"):
         scale = rng.choice(HEALTHY_SCOPES)
     if scale is not None:
         plan.obs = plan.obs.replace(scale=scale)
     plan.net = pv.networks.NETWORKS[net](hidden=plan.net.hidden)
     plan.latent_dim = rng.randint(*HEALTHY_LATENTS)
-    plan.fit["beta"] = _round(rng.uniform(*HEALTHY_BETA))
+    plan.fit["beta"] = figure(rng.uniform(*HEALTHY_BETA))
     sigma = "" if scale is None else f", σ {scale}"
     plan.told = f"{name}{sigma}, {net}, L = {plan.latent_dim}, β = {plan.fit['beta']}"
     return plan

@@ -31,6 +31,7 @@ import torch
 from torch import Tensor, nn
 
 import pyro_vae as pv
+from experiments.diagnosis import Ignoring, figure
 from pyro_vae.diagnostics import Diagnosis, verify
 
 SEED = 12
@@ -158,18 +159,6 @@ KINDS = {
 }  # fmt: skip
 
 
-class Ignoring(nn.Module):
-    """A decoder that has one picture for every z."""
-
-    def __init__(self, numbers: int) -> None:
-        super().__init__()
-        self.picture = nn.Parameter(torch.zeros(numbers))
-
-    def forward(self, z: Tensor) -> Tensor:
-        """Z → the raw output."""
-        return self.picture.expand(len(z), -1)
-
-
 def _size(plan: Plan, train: Tensor) -> int:
     return math.prod(train.shape[1:])
 
@@ -184,19 +173,19 @@ def _largest(plan: Plan, train: Tensor) -> float:
 
 def _mean_reduction(rng: random.Random, plan: Plan, kind: Kind, train: Tensor) -> None:
     plan.fit["beta"] = _size(plan, train)
-    plan.obs = plan.obs.replace(scale=_figure(_largest(plan, train) * rng.uniform(0.1, 0.5)))
+    plan.obs = plan.obs.replace(scale=figure(_largest(plan, train) * rng.uniform(0.1, 0.5)))
 
 
 def _sigma_too_large(rng: random.Random, plan: Plan, kind: Kind, train: Tensor) -> None:
-    plan.obs = plan.obs.replace(scale=_figure(_largest(plan, train) * rng.uniform(1.3, 4)))
+    plan.obs = plan.obs.replace(scale=figure(_largest(plan, train) * rng.uniform(1.3, 4)))
 
 
 def _sigma_off(rng: random.Random, plan: Plan, kind: Kind, train: Tensor) -> None:
-    plan.obs = plan.obs.replace(scale=_figure(kind.error / math.exp(rng.uniform(3.5, 6.5))))
+    plan.obs = plan.obs.replace(scale=figure(kind.error / math.exp(rng.uniform(3.5, 6.5))))
 
 
 def _learning_rate(rng: random.Random, plan: Plan, kind: Kind, train: Tensor) -> None:
-    plan.fit["lr"] = _figure(math.exp(rng.uniform(math.log(0.1), 0)))
+    plan.fit["lr"] = figure(math.exp(rng.uniform(math.log(0.1), 0)))
 
 
 def _not_trained(rng: random.Random, plan: Plan, kind: Kind, train: Tensor) -> None:
@@ -210,8 +199,8 @@ def _warm_up(rng: random.Random, plan: Plan, kind: Kind, train: Tensor) -> None:
 
 def _beta_too_large(rng: random.Random, plan: Plan, kind: Kind, train: Tensor) -> None:
     sigma = _largest(plan, train) * rng.uniform(0.1, 0.5)
-    plan.obs = plan.obs.replace(scale=_figure(sigma))
-    plan.fit["beta"] = _figure(rng.uniform(1.3, 4) * (_largest(plan, train) / sigma) ** 2)
+    plan.obs = plan.obs.replace(scale=figure(sigma))
+    plan.fit["beta"] = figure(rng.uniform(1.3, 4) * (_largest(plan, train) / sigma) ** 2)
 
 
 def _ignoring(rng: random.Random, plan: Plan, kind: Kind, train: Tensor) -> None:
@@ -239,10 +228,6 @@ CAUSES: dict[str, Callable[[random.Random, Plan, Kind, Tensor], None]] = {
     "encoder-ignored": _ignoring,
     "trained-too-long": _too_long,
 }
-
-
-def _figure(value: float) -> float:
-    return float(f"{value:.3g}")
 
 
 def plans(seed: int, root: str | None) -> Iterator[tuple[Plan, tuple[Tensor, Tensor, Tensor]]]:

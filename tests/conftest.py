@@ -112,6 +112,19 @@ def cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result
 
 
 @pytest.fixture
+def run_cli(cli: Callable[..., Result]) -> Callable[..., str]:
+    """Run a command that must succeed, and give what it prints; ``diagnose`` may find something."""
+
+    def run(*words: object) -> str:
+        result = cli(*words)
+        fine = (0, 3 * (words[0] == "diagnose"))
+        assert result.exit_code in fine, (words, result.output, result.exception)
+        return result.stdout
+
+    return run
+
+
+@pytest.fixture
 def mistake(cli: Callable[..., Result], tmp_path: Path) -> Callable[..., str]:
     """Run a command that must be refused: one line on stderr, status 2, nothing on disk touched."""
 

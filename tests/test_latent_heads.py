@@ -12,7 +12,6 @@ import numpy as np
 import pyro.distributions as dist
 import pytest
 import torch
-from click.testing import Result
 from pyro import poutine
 from scipy.stats import multivariate_normal
 from torch import Tensor, nn
@@ -206,12 +205,7 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("kind", COMMANDS)
-def test_every_command_takes_them(cli: Callable[..., Result], kind: str, tmp_path: Path) -> None:
-    def run_cli(*words: object) -> str:
-        result = cli(*words)
-        assert result.exit_code in (0, 3 * (words[0] == "diagnose")), result.output
-        return result.stdout
-
+def test_every_command_takes_them(run_cli: Callable[..., str], kind: str, tmp_path: Path) -> None:
     run = tmp_path / "run"
     size = ("--condition", "labels", "--images", 200, "--hidden", 16, "--epochs", 1)
     run_cli("fit", *size, *COMMANDS[kind], "--out", run)

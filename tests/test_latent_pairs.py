@@ -39,7 +39,7 @@ from pyro_vae.sweeps import forecast_cells, read_spec
 from pyro_vae.training import Stopped
 
 from .test_captured import agree, both
-from .training.test_resume import StopAt
+from .training.stopping import StopAt
 
 # A mean of N paired differences may be this many standard errors on the wrong side: 3e-5 a test.
 ERRORS = 4.0

@@ -25,7 +25,7 @@ from torch.nn.functional import softplus
 from pyro_vae import VAE, InputError, load, networks, priors, save
 from pyro_vae.training import RunConfig, Stopped, read_config
 
-from .training.test_resume import StopAt
+from .training.stopping import StopAt
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 

@@ -17,7 +17,9 @@ from click.testing import Result
 
 import pyro_vae as pv
 from pyro_vae.data import Batch, load, read_table
-from pyro_vae.training.progress import Silent, Stopped
+from pyro_vae.training import Stopped
+
+from .training.stopping import StopAt
 
 COLUMNS = ("height", "income", "visits", "member", "city")
 CITIES = ("Bergen, W", "Oslo", "Tromsø")
@@ -65,17 +67,6 @@ def people(tmp_path_factory: pytest.TempPathFactory) -> Path:
     recipe = pv.training.RunConfig.of(data=str(home / "images.npy"), **{**TINY, "epochs": 1})
     recipe.run(home / "pictures", overwrite=True)
     return home
-
-
-@pytest.fixture
-def run_cli(cli: Callable[..., Result]) -> Callable[..., str]:
-    def run(*words: object) -> str:
-        result = cli(*words)
-        fine = (0, 3 * (words[0] == "diagnose"))
-        assert result.exit_code in fine, (words, result.output, result.exception)
-        return result.stdout
-
-    return run
 
 
 @pytest.fixture
@@ -203,14 +194,9 @@ def test_gaps_of_new_rows_with_further_columns_in_another_order(
 def test_the_command_goes_on_with_a_table(
     run_cli: Callable[..., str], people: Path, tmp_path: Path
 ) -> None:
-    class Stop(Silent):
-        def step(self, step: int) -> None:
-            if step == 1:
-                raise Stopped
-
     recipe = pv.training.RunConfig.of(data=str(people / "people.csv"), checkpoint="1", **TINY)
     with pytest.raises(Stopped):
-        recipe.run(tmp_path / "parts", progress=Stop())
+        recipe.run(tmp_path / "parts", progress=StopAt(1))
     run_cli("impute", "parts", "--draws", 2)  # by its last checkpoint
     said = json.loads(run_cli("fit", "--resume", "parts", "--json"))
     assert said["data"]["columns"] == list(COLUMNS)

@@ -11,20 +11,17 @@ import torch
 from pyro import poutine
 from torch.nn import functional as F
 
-from .making import SITUATIONS, Net, Step, data, late, pair, seen, situation
+from .making import SITUATIONS, Net, Step, data, late, pair, seen, situation, stepping
 
 
 def _around(name: str, around: Callable[[int], Any]) -> None:
     def make() -> Step:
         net = Net()
-        model, guide = pair(net)
-
-        def step(elbo: Any, i: int) -> list[Any]:
-            with around(i) if late(i) != 1.0 else contextlib.nullcontext():
-                loss = elbo.differentiable_loss(model, guide, data(i))
-            return seen(loss, net.parameters())
-
-        return step
+        return stepping(
+            net,
+            *pair(net),
+            around=lambda i: around(i) if late(i) != 1.0 else contextlib.nullcontext(),
+        )
 
     SITUATIONS["around_" + name] = make
 
@@ -73,26 +70,13 @@ _around("default_device", lambda i: torch.device("cpu"))
 @situation
 def always_under_autocast() -> Step:
     net = Net()
-    model, guide = pair(net)
-
-    def step(elbo: Any, i: int) -> list[Any]:
-        with torch.autocast("cpu", torch.bfloat16):
-            loss = elbo.differentiable_loss(model, guide, data(i))
-        return seen(loss, net.parameters())
-
-    return step
+    return stepping(net, *pair(net), around=lambda i: torch.autocast("cpu", torch.bfloat16))
 
 
 @situation
 def no_grad() -> Step:
     net = Net()
-    model, guide = pair(net)
-
-    def step(elbo: Any, i: int) -> list[Any]:
-        with torch.set_grad_enabled(i != 4):
-            return seen(elbo.differentiable_loss(model, guide, data(i)), net.parameters())
-
-    return step
+    return stepping(net, *pair(net), around=lambda i: torch.set_grad_enabled(i != 4))
 
 
 @situation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import numpy as np
@@ -73,6 +74,25 @@ def pair(net: Any, scale: Callable[[Tensor], Any] = lambda x: 1.0) -> tuple[Any,
     return model, guide
 
 
+def stepping(
+    net: nn.Module,
+    model: Any,
+    guide: Any,
+    between: Callable[[Any, int], object] = lambda net, i: None,
+    inputs: Callable[[int], Tensor] = data,
+    around: Callable[[int], AbstractContextManager[Any]] = lambda i: nullcontext(),
+) -> Step:
+    """Steps of two programs: what happens before each one, and what stands around its loss."""
+
+    def step(elbo: Any, i: int) -> list[Any]:
+        between(net, i)
+        with around(i):
+            loss = elbo.differentiable_loss(model, guide, inputs(i))
+        return seen(loss, net.parameters())
+
+    return step
+
+
 def simple(
     scale: Callable[[Net, Tensor], Any],
     between: Callable[[Net, int], Any] = lambda net, i: None,
@@ -80,14 +100,7 @@ def simple(
 ) -> Step:
     """A model scaled by what is read of the network and x, and what happens between steps."""
     net = Net()
-    model, guide = pair(net, lambda x: scale(net, x))
-
-    def step(elbo: Any, i: int) -> list[Any]:
-        between(net, i)
-        loss = elbo.differentiable_loss(model, guide, inputs(i))
-        return seen(loss, net.parameters())
-
-    return step
+    return stepping(net, *pair(net, lambda x: scale(net, x)), between, inputs)
 
 
 def late(i: int) -> float:

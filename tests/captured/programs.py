@@ -14,7 +14,7 @@ from pyro.nn import PyroModule, PyroParam
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from .making import SITUATIONS, Net, Step, data, late, pair, seen, situation
+from .making import SITUATIONS, Net, Step, data, late, pair, seen, situation, stepping
 
 
 def _networks(name: str, make_net: Callable[[], nn.Module]) -> None:
@@ -22,10 +22,7 @@ def _networks(name: str, make_net: Callable[[], nn.Module]) -> None:
         torch.manual_seed(0)
         net = make_net()
 
-        def model(x: Tensor) -> None:
-            with pyro.plate("data", len(x)):
-                z = pyro.sample("z", dist.Normal(torch.zeros(()), 1.0))
-                pyro.sample("x", dist.Normal(z, 1.0), obs=x)
+        model = pair(net)[0]
 
         def guide(x: Tensor) -> None:
             raw = net(torch.stack([x, x.square()], -1))
@@ -33,13 +30,8 @@ def _networks(name: str, make_net: Callable[[], nn.Module]) -> None:
             with pyro.plate("data", len(x)):
                 pyro.sample("z", dist.Normal(raw[:, 0], F.softplus(raw[:, 1]) + 0.1))
 
-        def step(elbo: Any, i: int) -> list[Any]:
-            if i == 5:
-                net.eval()
-            found = seen(elbo.differentiable_loss(model, guide, data(i)), net.parameters())
-            return found + [b.clone() for b in net.buffers()]
-
-        return step
+        steps = stepping(net, model, guide, lambda net, i: net.train(i < 5))
+        return lambda elbo, i: steps(elbo, i) + [b.clone() for b in net.buffers()]
 
     SITUATIONS["network_" + name] = make
 
@@ -96,13 +88,8 @@ def pyro_modules() -> Step:
 
     pyro.clear_param_store()
     torch.manual_seed(0)
-    guide, net = Guide(), Net()
-
-    def step(elbo: Any, i: int) -> list[Any]:
-        return seen(elbo.differentiable_loss(model, guide, data(i)), guide.parameters())
-
-    model = pair(net)[0]
-    return step
+    guide = Guide()
+    return stepping(guide, pair(Net())[0], guide)
 
 
 @situation
@@ -119,7 +106,7 @@ def subsampled_rows() -> Step:
             raw = net.layer(x[rows].unsqueeze(-1))
             pyro.sample("z", dist.Normal(raw[:, 0], F.softplus(raw[:, 1])))
 
-    return lambda elbo, i: seen(elbo.differentiable_loss(model, guide, data(i)), net.parameters())
+    return stepping(net, model, guide)
 
 
 @situation
@@ -136,7 +123,7 @@ def a_loop_over_rows() -> Step:
         for k in pyro.plate("data", len(x)):
             pyro.sample(f"z{k}", dist.Normal(raw[k, 0], F.softplus(raw[k, 1])))
 
-    return lambda elbo, i: seen(elbo.differentiable_loss(model, guide, data(i)), net.parameters())
+    return stepping(net, model, guide)
 
 
 @situation
@@ -201,13 +188,8 @@ def another_capacity() -> Step:
 @situation
 def a_loss_of_nan() -> Step:
     net = Net()
-    model, guide = pair(net, lambda x: (x[0] + 1.5).log())
-
-    def step(elbo: Any, i: int) -> list[Any]:
-        with pyro.validation_enabled(False):
-            return seen(elbo.differentiable_loss(model, guide, data(i)), net.parameters())
-
-    return step
+    programs = pair(net, lambda x: (x[0] + 1.5).log())
+    return stepping(net, *programs, around=lambda i: pyro.validation_enabled(False))
 
 
 @situation

@@ -15,7 +15,7 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from .making import SITUATIONS, Net, Step, data, late, pair, seen, simple, situation
+from .making import SITUATIONS, Net, Step, data, late, pair, seen, simple, situation, stepping
 
 BETA = 1.0
 CONFIG = {"beta": 1.0}
@@ -211,14 +211,13 @@ for _made in (_counter, _kept, _popped, _counted_buffer, _rebound_buffer, _writt
 @situation
 def closure_number() -> Step:
     beta, net = 1.0, Net()
-    model, guide = pair(net, lambda x: beta)
+    programs = pair(net, lambda x: beta)
 
-    def step(elbo: Any, i: int) -> list[Any]:
+    def change(net: Net, i: int) -> None:
         nonlocal beta
         beta = late(i)
-        return seen(elbo.differentiable_loss(model, guide, data(i)), net.parameters())
 
-    return step
+    return stepping(net, *programs, change)
 
 
 @situation
@@ -230,33 +229,25 @@ def closure_counter() -> Step:
         calls += 1
         return 1.0 + calls
 
-    model, guide = pair(net, count)
-
-    def step(elbo: Any, i: int) -> list[Any]:
-        return seen(elbo.differentiable_loss(model, guide, data(i)), net.parameters())
-
-    return step
+    return stepping(net, *pair(net, count))
 
 
 @situation
 def closure_iterator() -> Step:
     values, net = iter([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0]), Net()
-    model, guide = pair(net, lambda x: next(values))
-    return lambda elbo, i: seen(elbo.differentiable_loss(model, guide, data(i)), net.parameters())
+    return stepping(net, *pair(net, lambda x: next(values)))
 
 
 @situation
 def closure_generator() -> Step:
     noise, net = torch.Generator().manual_seed(0), Net()
-    model, guide = pair(net, lambda x: 1.0 + torch.rand((), generator=noise))
-    return lambda elbo, i: seen(elbo.differentiable_loss(model, guide, data(i)), net.parameters())
+    return stepping(net, *pair(net, lambda x: 1.0 + torch.rand((), generator=noise)))
 
 
 @situation
 def closure_python_random() -> Step:
     noise, net = random.Random(3), Net()
-    model, guide = pair(net, lambda x: 1.0 + noise.random())
-    return lambda elbo, i: seen(elbo.differentiable_loss(model, guide, data(i)), net.parameters())
+    return stepping(net, *pair(net, lambda x: 1.0 + noise.random()))
 
 
 @situation
@@ -266,13 +257,7 @@ def default_argument() -> Step:
     def scale(x: Tensor, kept: Any = kept) -> float:
         return float(kept["beta"])
 
-    model, guide = pair(net, scale)
-
-    def step(elbo: Any, i: int) -> list[Any]:
-        kept["beta"] = late(i)
-        return seen(elbo.differentiable_loss(model, guide, data(i)), net.parameters())
-
-    return step
+    return stepping(net, *pair(net, scale), lambda net, i: kept.update(beta=late(i)))
 
 
 @situation
@@ -286,12 +271,7 @@ def partial_program() -> Step:
                 pyro.sample("x", dist.Normal(z, 1.0), obs=x)
 
     model, guide = functools.partial(scaled, kept), pair(net)[1]
-
-    def step(elbo: Any, i: int) -> list[Any]:
-        kept["beta"] = late(i)
-        return seen(elbo.differentiable_loss(model, guide, data(i)), net.parameters())
-
-    return step
+    return stepping(net, model, guide, lambda net, i: kept.update(beta=late(i)))
 
 
 @situation
@@ -300,13 +280,8 @@ def slots() -> Step:
         __slots__ = ("beta",)
 
     net, kept = Net(), Slotted()
-    model, guide = pair(net, lambda x: kept.beta)
-
-    def step(elbo: Any, i: int) -> list[Any]:
-        kept.beta = late(i)
-        return seen(elbo.differentiable_loss(model, guide, data(i)), net.parameters())
-
-    return step
+    programs = pair(net, lambda x: kept.beta)
+    return stepping(net, *programs, lambda net, i: setattr(kept, "beta", late(i)))
 
 
 @situation
@@ -349,21 +324,18 @@ def computed_weights() -> Step:
 def a_hook_on_a_parameter() -> Step:
     net = Net()
     net.layer.weight.register_hook(lambda gradient: gradient * 3)
-    model, guide = pair(net)
-    return lambda elbo, i: seen(elbo.differentiable_loss(model, guide, data(i)), net.parameters())
+    return stepping(net, *pair(net))
 
 
 @situation
 def a_hook_that_comes_later() -> Step:
     net = Net()
-    model, guide = pair(net)
 
-    def step(elbo: Any, i: int) -> list[Any]:
+    def change(net: Net, i: int) -> None:
         if i == 3:
             net.layer.weight.register_hook(lambda gradient: gradient * 3)
-        return seen(elbo.differentiable_loss(model, guide, data(i)), net.parameters())
 
-    return step
+    return stepping(net, *pair(net), change)
 
 
 @situation

@@ -20,8 +20,8 @@ from torch.utils.data import DataLoader, Dataset, IterableDataset
 from pyro_vae import VAE, InputError, TrainingError, data, fit, networks
 from pyro_vae.data import Stored, batches, order, stored, stream
 from pyro_vae.training import History, Stopped
-from pyro_vae.training.progress import Silent
 
+from ..training.stopping import StopAt
 from .pictures import folder
 from .test_shards import shards
 
@@ -232,18 +232,6 @@ def test_a_streams_noise_is_its_own_and_the_same_in_every_epoch() -> None:
     assert torch.equal(both[0], both[1])
     assert torch.equal(torch.rand(3), wanted)
     assert len(both[0].unique()) > 20
-
-
-class StopAt(Silent):
-    """Stops after so many steps."""
-
-    def __init__(self, step: int) -> None:
-        self.at = step
-
-    def step(self, step: int) -> None:
-        """Stop there."""
-        if step == self.at:
-            raise Stopped
 
 
 @pytest.mark.parametrize("step", [3, 7])

@@ -17,7 +17,7 @@ from pyro_vae.training import RunConfig, Stopped, read_config
 from pyro_vae.training.checkpoints import FOLDER
 
 from .models import small
-from .test_resume import StopAt
+from .stopping import StopAt
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 

@@ -16,7 +16,7 @@ from pyro_vae.training import Stopped, compiling
 from pyro_vae.training.train_step import TrainStep
 
 from .models import small
-from .test_resume import StopAt, told
+from .stopping import StopAt, told
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 

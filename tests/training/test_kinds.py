@@ -20,7 +20,7 @@ from pyro_vae.training import RunConfig, Stopped
 from pyro_vae.training.compiling import Compiled
 from pyro_vae.training.train_step import TrainStep
 
-from .test_resume import StopAt, told
+from .stopping import StopAt, told
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 

@@ -18,25 +18,14 @@ from click.testing import Result
 import pyro_vae as pv
 from pyro_vae import InputError
 from pyro_vae.training import History, RunConfig, Stopped, read_config
-from pyro_vae.training.progress import Silent
 from pyro_vae.training.run_data import load_data
+
+from .stopping import StopAt, told
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
 # 4 steps an epoch.
 TINY: dict[str, Any] = {"images": 64, "hidden": 8, "latent_dim": 2, "batch_size": 16, "lr": 0.01}
-
-
-class StopAt(Silent):
-    """Stops after so many steps."""
-
-    def __init__(self, step: int) -> None:
-        self.at = step
-
-    def step(self, step: int) -> None:
-        """Stop there."""
-        if step == self.at:
-            raise Stopped
 
 
 def stopped(out: Path, at: int, **options: Any) -> Path:
@@ -48,10 +37,6 @@ def stopped(out: Path, at: int, **options: Any) -> Path:
 def finished(out: Path, **options: Any) -> Path:
     RunConfig.of(**TINY, **options).run(out)
     return out
-
-
-def told(history: History) -> list[dict[str, Any]]:
-    return [{k: v for k, v in r.items() if k != "images_per_second"} for r in history.records]
 
 
 def note_of(history: History) -> str:

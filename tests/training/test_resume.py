@@ -23,6 +23,7 @@ from pyro_vae.training.checkpoints import FOLDER, Checkpoints
 from pyro_vae.training.progress import Silent
 
 from .models import small
+from .stopping import StopAt, told
 
 pytestmark = pytest.mark.usefixtures("no_pictures")
 
@@ -36,25 +37,9 @@ OPTIONS: dict[str, dict[str, Any]] = {
 }
 
 
-class StopAt(Silent):
-    """Stops after so many steps."""
-
-    def __init__(self, step: int) -> None:
-        self.at = step
-
-    def step(self, step: int) -> None:
-        """Stop there."""
-        if step == self.at:
-            raise Stopped
-
-
 def made() -> VAE:
     torch.manual_seed(5)
     return small("normal-learned-sigma", hidden=12, dropout=0.2)
-
-
-def told(history: History) -> list[dict[str, Any]]:
-    return [{k: v for k, v in r.items() if k != "images_per_second"} for r in history.records]
 
 
 @pytest.mark.parametrize("step", [1, 4, 6, 9])

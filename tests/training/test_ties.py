@@ -21,7 +21,7 @@ from pyro_vae.training.checkpoints import Checkpoints
 from pyro_vae.training.progress import Silent
 from pyro_vae.training.weights import Averaged, put
 
-from .test_resume import StopAt
+from .stopping import StopAt
 
 DIMS, WIDTH = 6, 6
 Share = Callable[[nn.Module, Tensor], None]
