@@ -232,13 +232,13 @@ def test_no_count_is_endless(mistake: Callable[..., str], name: str, digits: int
     assert len(said) < 700
 
 
+@pytest.mark.parametrize("out", ["file/run", "file", "x" * 400], ids=["below", "file", "long"])
 def test_a_folder_that_cannot_be_made_is_told_before_training(
-    mistake: Callable[..., str], tmp_path: Path
+    out: str, mistake: Callable[..., str], tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
-    for out in (tmp_path / "file" / "run", tmp_path / "file", tmp_path / ("x" * 400)):
-        said = mistake("fit", "--data", "there-is-none", "--out", out)
-        assert "unknown data set" not in said
+    said = mistake("fit", "--data", "there-is-none", "--out", tmp_path / out)
+    assert "unknown data set" not in said
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

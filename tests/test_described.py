@@ -287,20 +287,25 @@ def test_a_head_comes_back_from_a_folder(name: str, tmp_path: Path) -> None:
     assert built >= 2
 
 
-def test_a_head_that_only_bears_a_stock_name_is_ones_own(tmp_path: Path) -> None:
+STOCK = observations.get("normal")
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        pytest.param(replace(observations.get("laplace"), name="normal"), id="another's name"),
+        pytest.param(replace(STOCK, display=lambda p: p.sample()), id="another view"),
+        pytest.param(replace(STOCK, name=None), id="no name"),
+        pytest.param(replace(STOCK, name="nobody's"), id="nobody's name"),
+        pytest.param(STOCK.replace(loc=Param(link=torch.sigmoid)), id="another link"),
+    ],
+)
+def test_a_head_that_only_bears_a_stock_name_is_ones_own(head: Head, tmp_path: Path) -> None:
     """Its functions are no plain data: loading the table's in their place would say nothing."""
-    stock = observations.get("normal")
-    named = replace(observations.get("laplace"), name="normal")
-    shown = replace(stock, display=lambda p: p.sample())
-    nameless = replace(stock, name=None)
-    nobody = replace(stock, name="nobody's")
-    linked = stock.replace(loc=Param(link=torch.sigmoid))
-    for head in (named, shown, nameless, nobody, linked):
-        vae = VAE((4,), 2, head, networks.MLP(hidden=3))
-        save(vae, tmp_path)
-        with pytest.raises(InputError, match="obs of your own: pass obs="):
-            load(tmp_path)
-        assert load(tmp_path, obs=head).obs == head
+    save(VAE((4,), 2, head, networks.MLP(hidden=3)), tmp_path)
+    with pytest.raises(InputError, match="obs of your own: pass obs="):
+        load(tmp_path)
+    assert load(tmp_path, obs=head).obs == head
 
 
 # --- schedules and objectives, which are kept as the texts that say all of them ---

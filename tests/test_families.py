@@ -90,15 +90,20 @@ def test_the_page_has_every_family_once_and_counts_them() -> None:
     assert f"{no} are refused" in text
 
 
-def test_a_class_of_torchs_own_is_pyros() -> None:
-    ours = torch.distributions
-    for theirs in (ours.Normal, partial(ours.Normal, validate_args=True)):
-        head = Head.of(theirs, "loc", scale="dimension", levels="real")
-        built = _small(head, torch.randn(4, 3)).likelihood
-        assert isinstance(built(torch.zeros(1, 3)).base_dist, dist.Normal)
+@pytest.mark.parametrize(
+    "theirs",
+    [torch.distributions.Normal, partial(torch.distributions.Normal, validate_args=True)],
+    ids=["class", "partial"],
+)
+def test_a_class_of_torchs_own_is_pyros(theirs: Any) -> None:
+    head = Head.of(theirs, "loc", scale="dimension", levels="real")
+    built = _small(head, torch.randn(4, 3)).likelihood
+    assert isinstance(built(torch.zeros(1, 3)).base_dist, dist.Normal)
 
+
+def test_a_function_that_makes_one_of_torchs_own_is_refused() -> None:
     def function(loc: Tensor) -> Any:
-        return ours.Normal(loc, 1.0)
+        return torch.distributions.Normal(loc, 1.0)
 
     with pytest.raises(InputError, match=r"function makes a Normal .* pyro\.distributions\.Normal"):
         Head.of(function, loc=Param(link="identity")).build((3,))

@@ -216,23 +216,36 @@ def test_paths_that_are_no_heads(
     assert words in mistake("fit", "--obs", path)
 
 
+RNG = np.random.default_rng(0)
+ROWS = {
+    "counts": RNG.poisson(40, (50, 4)),
+    "unit": RNG.random((50, 4)),
+    "wide": np.append(RNG.integers(0, 299, (49, 4)), [[299] * 4], 0),
+}
+
+
+@pytest.mark.parametrize(
+    ("obs", "rows", "words"),
+    [
+        *(
+            (obs, "counts", "[0, 1]")
+            for obs in ("bernoulli", "beta", "continuous-bernoulli", "normal")
+        ),
+        *((obs, "unit", "0, 1, 2, ...") for obs in ("poisson", "negative-binomial")),
+        *(
+            (obs, "wide", "0, 1, ..., 255, got values from ")
+            for obs in ("categorical", "discretized-logistic", "binomial")
+        ),
+    ],
+    ids=lambda value: value.partition(" ")[0].strip("[,"),
+)
 def test_counts_and_unit_intervals_are_told_apart(
-    tmp_path: Path, mistake: Callable[..., str]
+    obs: str, rows: str, words: str, tmp_path: Path, mistake: Callable[..., str]
 ) -> None:
-    rng = np.random.default_rng(0)
-    np.save(tmp_path / "counts.npy", rng.poisson(40, (50, 4)))
-    np.save(tmp_path / "unit.npy", rng.random((50, 4)))
-    np.save(tmp_path / "levels.npy", rng.integers(0, 300, (50, 4)))
-    for obs in ("bernoulli", "beta", "continuous-bernoulli", "normal"):
-        said = mistake("fit", "--obs", obs, "--data", "counts.npy")
-        assert f"{obs} wants data in [0, 1]" in said
-    for obs in ("poisson", "negative-binomial"):
-        said = mistake("fit", "--obs", obs, "--data", "unit.npy")
-        assert f"{obs} wants data in 0, 1, 2, ..." in said
-    for obs in ("categorical", "discretized-logistic", "binomial"):
-        said = mistake("fit", "--obs", obs, "--data", "levels.npy")
-        assert f"{obs} wants data in 0, 1, ..., 255, got values from " in said
-        assert "to 299; " in said
+    np.save(tmp_path / "a.npy", ROWS[rows])
+    said = mistake("fit", "--obs", obs, "--data", "a.npy")
+    assert f"{obs} wants data in {words}" in said
+    assert ("to 299; " in said) == (rows == "wide")
 
 
 def test_counts_train_from_a_file(tmp_path: Path, cli: Run) -> None:

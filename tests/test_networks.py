@@ -35,13 +35,14 @@ def test_depth_and_dropout_add_layers() -> None:
     assert kinds.count("Dropout") == 3
 
 
-def test_networks_of_the_users_own(few: torch.Tensor) -> None:
+@pytest.mark.parametrize("given", ["modules", "function"])
+def test_networks_of_the_users_own(given: str, few: torch.Tensor) -> None:
     encoder = nn.Sequential(nn.Flatten(), nn.Linear(784, 6))
     decoder = nn.Sequential(nn.Linear(3, 785), nn.Unflatten(1, (5, 157)))
-    for net in ((encoder, decoder), lambda sizes: (encoder, decoder)):
-        vae = VAE((1, 28, 28), 3, net=net)
-        history = fit(vae, few, epochs=2)
-        assert history.epochs()[1]["elbo"] > history.epochs()[0]["elbo"]
+    own = (encoder, decoder)
+    vae = VAE((1, 28, 28), 3, net=own if given == "modules" else lambda sizes: own)
+    history = fit(vae, few, epochs=2)
+    assert history.epochs()[1]["elbo"] > history.epochs()[0]["elbo"]
 
 
 @pytest.mark.parametrize(

@@ -441,16 +441,22 @@ def test_a_folder_names_no_code(part: str, told: Any, install: Any, cli: Run) ->
     assert "stranger" not in sys.modules
 
 
-def test_functions_and_instances_can_be_declared(install: Any, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("text", "described"),
+    [
+        ("tiny-plain", {"name": "tiny-plain"}),
+        ("tiny-four", {"name": "tiny-four", "width": 4}),
+        ("tiny-four:6", {"name": "tiny-four", "width": 6}),
+    ],
+)
+def test_functions_and_instances_can_be_declared(
+    text: str, described: dict[str, Any], install: Any, tmp_path: Path
+) -> None:
     declared = ("tiny-plain = tiny_parts:plain", "tiny-four = tiny_parts:four")
     install(NETWORK + "\n\nfour = Bent(4)\n", "networks", *declared)
-    for name, fields in (("tiny-plain", {}), ("tiny-four", {"width": 4}), ("tiny-four:6", {})):
-        vae = VAE((1, 28, 28), 2, net=name)
-        save(vae, tmp_path / "run")
-        assert load(tmp_path / "run").net == vae.net
-        assert vae.net is not None
-        assert vae.net.items() >= fields.items()
-    assert vae.net == {"name": "tiny-four", "width": 6}
+    vae = VAE((1, 28, 28), 2, net=text)
+    save(vae, tmp_path / "run")
+    assert load(tmp_path / "run").net == vae.net == described
 
 
 def test_a_network_is_given_what_was_asked_for_only(mine: Any, cli: Run) -> None:

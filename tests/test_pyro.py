@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -131,14 +132,25 @@ def test_a_namesake_in_the_store_is_refused_with_its_cure(x: Tensor) -> None:
     _train(second, x, 1)
 
 
-def test_copies_and_loaded_models_train_beside_the_original(x: Tensor, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "again",
+    [
+        lambda vae, run: copy.deepcopy(vae),
+        lambda vae, run: load(run),
+        lambda vae, run: load(run, name="third"),
+    ],
+    ids=["copied", "loaded", "renamed"],
+)
+def test_copies_and_loaded_models_train_beside_the_original(
+    again: Callable[[VAE, Path], VAE], x: Tensor, tmp_path: Path
+) -> None:
     vae = small(name="original")
     _train(vae, x, 2)
     save(vae, tmp_path / "run")
-    for other in (copy.deepcopy(vae), load(tmp_path / "run"), load(tmp_path / "run", name="third")):
-        assert other.name != vae.name
-        assert torch.equal(other.decoder[-1].bias, vae.decoder[-1].bias)
-        Predictive(other.model, guide=other.guide, num_samples=1)(x)
-        pyro.render_model(other.model, model_args=(x,))
-        losses = _train(other, x)
-        assert losses[-1] < losses[0]
+    other = again(vae, tmp_path / "run")
+    assert other.name != vae.name
+    assert torch.equal(other.decoder[-1].bias, vae.decoder[-1].bias)
+    Predictive(other.model, guide=other.guide, num_samples=1)(x)
+    pyro.render_model(other.model, model_args=(x,))
+    losses = _train(other, x)
+    assert losses[-1] < losses[0]

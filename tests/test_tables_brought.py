@@ -103,13 +103,16 @@ def test_scores_are_those_of_the_columns_own_units(wine: tuple[np.ndarray, Path]
     assert scores["reconstruction"] == pytest.approx(total, abs=0.01)
 
 
-def test_standardising_is_said(cli: Callable[..., Result], wine: tuple[np.ndarray, Path]) -> None:
-    file = wine[1] / "wine.csv"
-    for words in (("data", file), ("fit", "--data", file, "--epochs", 1, "--hidden", 4)):
-        done = cli(*words)
-        assert done.exit_code == 0, done.stderr
-        text = " ".join((done.stdout + done.stderr).split())
-        assert "12 real columns standardised, scores in their own unit" in text
+@pytest.mark.parametrize(
+    "words", [("data",), ("fit", "--epochs", 1, "--hidden", 4, "--data")], ids=["data", "fit"]
+)
+def test_standardising_is_said(
+    words: tuple[object, ...], cli: Callable[..., Result], wine: tuple[np.ndarray, Path]
+) -> None:
+    done = cli(*words, wine[1] / "wine.csv")
+    assert done.exit_code == 0, done.stderr
+    text = " ".join((done.stdout + done.stderr).split())
+    assert "12 real columns standardised, scores in their own unit" in text
 
 
 def test_the_commands_of_a_new_user(

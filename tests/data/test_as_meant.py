@@ -6,6 +6,7 @@ import logging
 import os
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -309,12 +310,14 @@ def test_other_shapes_are_left_alone(
 
 
 @pytest.mark.parametrize("shape", [(16, 16, 3), (3, 16, 16), (20, 12, 4)])
-def test_arrays_with_channels_last_are_refused_with_the_cure(shape: tuple[int, ...]) -> None:
+@pytest.mark.parametrize("call", [pv.fit, pv.evaluate], ids=["fit", "evaluate"])
+def test_arrays_with_channels_last_are_refused_with_the_cure(
+    call: Callable[..., Any], shape: tuple[int, ...]
+) -> None:
     images = np.zeros((6, *sorted(shape, reverse=True)), np.uint8)
     vae = pv.VAE(shape, 2, "bernoulli", pv.networks.MLP(hidden=4))
-    for call in (lambda: pv.fit(vae, images, epochs=1), lambda: pv.evaluate(vae, images)):
-        with pytest.raises(InputError, match=r"transpose\(0, 3, 1, 2\)"):
-            call()
+    with pytest.raises(InputError, match=r"transpose\(0, 3, 1, 2\)"):
+        call(vae, images)
 
 
 MASKED = np.ma.masked_array(np.ones((20, 4)), np.arange(80).reshape(20, 4) % 9 == 0)
@@ -325,22 +328,23 @@ MASKED_WAYS = {
 }
 
 
+TAKERS: dict[str, Callable[[pv.VAE, Any], Any]] = {
+    "as_images": lambda vae, images: as_images(images),
+    "fit": lambda vae, images: pv.fit(vae, images, epochs=1),
+    "fit's validation": lambda vae, images: pv.fit(vae, np.ones((20, 4)), images, epochs=1),
+    "evaluate": pv.evaluate,
+    "evaluate's train": lambda vae, images: pv.evaluate(vae, np.ones((20, 4)), train=images),
+    "diagnose": pv.diagnose,
+}
+
+
+@pytest.mark.parametrize("taker", TAKERS)
 @pytest.mark.parametrize("way", MASKED_WAYS)
-def test_masks_are_not_dropped(way: str) -> None:
+def test_masks_are_not_dropped(way: str, taker: str) -> None:
     vae = pv.VAE((4,), 2, "real-normal", pv.networks.MLP(hidden=4))
-    images = MASKED_WAYS[way]
-    calls = (
-        lambda: as_images(images),
-        lambda: pv.fit(vae, images, epochs=1),
-        lambda: pv.fit(vae, np.ones((20, 4)), images, epochs=1),
-        lambda: pv.evaluate(vae, images),
-        lambda: pv.evaluate(vae, np.ones((20, 4)), train=images),
-        lambda: pv.diagnose(vae, images),
-    )
-    for call in calls:
-        with pytest.raises(InputError, match=r"images are masked, \d values") as caught:
-            call()
-        assert "\n" not in str(caught.value)
+    with pytest.raises(InputError, match=r"images are masked, \d values") as caught:
+        TAKERS[taker](vae, MASKED_WAYS[way])
+    assert "\n" not in str(caught.value)
 
 
 def test_a_mask_that_hides_nothing_is_no_mask() -> None:

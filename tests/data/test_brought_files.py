@@ -124,13 +124,21 @@ def test_an_array_that_is_not_there_is_refused(
         data.load(str(path.with_name(f"b{path.suffix}")))
 
 
-def test_a_single_array_needs_no_name(tmp_path: Path) -> None:
-    h5py, library = pytest.importorskip("h5py"), pytest.importorskip("zarr")
-    with h5py.File(tmp_path / "a.h5", "w") as file:
+def _hdf5_of_one(path: Path) -> None:
+    with pytest.importorskip("h5py").File(path, "w") as file:
         file["whatever"] = IMAGES
-    library.save_array(tmp_path / "a.zarr", IMAGES)
-    for name in ("a.h5", "a.zarr"):
-        assert whole(data.load(str(tmp_path / name))) == contents(FIRST)
+
+
+def _zarr_of_one(path: Path) -> None:
+    pytest.importorskip("zarr").save_array(path, IMAGES)
+
+
+@pytest.mark.parametrize(("name", "write"), [("a.h5", _hdf5_of_one), ("a.zarr", _zarr_of_one)])
+def test_a_single_array_needs_no_name(
+    name: str, write: Callable[[Path], None], tmp_path: Path
+) -> None:
+    write(tmp_path / name)
+    assert whole(data.load(str(tmp_path / name))) == contents(FIRST)
 
 
 def test_names_that_do_not_say_are_listed(tmp_path: Path) -> None:
@@ -141,16 +149,22 @@ def test_names_that_do_not_say_are_listed(tmp_path: Path) -> None:
         data.load(str(tmp_path / "a.h5"))
 
 
-@pytest.mark.parametrize("ending", [".h5", ".zarr", ".parquet", ".feather"])
+@pytest.mark.parametrize("words", [("data",), ("fit", "--data")], ids=["data", "fit"])
+@pytest.mark.parametrize(
+    ("ending", "package"),
+    [(".h5", "h5py"), (".zarr", "zarr"), (".parquet", "polars"), (".feather", "polars")],
+)
 def test_files_that_are_none_of_their_kind_are_refused(
-    ending: str, tmp_path: Path, mistake: Callable[..., str]
+    ending: str,
+    package: str,
+    words: tuple[str, ...],
+    tmp_path: Path,
+    mistake: Callable[..., str],
 ) -> None:
-    for package in ("h5py", "zarr", "polars"):
-        pytest.importorskip(package)
+    pytest.importorskip(package)
     path = tmp_path / f"a{ending}"
     path.write_bytes(b"nothing of the kind")
-    for words in (("data", path), ("fit", "--data", path)):
-        assert f"{path} is not a readable {ending} file" in mistake(*words)
+    assert f"{path} is not a readable {ending} file" in mistake(*words, path)
 
 
 @pytest.mark.parametrize(
@@ -214,21 +228,32 @@ def test_frames_are_the_tables_that_their_csv_would_be(
         assert one.missing == 0.25
 
 
-def test_declared_categories_are_kept_in_their_order() -> None:
-    texts = ["low", "high", "low", "mid"] * 6
-    wanted = ("low", "mid", "high", "never")
-    pandas = pytest.importorskip("pandas")
-    numbers = pandas.Categorical([3, 1, 2, 3] * 6)
-    frame = pandas.DataFrame({"a": pandas.Categorical(texts, wanted), "n": numbers})
+def _pandas_categories(texts: list[str], declared: tuple[str, ...]) -> Any:
+    return pytest.importorskip("pandas").Categorical(texts, declared)
+
+
+def _polars_categories(texts: list[str], declared: tuple[str, ...]) -> Any:
     polars = pytest.importorskip("polars")
-    other = polars.DataFrame({"a": polars.Series(texts, dtype=polars.Enum(wanted))})
-    for table in (read_table(frame), read_table(other)):
-        assert (table["a"].kind, table["a"].categories) == ("category", wanted)
-        assert table["a"].values[:4, 0].tolist() == [0.0, 2.0, 0.0, 1.0]
-    assert (read_table(frame)["n"].kind, read_table(frame)["n"].categories) == (
-        "category",
-        ("1", "2", "3"),
-    )
+    return polars.Series(texts, dtype=polars.Enum(declared))
+
+
+@pytest.mark.parametrize(
+    ("package", "categories"), [("pandas", _pandas_categories), ("polars", _polars_categories)]
+)
+def test_declared_categories_are_kept_in_their_order(
+    package: str, categories: Callable[[list[str], tuple[str, ...]], Any]
+) -> None:
+    wanted = ("low", "mid", "high", "never")
+    column = categories(["low", "high", "low", "mid"] * 6, wanted)
+    table = read_table(pytest.importorskip(package).DataFrame({"a": column}))
+    assert (table["a"].kind, table["a"].categories) == ("category", wanted)
+    assert table["a"].values[:4, 0].tolist() == [0.0, 2.0, 0.0, 1.0]
+
+
+def test_categories_that_are_numbers_are_categories() -> None:
+    pandas = pytest.importorskip("pandas")
+    column = read_table(pandas.DataFrame({"n": pandas.Categorical([3, 1, 2, 3] * 6)}))["n"]
+    assert (column.kind, column.categories) == ("category", ("1", "2", "3"))
 
 
 def test_gaps_of_a_parquet_file_are_filled_into_a_csv(

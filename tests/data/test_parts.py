@@ -433,38 +433,51 @@ def test_paths_of_a_spec_are_relative_to_it(tmp_path: Path, cli: Run) -> None:
     assert (images["train"], images["held_out"]) == (18, 20)
 
 
-def test_fit_takes_what_the_command_line_takes(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("given", "steps", "held_out"),
+    [
+        (lambda images, folder: "0.25", 30, 1),
+        (lambda images, folder: 0.25, 30, 1),
+        (lambda images, folder: "last:12", 28, 1),
+        (lambda images, folder: "none", 40, 0),
+        (lambda images, folder: as_array(folder), 40, 1),
+        (lambda images, folder: Path(as_array(folder)), 40, 1),
+        (
+            lambda images, folder: data.Data(images, None, images, None, validation=images[:9]),
+            40,
+            1,
+        ),
+        (lambda images, folder: images[:7].numpy(), 40, 1),
+    ],
+    ids=["0.25", "number", "last", "none", "path", "Path", "data set", "array"],
+)
+def test_fit_takes_what_the_command_line_takes(
+    given: Callable[[torch.Tensor, Path], Any], steps: int, held_out: int, tmp_path: Path
+) -> None:
     images = torch.from_numpy(np.stack([image(i) for i in range(40)]))[:, None]
-    others = as_array(tmp_path)
-    parts = data.Data(images, None, images[:5], None, validation=images[:9])
-    counts = {}
-    for name, given in {
-        "0.25": "0.25",
-        "a number": 0.25,
-        "last:12": "last:12",
-        "none": "none",
-        "a path": others,
-        "a Path": Path(others),
-        "a data set": parts,
-        "an array": images[:7].numpy(),
-    }.items():
-        history = pv.fit(small(shape=(1, 8, 8)), images, given, epochs=1, batch_size=1)
-        counts[name] = len(history.steps)
-        assert len(history.epochs("held-out")) == (name != "none")
-    of_others = {"a path": 40, "a Path": 40, "a data set": 40, "an array": 40}
-    assert counts == {"0.25": 30, "a number": 30, "last:12": 28, "none": 40, **of_others}
+    validation = given(images, tmp_path)
+    history = pv.fit(small(shape=(1, 8, 8)), images, validation, epochs=1, batch_size=1)
+    assert (len(history.steps), len(history.epochs("held-out"))) == (steps, held_out)
 
 
-def test_fit_says_what_it_does_not_take(few: torch.Tensor) -> None:
-    two = data.Data(few, None, few[:5], None)
-    for given, said in (
-        (two, "a data set without a validation part: give images, as data.test"),
-        ("last:300", "leaves nothing to train on: there are 300"),
-        ("lats:30", "'lats:30': there is none so called"),
-        ("2", "a share of the training images between 0 and 1, last:N"),
-    ):
-        with pytest.raises(InputError, match=said):
-            pv.fit(small(), few, given, epochs=1)
+@pytest.mark.parametrize(
+    ("given", "said"),
+    [
+        (
+            lambda few: data.Data(few, None, few[:5], None),
+            "a data set without a validation part: give images, as data.test",
+        ),
+        (lambda few: "last:300", "leaves nothing to train on: there are 300"),
+        (lambda few: "lats:30", "'lats:30': there is none so called"),
+        (lambda few: "2", "a share of the training images between 0 and 1, last:N"),
+    ],
+    ids=["a data set of two parts", "all images", "a name", "a number"],
+)
+def test_fit_says_what_it_does_not_take(
+    given: Callable[[torch.Tensor], Any], said: str, few: torch.Tensor
+) -> None:
+    with pytest.raises(InputError, match=said):
+        pv.fit(small(), few, given(few), epochs=1)
 
 
 def bits_by_hand(images: np.ndarray, generator: np.random.RandomState) -> np.ndarray:

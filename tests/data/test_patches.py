@@ -17,11 +17,11 @@ def few(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patches, "cut", lambda: {"train": np.zeros((2, 3, 4, 4), np.uint8)})
 
 
-def test_a_folder_that_is_a_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", ["file", "file/below"])
+def test_a_folder_that_is_a_file(folder: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
-    for folder in (tmp_path / "file", tmp_path / "file" / "below"):
-        with pytest.raises(InputError, match="colour-patches cannot be written to"):
-            patches.make(folder)
+    with pytest.raises(InputError, match="colour-patches cannot be written to"):
+        patches.make(tmp_path / folder)
     assert (tmp_path / "file").read_text() == "mine"
     assert len(list(tmp_path.iterdir())) == 1
 

@@ -59,16 +59,20 @@ def test_baselines_are_those_of_scikit_learn_and_scipy() -> None:
     }
 
 
-def test_a_uniform_code_of_levels(few: Tensor) -> None:
-    """On [0, 1] a density of 1, on [−1, 1] one of 1/2; of masses 1/256 for each level."""
-    for obs, expected in (
+@pytest.mark.parametrize(
+    ("obs", "expected"),
+    [
         ("normal", 0.0),
         (pv.observations.get("normal", interval=(-1.0, 1.0)), -784 * np.log(2)),
         ("categorical", -784 * np.log(256)),
-    ):
-        vae = pv.VAE(SHAPE, 2, obs, pv.networks.MLP(hidden=4))
-        found = evidence_of(vae, few[:20], None, {})
-        assert found.uniform == pytest.approx(expected, abs=1e-3)
+    ],
+    ids=["density", "density on another interval", "mass"],
+)
+def test_a_uniform_code_of_levels(obs: Any, expected: float, few: Tensor) -> None:
+    """On [0, 1] a density of 1, on [−1, 1] one of 1/2; of masses 1/256 for each level."""
+    vae = pv.VAE(SHAPE, 2, obs, pv.networks.MLP(hidden=4))
+    found = evidence_of(vae, few[:20], None, {})
+    assert found.uniform == pytest.approx(expected, abs=1e-3)
 
 
 def _record(kind: str, split: str, epoch: int, **values: Any) -> dict[str, Any]:

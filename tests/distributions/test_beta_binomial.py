@@ -1,6 +1,7 @@
 """The beta-binomial against high precision, also where sums of lgamma lose digits."""
 
 import copy
+from collections.abc import Callable
 
 import mpmath
 import pytest
@@ -53,13 +54,16 @@ def test_masses_sum_to_one_with_finite_gradients(a: float) -> None:
     assert all(g.isfinite().all() for g in torch.autograd.grad(log_prob.sum(), [first, second]))
 
 
-def test_it_expands_and_copies_as_itself() -> None:
-    d = BetaBinomial(torch.tensor(2.0), torch.tensor(3.0), 255)
-    for twin in (d.expand((2,)), copy.deepcopy(d)):
-        assert type(twin) is BetaBinomial
-        torch.testing.assert_close(
-            twin.log_prob(torch.tensor(9.0)), d.log_prob(torch.tensor(9.0)).expand(twin.batch_shape)
-        )
+@pytest.mark.parametrize(
+    "twin_of", [lambda d: d.expand((2,)), copy.deepcopy], ids=["expanded", "copied"]
+)
+def test_it_expands_and_copies_as_itself(
+    twin_of: Callable[[BetaBinomial], BetaBinomial],
+) -> None:
+    d, k = BetaBinomial(torch.tensor(2.0), torch.tensor(3.0), 255), torch.tensor(9.0)
+    twin = twin_of(d)
+    assert type(twin) is BetaBinomial
+    torch.testing.assert_close(twin.log_prob(k), d.log_prob(k).expand(twin.batch_shape))
 
 
 def test_double_precision_has_thirteen_digits_at_any_size() -> None:

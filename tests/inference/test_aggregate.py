@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -134,13 +135,17 @@ def test_without_a_seed_draws_go_on(toy: Toy) -> None:
     assert stage.vae.latent_dim == 2
 
 
-def test_both_give_pictures(few: Tensor) -> None:
+@pytest.mark.parametrize(
+    "drawn",
+    [
+        lambda vae, few: mixture_prior(vae, few, components=2).sample((3,)),
+        lambda vae, few: two_stage(vae, few, epochs=1, net=networks.MLP(hidden=8)).sample(3),
+    ],
+    ids=["mixture", "two stages"],
+)
+def test_both_give_pictures(drawn: Callable[[VAE, Tensor], Tensor], few: Tensor) -> None:
     vae = VAE((1, 28, 28), 2)
-    for z in (
-        mixture_prior(vae, few, components=2).sample((3,)),
-        two_stage(vae, few, epochs=1, net=networks.MLP(hidden=8)).sample(3),
-    ):
-        assert vae.picture(vae.decode(z), "mean").shape == (3, 1, 28, 28)
+    assert vae.picture(vae.decode(drawn(vae, few)), "mean").shape == (3, 1, 28, 28)
 
 
 def test_mistakes(toy: Toy, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -213,17 +213,20 @@ def test_the_right_side_may_be_another_score(spec: Spec) -> None:
     assert found.verdict == "holds"
 
 
-def test_a_claim_of_several_checks_needs_all(spec: Spec) -> None:
-    holds = {"score": "mse", "of": NORMAL, "is": "<", "than": 4}
-    fails = {"score": "mse", "of": NORMAL, "is": ">", "than": 4}
-    open_ = {"score": "mse", "of": NORMAL, "is": "<", "than": 3.2}
-    rows = _rows(spec, CELLS)
-    for checks, verdict in (
-        ([holds, holds], "holds"),
-        ([holds, open_], "undecided"),
-        ([open_, fails], "does not hold"),
-    ):
-        assert _judged(spec, rows, checks=checks).verdict == verdict
+HOLDS = {"score": "mse", "of": NORMAL, "is": "<", "than": 4}
+FAILS = {"score": "mse", "of": NORMAL, "is": ">", "than": 4}
+OPEN = {"score": "mse", "of": NORMAL, "is": "<", "than": 3.2}
+
+
+@pytest.mark.parametrize(
+    ("checks", "verdict"),
+    [([HOLDS, HOLDS], "holds"), ([HOLDS, OPEN], "undecided"), ([OPEN, FAILS], "does not hold")],
+    ids=["all hold", "one is open", "one fails"],
+)
+def test_a_claim_of_several_checks_needs_all(
+    checks: list[dict[str, Any]], verdict: str, spec: Spec
+) -> None:
+    assert _judged(spec, _rows(spec, CELLS), checks=checks).verdict == verdict
 
 
 def test_equal_figures_are_at_most_each_other_and_not_less() -> None:

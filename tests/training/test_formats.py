@@ -296,11 +296,25 @@ def test_several_observed_sites_come_back(tmp_path: Path) -> None:
     assert len(wanted) == 4
     for found, there in zip(outputs(again), wanted, strict=True):
         assert torch.equal(found, there)
-    for own in (None, {}, {"c": OWN}, OWN):
-        with pytest.raises(InputError, match="obs of your own: pass obs="):
-            load(tmp_path, obs=own)
-    with pytest.raises(InputError, match="same names; e is in one"):
-        load(tmp_path, obs={"c": Part((1,), OWN, _two), "e": OWN})
+
+
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [
+        (None, "obs of your own: pass obs="),
+        ({}, "obs of your own: pass obs="),
+        ({"c": OWN}, "obs of your own: pass obs="),
+        (OWN, "obs of your own: pass obs="),
+        ({"c": Part((1,), OWN, _two), "e": OWN}, "same names; e is in one"),
+    ],
+    ids=["nothing", "none", "a head", "one head", "one too many"],
+)
+def test_what_is_ones_own_of_several_must_be_given(own: Any, words: str, tmp_path: Path) -> None:
+    observed = {**SHAPES, "c": Part((1,), OWN, _two)}
+    heads = {"a": "bernoulli", "b": observations.get("real-normal", scale=0.5)}
+    save(VAE(observed, 2, heads, networks.MLP(hidden=4)), tmp_path)
+    with pytest.raises(InputError, match=words):
+        load(tmp_path, obs=own)
 
 
 def test_several_stock_ones_need_nothing(tmp_path: Path) -> None:
@@ -406,8 +420,11 @@ def test_what_no_weights_go_with_is_one_line(
     assert len(str(caught.value)) < len(str(run)) + 400
 
 
+@pytest.mark.parametrize("read", [load, read_config])
 @pytest.mark.parametrize("harm", MANGLED)
-def test_a_mangled_description_is_one_line(harm: str, saved: Path, tmp_path: Path) -> None:
+def test_a_mangled_description_is_one_line(
+    harm: str, read: Callable[[Path], Any], saved: Path, tmp_path: Path
+) -> None:
     run = tmp_path / "run"
     shutil.copytree(saved, run)
     assert load(run).latent_dims == (3, 2)
@@ -415,11 +432,10 @@ def test_a_mangled_description_is_one_line(harm: str, saved: Path, tmp_path: Pat
     MANGLED[harm](config["vae"])
     (run / "config.json").write_text(json.dumps(config))
     before = contents(run)
-    for read in (load, read_config):
-        with pytest.raises(InputError, match=r"config\.json is damaged: ") as caught:
-            read(run)
-        assert "\n" not in str(caught.value)
-        assert len(str(caught.value)) < len(str(run)) + 250
+    with pytest.raises(InputError, match=r"config\.json is damaged: ") as caught:
+        read(run)
+    assert "\n" not in str(caught.value)
+    assert len(str(caught.value)) < len(str(run)) + 250
     assert contents(run) == before
 
 

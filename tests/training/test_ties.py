@@ -259,24 +259,36 @@ def test_weights_that_cannot_be_the_models_are_refused(tmp_path: Path) -> None:
     save(free, tmp_path / "free")
     with pytest.raises(InputError, match=r"another model.*shares its memory"):
         load(tmp_path / "free", net=networks_of("one parameter"))
-    tied = made("one number everywhere")
-    for change in (
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
         lambda weights: weights.pop("decoder.shared"),
         lambda weights: weights.update(more=torch.zeros(1)),
         lambda weights: weights.update({"decoder.shared": torch.zeros(2, 2)}),
         lambda weights: weights.update({"decoder.shared": torch.arange(12.0).reshape(3, 4)}),
-    ):
-        weights = dict(tied.state_dict())
-        change(weights)
-        with pytest.raises(RuntimeError):
-            put(tied, weights)
-    save(tied, tmp_path / "tied")
-    config = json.loads((tmp_path / "tied" / "config.json").read_text())
-    for ties in ([[{"names": ["nothing"]}]], [[{"names": []}]], 5, [[{"evil": 1}]]):
-        config["vae"]["ties"] = ties
-        (tmp_path / "tied" / "config.json").write_text(json.dumps(config))
-        with pytest.raises(InputError, match="damaged"):
-            load(tmp_path / "tied", net=networks_of("one number everywhere"))
+    ],
+    ids=["one is missing", "one too many", "another shape", "two values where one is"],
+)
+def test_weights_of_another_kind_are_refused(change: Callable[[dict[str, Tensor]], object]) -> None:
+    tied = made("one number everywhere")
+    weights = dict(tied.state_dict())
+    change(weights)
+    with pytest.raises(RuntimeError):
+        put(tied, weights)
+
+
+@pytest.mark.parametrize(
+    "ties", [[[{"names": ["nothing"]}]], [[{"names": []}]], 5, [[{"evil": 1}]]], ids=str
+)
+def test_ties_that_are_damaged_are_refused(ties: Any, tmp_path: Path) -> None:
+    save(made("one number everywhere"), tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    config["vae"]["ties"] = ties
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    with pytest.raises(InputError, match="damaged"):
+        load(tmp_path, net=networks_of("one number everywhere"))
 
 
 def _untied(sizes: Sizes) -> tuple[nn.Module, nn.Module]:
