@@ -8,6 +8,8 @@ import numpy as np
 from PIL import Image
 from torch import Tensor
 
+from pyro_vae import data
+
 
 def save(path: Path, levels: np.ndarray, mode: str | None = None) -> np.ndarray:
     """Write levels (H, W) or (H, W, C), as the mode that they would have or another."""
@@ -33,3 +35,11 @@ def listed(labels: Tensor | None) -> list[int]:
     assert labels is not None
     found: list[int] = labels.tolist()
     return found
+
+
+def contents(found: data.Data) -> list[bytes]:
+    """Every image of all parts."""
+    parts = (found.train, found.validation, found.test)
+    return sorted(
+        bytes(image.numpy()) for part in parts if part is not None for image in data.looked_at(part)
+    )

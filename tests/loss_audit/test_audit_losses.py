@@ -13,6 +13,7 @@ from experiments import audits
 from pyro_vae.loss_audit import audit, checking, formulas, kinds, kl, reconstruction
 from tests.loss_audit.losses import TABLE, Case
 from tests.loss_audit.losses.table import rand
+from tests.loss_audit.pieces import run
 
 _REPORTS: dict[str, Any] = {}
 NAMES = list(TABLE)
@@ -79,12 +80,6 @@ def test_findings(name: str) -> None:
     assert {code for code, _ in report.findings} == case.codes
     text = " ".join(str(report).split())
     assert [words for words in case.says if words not in text] == []
-
-
-def run(source: str) -> Any:
-    scope: dict[str, Any] = {}
-    exec(source, scope)
-    return scope["loss_function"]
 
 
 def printed_call(report: Any, case: Case) -> Any:
