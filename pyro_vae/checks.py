@@ -54,7 +54,7 @@ def _check(observed: Observed, head: BuiltHead, images: Tensor, of: str) -> None
     if support is not None:
         _check_support(observed, head, support, images, title)
     if images.dtype != torch.uint8:
-        _check_density(observed, head, images, title)
+        _check_density(head, images, title)
     _check_draws(observed, head, images, title)
 
 
@@ -110,7 +110,7 @@ def _causes(observed: Observed, images: Tensor) -> str:
     return likeliest(observed.levels, images.float()) + (cure if own else "")
 
 
-def _check_density(observed: Observed, head: BuiltHead, images: Tensor, title: str) -> None:
+def _check_density(head: BuiltHead, images: Tensor, title: str) -> None:
     """Whether those images have a finite density that the least and the greatest value are in."""
     flat = images.flatten(1)
     rows = torch.stack([flat.amin(1).argmin(), flat.amax(1).argmax()])
@@ -145,9 +145,8 @@ def _check_draws(observed: Observed, head: BuiltHead, images: Tensor, title: str
     with fixed_noise(noise("check"), images.device):
         try:
             drawn = likelihood.sample()
-        except NotImplementedError:  # it can be trained without
-            return
-        except (RuntimeError, ValueError):  # of parameters that are NaN the first step will tell
+        except (RuntimeError, ValueError):
+            # It can be trained without draws; of parameters that are NaN the first step will tell.
             return
     if drawn.shape[1:] != observed.shape:
         found = tuple(drawn.shape[1:])

@@ -20,12 +20,11 @@ __all__: list[str] = []
 T = TypeVar("T")
 
 
-def unmasked(values: T, what: str = "images") -> T:
+def unmasked(values: T) -> T:
     """The values themselves.
 
     Args:
-        values: What a user gave.
-        what: What they are.
+        values: The images that a user gave.
 
     Raises:
         InputError: If a mask hides some of them, which would be dropped.
@@ -34,7 +33,7 @@ def unmasked(values: T, what: str = "images") -> T:
     hidden = sum(_hidden(part) for part in parts)
     if hidden:
         raise InputError(
-            f"{what} are masked, {hidden} values of them hidden: give all values "
+            f"images are masked, {hidden} values of them hidden: give all values "
             "(array.filled(VALUE)), leave those rows out, or give a mapping of parts, "
             "NaN where there is nothing"
         )

@@ -55,7 +55,7 @@ def read(path: Path) -> Any:
 def rows(frame: Any) -> Iterator[tuple[int, list[str]]]:
     """The names of a frame's columns, which are row 0, and the texts of every row, from 1."""
     yield 0, [str(name) for name in frame.columns]
-    columns = [_values(frame[name]) for name in frame.columns]
+    columns = [frame[name].to_list() for name in frame.columns]
     for number, row in enumerate(zip(*columns, strict=True), 1):
         yield number, [_text(value) for value in row]
 
@@ -71,11 +71,6 @@ def categories(frame: Any) -> dict[str, tuple[str, ...]]:
             own = [text for text in own if text in set(column.drop_nulls().to_list())]
         if own is not None:
             found[str(name)] = tuple(map(_text, own))
-    return found
-
-
-def _values(column: Any) -> list[Any]:
-    found: list[Any] = column.to_list()
     return found
 
 

@@ -107,11 +107,7 @@ def roles(names: Iterable[str], where: str | Path) -> dict[Role, str]:
             continue
         if role in found:
             what = "labels" if role.labels else "images"
-            part = role.part or "whole"
-            raise InputError(
-                f"{where} holds {found[role]} and {name}: which are the {what} of the {part} part?"
-                if role.part
-                else f"{where} holds {found[role]} and {name}: which are the {what}?"
-            )
+            of = f" of the {role.part} part" if role.part else ""
+            raise InputError(f"{where} holds {found[role]} and {name}: which are the {what}{of}?")
         found[role] = name
     return found

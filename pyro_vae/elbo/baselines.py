@@ -32,6 +32,9 @@ __all__ = [
 _LEAST, _NUMBERS = 500, 500 * 28 * 28
 """Images, and numbers in them, that a constant prediction is found on."""
 
+_STEPS = 120
+"""Of resilient backpropagation (Riedmiller & Braun 1993) on all of them at once, at most."""
+
 
 class Constant(NamedTuple):
     """A prediction that does not depend on z.
@@ -49,38 +52,33 @@ class Constant(NamedTuple):
     images: int
 
 
-def best_constants(
-    vae: VAE, images: Loaded, limit: int | None = None, steps: int = 120
-) -> dict[str, Constant]:
+def best_constants(vae: VAE, images: Loaded) -> dict[str, Constant]:
     """The best constant prediction of each observed site, under its own observation.
 
     This is what a collapsed VAE reaches: its KL is 0 and its reconstruction their sum.
 
     Args:
         vae: The model; only its observations are used, and not changed.
-        images: Levels (uint8) or floats, (N, *data_shape), or a batch.
-        limit: Images that are used, the first ones, where levels get noise or images are floats, by
-            default 500, or more of fewer numbers; without noise all of them count, by how often
-            each level occurs at each pixel.
-        steps: Of resilient backpropagation (Riedmiller & Braun 1993) on all of them at once, at
-            most.
+        images: Levels (uint8) or floats, (N, *data_shape), or a batch. Where levels get noise or
+            images are floats the first ones are used, 500, or more of fewer numbers; without noise
+            all of them count, by how often each level occurs at each pixel.
 
     Returns:
         By the site's name.
     """
     return {
-        name: _fit(observed, head, x, mask, limit, steps, everything=True)
+        name: _fit(observed, head, x, mask, everything=True)
         for name, observed, head, x, mask in vae.parts_of(images)
     }
 
 
-def predict_half(vae: VAE, images: Loaded, limit: int | None = None, steps: int = 120) -> Constant:
+def predict_half(vae: VAE, images: Loaded) -> Constant:
     """Predicting the middle of the range at every pixel, with the scale that suits it best.
 
     Arguments are as for :func:`best_constants`; the VAE is of one observation.
     """
     ((_, observed, head, x, mask),) = vae.parts_of(images)
-    return _fit(observed, head, x, mask, limit, steps, everything=False)
+    return _fit(observed, head, x, mask, everything=False)
 
 
 @torch.no_grad()
@@ -112,11 +110,9 @@ def _fit(
     built: BuiltHead,
     images: Tensor,
     mask: Tensor | None,
-    limit: int | None,
-    steps: int,
     everything: bool,
 ) -> Constant:
-    limit = limit or max(_LEAST, _NUMBERS // math.prod(observed.shape))
+    limit = max(_LEAST, _NUMBERS // math.prod(observed.shape))
     head = copy.deepcopy(built).requires_grad_(True)
     head.offset = None
     raw = torch.zeros(head.numbers, device=images.device)
@@ -143,7 +139,7 @@ def _fit(
         # Pixels are separate problems of very different curvature: sign-based steps suit them.
         optimiser = torch.optim.Rprop(parameters, lr=0.1)
         reached = [math.inf]
-        while len(reached) <= steps and not _settled(reached):
+        while len(reached) <= _STEPS and not _settled(reached):
             optimiser.zero_grad()
             value = loss()
             value.backward()

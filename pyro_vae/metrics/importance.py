@@ -36,6 +36,9 @@ back to the system each time."""
 _DRAWN = 20
 """Particles of a block that are drawn together, however many are wanted."""
 
+_LOWEST = 5
+"""Images that are named."""
+
 
 class Bounds(NamedTuple):
     """Importance-weighted bounds per image, in nats, float64 (N,).
@@ -248,21 +251,20 @@ def _interval(base: Distribution, lo: Tensor, hi: Tensor) -> Tensor | None:
     return mass.log()
 
 
-def lowest(values: Tensor, count: int = 5) -> list[dict[str, float | int]]:
-    """The images that a model finds least likely: mistakes in the data are among them.
+def lowest(values: Tensor) -> list[dict[str, float | int]]:
+    """The five images that a model finds least likely: mistakes in the data are among them.
 
     Args:
         values: Nats of each image, (N,).
-        count: How many at most.
 
     Returns:
         Of each, ``image``, which of them it is, and its ``nats``; the lowest first.
 
     Example:
-        >>> lowest(torch.tensor([-2.0, -9.0, -4.0]), 2)
-        [{'image': 1, 'nats': -9.0}, {'image': 2, 'nats': -4.0}]
+        >>> lowest(torch.tensor([-2.0, -9.0]))
+        [{'image': 1, 'nats': -9.0}, {'image': 0, 'nats': -2.0}]
     """
-    order = values.argsort(stable=True)[:count].tolist()
+    order = values.argsort(stable=True)[:_LOWEST].tolist()
     return [{"image": i, "nats": float(values[i])} for i in order]
 
 

@@ -55,7 +55,7 @@ def as_arguments(data: object) -> tuple[Arguments, int]:
 
 @torch.no_grad()
 def terms_of_programs(
-    model: Callable[..., object], guide: Callable[..., object], data: object, seed: int = 0
+    model: Callable[..., object], guide: Callable[..., object], data: object
 ) -> tuple[Terms, Tensor]:
     """Terms of the ELBO of any programs, at one draw for each image under fixed noise.
 
@@ -63,7 +63,6 @@ def terms_of_programs(
         model: The model.
         guide: The guide, called with the same arguments.
         data: As for ``as_arguments``.
-        seed: Which fixed noise.
 
     Returns:
         The terms, and log p(x, z) − log q(z|x) of each image at the draw, (N,).
@@ -76,7 +75,7 @@ def terms_of_programs(
     parts, drawn = [], []
     for block, start in enumerate(range(0, count, BLOCK)):
         some = rows_of(arguments, count, slice(start, start + BLOCK))
-        with fixed_noise(noise("programs", seed, block), device):
+        with fixed_noise(noise("programs", block=block), device):
             traces = run(model, guide, some, some)
         parts.append(terms_of(*traces))
         sampled = terms_of(*traces, closed=False)
