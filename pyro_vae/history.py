@@ -69,6 +69,11 @@ ObjectiveKey = Literal["elbo", "objective"]
 """What reconstruction − kl is called."""
 
 
+def objective_key(kind: str) -> ObjectiveKey:
+    """What it is called where the observation is of a kind: ``objective`` for a loss."""
+    return "objective" if kind == "loss" else "elbo"
+
+
 def value_of(record: Record, key: ObjectiveKey) -> float:
     """Reconstruction − kl of a record, by the name that it has there."""
     value = record[key]
@@ -119,7 +124,7 @@ class History:
     @property
     def objective(self) -> ObjectiveKey:
         """Under which name reconstruction − kl stands; ``elbo`` or ``objective``."""
-        return "objective" if self.kind == "loss" else "elbo"
+        return objective_key(self.kind)
 
     def lines(self, start: int = 0) -> Iterator[str]:
         """The records from ``start`` on as JSON lines."""

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from pyro_vae.data.batch import Batch, Given, Images
+from pyro_vae.data.batch import Batch, Given, Images, subset
 from pyro_vae.data.containers import (
     as_array,
     check_numbers,
@@ -272,7 +272,8 @@ def first(data: Data, count: int | None) -> Data:
         return data
     further = (data.validation, data.validation_labels)
     train, labels, test, test_labels, validation, validation_labels = (
-        None if part is None else _first(part, count) for part in (*data, *further)
+        None if part is None else subset(part, torch.arange(len(part))[:count])
+        for part in (*data, *further)
     )
     return replace(
         data,
@@ -284,12 +285,6 @@ def first(data: Data, count: int | None) -> Data:
         validation_labels=validation_labels,
         names={part: names[:count] for part, names in data.names.items()},
     )
-
-
-def _first(part: Images, count: int) -> Any:
-    if isinstance(part, Tensor):
-        return part[:count]
-    return part.subset(torch.arange(len(part))[:count])
 
 
 @overload
@@ -327,7 +322,4 @@ def split(
             f"a validation fraction of {validation} of {len(images)} images leaves one part empty"
         )
     order = torch.randperm(len(images), generator=torch.Generator().manual_seed(seed))
-    kept, held_out = order[n:], order[:n]
-    if isinstance(images, Tensor):
-        return images[kept], images[held_out]
-    return images.subset(kept), images.subset(held_out)
+    return subset(images, order[n:]), subset(images, order[:n])

@@ -194,6 +194,11 @@ def looked_at(images: Images) -> Loaded:
     return images if isinstance(images, Tensor) else images.some()
 
 
+def subset(images: Images, index: Tensor) -> Any:
+    """The rows of an index; images on disk stay there."""
+    return images[index] if isinstance(images, Tensor) else images.subset(index)
+
+
 @overload
 def of_covariates(images: Loaded, covariates: ArrayLike | None) -> Loaded: ...
 @overload

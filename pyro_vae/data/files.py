@@ -17,7 +17,7 @@ from torch import Tensor
 
 from pyro_vae import ours
 from pyro_vae.data.arrays import Data, as_source, channels_first, split
-from pyro_vae.data.batch import Batch
+from pyro_vae.data.batch import Batch, subset
 from pyro_vae.data.braces import expand, is_shards
 from pyro_vae.data.containers import check_numbers
 from pyro_vae.data.roles import PARTS, Role, roles
@@ -124,12 +124,17 @@ def divided(names: Sequence[str]) -> dict[str, list[str]]:
     Args:
         names: One for each image, in order.
     """
-    order = split(torch.arange(len(names)), HELD_OUT)
     return {
         part: [names[i] for i in index.tolist()]
-        for part, index in zip(("train", "test"), order, strict=True)
-        if index is not None
+        for part, index in zip(("train", "test"), rows_of_parts(len(names)), strict=True)
     }
+
+
+def rows_of_parts(count: int) -> tuple[Tensor, Tensor]:
+    """Which of so many images are trained on and which held out, each int64 (n,)."""
+    order, held_out = split(torch.arange(count), HELD_OUT)
+    assert held_out is not None  # a fraction was asked for
+    return order, held_out
 
 
 def parts(images: Tensor | Stored | Batch, labels: Tensor | None) -> Data:
@@ -148,12 +153,8 @@ def parts(images: Tensor | Stored | Batch, labels: Tensor | None) -> Data:
             f"{len(images)} {unit} are too few to hold a tenth of them out: give at least "
             f"{next(n for n in range(1, 100) if round(n * HELD_OUT))}"
         )
-    order, held_out = split(torch.arange(len(images)), HELD_OUT)
-    assert held_out is not None  # a fraction was asked for
-    train, test = (
-        images[index] if isinstance(images, Tensor) else images.subset(index)
-        for index in (order, held_out)
-    )
+    order, held_out = rows_of_parts(len(images))
+    train, test = subset(images, order), subset(images, held_out)
     if labels is None:
         return Data(train, None, test, None)
     return Data(train, labels[order], test, labels[held_out])

@@ -60,13 +60,8 @@ def read(folder: Path, resize: int | None = None, crop: int | None = None) -> Da
             raise InputError(f"{folder} holds {said}: give one of them, {folder}/SPLIT")
         return read(folder / splits[0], resize, crop)
     images, labels, over = _read([folder / name for name in parts.values()], Fit(resize, crop))
-    each = zip(parts, images, labels, strict=True)
-    found = {part: (image, label) for part, image, label in each}
-    data = files.of_parts(
-        {part: image for part, (image, _) in found.items()},
-        {part: label for part, (_, label) in found.items()},
-    )
-    return _told(data, over)
+    known = dict(zip(parts, labels, strict=True))
+    return _told(files.of_parts(dict(zip(parts, images, strict=True)), known), over)
 
 
 def _told(data: Data, over: list[str]) -> Data:

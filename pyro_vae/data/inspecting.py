@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +11,9 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data.arrays import Data
-from pyro_vae.data.batch import Batch, Images, looked_at, plain
+from pyro_vae.data.batch import Batch, Images, Loaded, looked_at, plain
 from pyro_vae.data.causes import range_of
+from pyro_vae.data.kept import contents_in, missing_in, parts_of
 from pyro_vae.data.stored import LOOKED_AT
 from pyro_vae.data.told import told
 from pyro_vae.types import JSON
@@ -44,9 +45,8 @@ def inspected(data: Data) -> JSON:
         (images of one value, some of them by name), ``spread``, the ratio of the largest to the
         least deviation of a pixel that varies, and of floats the ``range`` that suits them.
     """
-    there = {part: getattr(data, part) for part in ("train", "validation", "test")}
-    some = {name: looked_at(part) for name, part in there.items() if part is not None}
-    index = {name: _index(there[name]) for name in some}
+    some = {name: looked_at(images) for name, images in parts_of(data)}
+    index = {name: _index(images) for name, images in parts_of(data)}
     found = {
         **told(data),
         "looked_at": {name: len(part) for name, part in some.items()},
@@ -151,15 +151,10 @@ def _called(data: Data, part: str, index: int) -> str:
     return name if name.startswith(f"{part} ") else f"{part} {name}"
 
 
-def _contents(images: Any) -> list[bytes | None]:
+def _contents(images: Loaded) -> Iterator[bytes | None]:
     """A digest of each row and of where it has gaps; None for one of gaps alone."""
-    rows = plain(images).flatten(1).numpy()
-    gaps = images.mask if isinstance(images, Batch) else None
-    if not isinstance(gaps, dict):
-        return [hashlib.sha256(row.tobytes()).digest() for row in rows]
-    whole = {name: torch.ones_like(part, dtype=torch.bool) for name, part in images.x.items()}
-    there = torch.cat([gaps.get(name, whole[name]).flatten(1) for name in images.x], 1).numpy()
-    return [
-        hashlib.sha256(row.tobytes() + mask.tobytes()).digest() if mask.any() else None
-        for row, mask in zip(rows, there, strict=True)
-    ]
+    missing = missing_in(images)
+    empty = [False] * len(images) if missing is None else missing.all(1).tolist()
+    rows = contents_in(images, torch.arange(len(images)))
+    for row, nothing in zip(rows, empty, strict=True):
+        yield None if nothing else hashlib.sha256(row).digest()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from pyro_vae.data.arrays import Data, first
-from pyro_vae.data.batch import Batch, Images, Loaded, plain
+from pyro_vae.data.batch import Batch, Images, Loaded, plain, subset
 from pyro_vae.data.stored import Stored
 from pyro_vae.types import JSON, Fields
 
@@ -51,8 +51,8 @@ def _trained_on(images: Images, gaps: bool = True) -> JSON:
         index = torch.arange(_SOME) * (n - 1) // (_SOME - 1)
     whole = hashlib.sha256(f"{shape} {train.dtype}".encode())
     if not _is_stream(train):
-        for part in index.split(_AT_A_TIME):
-            whole.update(b"".join(_contents(images, part, gaps)))
+        for row in contents_in(images, index, gaps):
+            whole.update(row)
     return {"train": n, "sha256": whole.hexdigest()}
 
 
@@ -164,8 +164,7 @@ def _joined(found: list[tuple[Any, Tensor | None]]) -> tuple[Any, Tensor | None]
 
 def _some(images: Images, labels: Tensor | None, mask: Tensor) -> tuple[Images, Tensor | None]:
     index = mask.nonzero()[:, 0]
-    some = images[index] if isinstance(images, Tensor) else images.subset(index)
-    return some, None if labels is None else labels[index]
+    return subset(images, index), None if labels is None else labels[index]
 
 
 def _read(digests: object) -> Iterator[bytes]:
@@ -179,30 +178,27 @@ def _read(digests: object) -> Iterator[bytes]:
 
 def digests_in(images: Images, gaps: bool = True) -> list[bytes]:
     """The first 6 bytes of the SHA-256 of each image's content."""
-    found: list[bytes] = []
-    if not len(images):
-        return found
-    for part in torch.arange(len(images)).split(_AT_A_TIME):
-        rows = _contents(images, part, gaps)
-        found += [hashlib.sha256(row).digest()[:_BYTES] for row in rows]
-    return found
+    rows = contents_in(images, torch.arange(len(images)), gaps)
+    return [hashlib.sha256(row).digest()[:_BYTES] for row in rows]
 
 
-def _contents(images: Images, index: Tensor, gaps: bool) -> list[bytes]:
+def contents_in(images: Images, index: Tensor, gaps: bool = True) -> Iterator[bytes]:
     """What each row of an index holds, and after it, where it has gaps, which they are.
 
     Runs of earlier versions were kept without: a gap was the value that stands in it.
     """
-    some: Loaded = images[index.to(images.device)]
-    rows = [row.tobytes() for row in plain(some).cpu().numpy()]
-    missing = _missing(some) if gaps else None
-    if missing is None:
-        return rows
-    holes = [row.tobytes() if row.any() else b"" for row in missing.cpu().numpy()]
-    return [row + hole for row, hole in zip(rows, holes, strict=True)]
+    for part in index.split(_AT_A_TIME) if len(index) else ():
+        some: Loaded = images[part.to(images.device)]
+        rows = (row.tobytes() for row in plain(some).cpu().numpy())
+        missing = missing_in(some) if gaps else None
+        if missing is None:
+            yield from rows
+            continue
+        holes = (row.tobytes() if row.any() else b"" for row in missing.cpu().numpy())
+        yield from map(bytes.__add__, rows, holes)
 
 
-def _missing(images: Images) -> Tensor | None:
+def missing_in(images: Images) -> Tensor | None:
     """Where rows have gaps, in the order of :func:`plain`; None where nothing tells of any."""
     if not isinstance(images, Batch) or images.mask is None:
         return None
@@ -236,19 +232,20 @@ def renamed(before: Data, after: Data) -> Data:
     if after is before or not before.names:
         return after
     known: dict[bytes, str] = {}
-    for part, images in _parts_of(before):
+    for part, images in parts_of(before):
         for i, digest in enumerate(digests_in(images)):
             known.setdefault(digest, before.name(part, i))
     names = {
         part: [
             known.get(digest, after.name(part, i)) for i, digest in enumerate(digests_in(images))
         ]
-        for part, images in _parts_of(after)
+        for part, images in parts_of(after)
     }
     return after._replace(names=names)
 
 
-def _parts_of(data: Data) -> Iterator[tuple[str, Images]]:
+def parts_of(data: Data) -> Iterator[tuple[str, Images]]:
+    """The parts that there are, by their names."""
     for part in ("train", "validation", "test"):
         images = getattr(data, part)
         if images is not None:

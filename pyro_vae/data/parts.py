@@ -12,7 +12,7 @@ from torch import Tensor
 
 from pyro_vae.data import files, folder, stock
 from pyro_vae.data.arrays import Data, as_source, split
-from pyro_vae.data.batch import Batch, Given, Images, plain
+from pyro_vae.data.batch import Batch, Given, Images, plain, subset
 from pyro_vae.data.bits import binarised, bits_words
 from pyro_vae.data.kept import digests_in
 from pyro_vae.data.mixed import shape_of
@@ -139,7 +139,7 @@ def divided(
     if isinstance(found, int):
         count = _counted(found, images)
         index = torch.arange(len(images))
-        return _rows(images, index[:-count]), _rows(images, index[-count:])
+        return subset(images, index[:-count]), subset(images, index[-count:])
     return split(images, found, seed)
 
 
@@ -167,9 +167,9 @@ def _with_validation(data: Data, text: str, asked: Asked, like: JSON) -> tuple[D
         which = f"{len(chosen):,} of {count:,} training {unit}, always the same"
     labels = data.train_labels
     changed = _named(data, kept, held_out)._replace(
-        train=_rows(data.train, kept),
+        train=subset(data.train, kept),
         train_labels=None if labels is None else labels[kept],
-        validation=_rows(data.train, held_out),
+        validation=subset(data.train, held_out),
         validation_labels=None if labels is None else labels[held_out],
     )
     by = f": {asked.by} chooses by them, not by the test part" if asked.by else ""
@@ -193,10 +193,6 @@ def _counted(count: int, images: Images) -> int:
             "training images"
         )
     return count
-
-
-def _rows(images: Images, index: Tensor) -> Any:
-    return images[index] if isinstance(images, Tensor) else images.subset(index)
 
 
 def _of_path(data: Data, path: str, like: JSON) -> tuple[Data, str]:
@@ -233,8 +229,7 @@ def _whole(path: str, like: JSON) -> tuple[Images, Tensor | None]:
     except InputError as error:
         raise InputError(f"validation {error}") from None
     count = len(data.train) + len(data.test)
-    kept, held_out = split(torch.arange(count), files.HELD_OUT)
-    assert held_out is not None  # a share was asked for
+    kept, held_out = files.rows_of_parts(count)
     if data.validation is not None or len(held_out) != len(data.test):
         raise InputError(f"validation {path} holds parts: give images that are one")
     order = torch.cat([kept, held_out]).argsort()
@@ -242,7 +237,7 @@ def _whole(path: str, like: JSON) -> tuple[Images, Tensor | None]:
     labels = None
     if data.train_labels is not None and data.test_labels is not None:
         labels = torch.cat([data.train_labels, data.test_labels])[order]
-    return _rows(images, order), labels
+    return subset(images, order), labels
 
 
 def _joined(first: Images, second: Images) -> Images:

@@ -14,7 +14,7 @@ from pyro_vae.data import Images
 from pyro_vae.data.batch import Loaded
 from pyro_vae.elbo.terms import Terms, active_units, terms_of
 from pyro_vae.history import ElboScores as ElboScores
-from pyro_vae.history import ObjectiveKey, SiteScores
+from pyro_vae.history import SiteScores, objective_key
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.param_store import local_params
 from pyro_vae.vae import VAE
@@ -109,11 +109,6 @@ def observed_block(vae: VAE, batch: Loaded) -> tuple[Loaded, Loaded]:
     # Drawn for a whole block, so that an image's noise does not depend on how many follow.
     x = vae.observe(batch, BLOCK)
     return x, vae.given(batch, x)
-
-
-def objective_key(kind: str) -> ObjectiveKey:
-    """What reconstruction − kl is called: ``elbo``, or ``objective`` for a loss."""
-    return "objective" if kind == "loss" else "elbo"
 
 
 def scores_of(terms: Terms, kind: str) -> ElboScores:

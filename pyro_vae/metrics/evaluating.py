@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection
 from functools import partial
-from typing import TypedDict
 
 import torch
 from numpy.typing import ArrayLike
@@ -130,10 +129,11 @@ def _scores(
     if len(terms.observed) == 1:
         collapsed = constant_nats(vae, images, fitted if held_out else None)
     total = nats["reconstruction"] - nats["kl"]
+    on = "the training images" if held_out else "these images"
     scores = Scores(
         kind=kind,
         few=warning_signs.few_words(len(images)),
-        baselines_from="the training images" if held_out else "these images",
+        baselines_from=on,
         **nats,
         elbo_standard_error=standard_error(terms.reconstruction - terms.kl),
         lowest=lowest(terms.reconstruction - terms.kl),
@@ -152,7 +152,7 @@ def _scores(
         units = terms.mean.shape[1]
         scores["ppca"] = None
         if collapsed is not None:
-            scores["ppca"] = _ppca(vae, images, kind, fitted, held_out, units)
+            scores["ppca"] = _ppca(vae, images, kind, fitted, on, units)
     if "latents" in parts:
         scores.update(latent_scores(blocks, terms.kl) if one else dict.fromkeys(LATENT_SCORES))
     if "reconstructions" in parts:
@@ -200,16 +200,6 @@ def _residual(vae: VAE) -> bool:
     return "residual" in vae.likelihood.origins()
 
 
-class Bits(TypedDict):
-    """Bits per dimension; ``no_bits`` says why there are none."""
-
-    bits_per_dim: float | None
-    collapsed_bits_per_dim: float | None
-    mass_bits_per_dim: float | None
-    uniform_bits_per_dim: float | None
-    no_bits: str | None
-
-
 def _bits_scores(
     vae: VAE,
     blocks: list[Block],
@@ -217,11 +207,12 @@ def _bits_scores(
     kind: str,
     nats: ElboScores,
     collapsed: float | None,
-) -> Bits:
+) -> JSON:
+    """Bits per dimension; ``no_bits`` says why there are none."""
     why = _no_bits(vae, images, kind)
     if collapsed is None:
         why = "several observations, whose nats have no one unit"
-    bits: Bits = {
+    bits: JSON = {
         "bits_per_dim": None,
         "collapsed_bits_per_dim": None,
         "mass_bits_per_dim": None,
@@ -259,14 +250,15 @@ def _iwae(vae: VAE, images: Loaded, scores: Scores, k: int, budget: str | int) -
 
 
 def _ppca(
-    vae: VAE, images: Loaded, kind: str, fitted: Loaded, held_out: bool, latents: int
+    vae: VAE, images: Loaded, kind: str, fitted: Loaded, on: str, latents: int
 ) -> JSON | None:
-    """Probabilistic PCA with as many latents, in the ELBO's unit and in bits."""
+    """Probabilistic PCA with as many latents, in the ELBO's unit and in bits; ``on`` says of which
+    images it is.
+    """
     value = ppca_nats(vae, images, kind, fitted, latents)
     if value is None:
         return None
     bits = None if _no_bits(vae, images, kind) else _bits(vae, value, kind)
-    on = "the training images" if held_out else "these images"
     return {"log_likelihood": value, "bits_per_dim": bits, "fitted_to": on}
 
 

@@ -10,7 +10,7 @@ from torch.distributions import Distribution
 
 from pyro_vae import elbo, warning_signs
 from pyro_vae.data import Batch, context
-from pyro_vae.elbo.scores import objective_key
+from pyro_vae.history import objective_key
 from pyro_vae.metrics.encodings import evaluating
 from pyro_vae.metrics.programs import evaluate_programs
 from pyro_vae.metrics.results import Scores

@@ -68,7 +68,7 @@ class MLP:
         encoder = [nn.Flatten(), *self._layers(data + c, sizes.posterior_numbers)]
         decoder = [*self._layers(sizes.latent_dim + c, numbers)]
         if c:
-            port = [*self._layers(c, sizes.prior_numbers)] if sizes.prior_numbers else []
+            port = self._layers(c, sizes.prior_numbers) if sizes.prior_numbers else ()
             return _Informed(encoder), _Informed(decoder, port=port)
         return nn.Sequential(*encoder), nn.Sequential(*decoder)
 
@@ -128,9 +128,9 @@ class Conv:
         )
         port = self._port(sizes) if sizes.prior_numbers else []
         decoder = _ConvDecoder(self, sizes, channels, steps, features, port)
-        return _Informed(encoder, flat=False) if sizes.covariates else nn.Sequential(
-            *encoder
-        ), decoder
+        if sizes.covariates:
+            return _Informed(encoder, flat=False), decoder
+        return nn.Sequential(*encoder), decoder
 
     def _port(self, sizes: Sizes) -> list[nn.Module]:
         """From covariates to what p(z|c) is made of."""
