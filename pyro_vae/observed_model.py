@@ -10,9 +10,9 @@ import torch
 from torch import Tensor
 from torch.distributions import Distribution
 
-from pyro_vae.data import Batch, Images, unpacked
+from pyro_vae.data import Batch, Images
 from pyro_vae.data import levels as data_levels
-from pyro_vae.data.batch import Values
+from pyro_vae.data.batch import Values, unpacked
 from pyro_vae.errors import InputError
 from pyro_vae.heads import Head
 from pyro_vae.heads.built import BuiltHead

@@ -12,8 +12,8 @@ from torch import Tensor, nn
 from torch.distributions import Distribution
 
 from pyro_vae import networks, param_store, posteriors
-from pyro_vae.data import Batch, unpacked
-from pyro_vae.data.batch import Values
+from pyro_vae.data import Batch
+from pyro_vae.data.batch import Values, unpacked
 from pyro_vae.errors import InputError
 from pyro_vae.heads import Head
 from pyro_vae.observed_model import ObservedModel

@@ -9,7 +9,6 @@ from pyro_vae.data.batch import (
     looked_at,
     of_covariates,
     plain,
-    unpacked,
 )
 from pyro_vae.data.conditions import condition_of, conditioned, of_classes
 from pyro_vae.data.reading import batches, order
@@ -44,5 +43,4 @@ __all__ = [
     "read_table",
     "split",
     "stream",
-    "unpacked",
 ]

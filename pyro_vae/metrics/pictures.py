@@ -59,8 +59,10 @@ def _legend(dots: PathCollection) -> tuple[list[Line2D], list[str]]:
 
 
 def _shown(vae: VAE, latents: Tensor, known: Tensor | None) -> Tensor:
-    likelihood = vae.decode(latents, **({} if known is None else {"covariates": known}))
-    return vae.levels.shown(vae.obs.display(likelihood), vae.obs.interval)
+    found: Tensor = vae.picture(
+        vae.decode(latents, **({} if known is None else {"covariates": known}))
+    )
+    return found
 
 
 def draw_traversals(
