@@ -48,12 +48,7 @@ class Search:
     @property
     def words(self) -> str:
         """What was passed over, in a few words; empty if nothing was."""
-        said = []
-        for what, count in sorted(self.passed_over.items()):
-            nouns = ("link", "folder of", "file")
-            noun = next((noun for noun in nouns if f"{noun} " in f"{what} "), "file").split()[0]
-            said.append(f"{count} {what if count == 1 else what.replace(noun, f'{noun}s', 1)}")
-        return ", ".join(said)
+        return words_of(self.passed_over)
 
     def _below(self, folder: Path, path: Path) -> Iterator[Path]:
         """Take the files that lie below a folder, and give the links there."""
@@ -101,5 +96,20 @@ class Search:
     def _is_image(self, name: str) -> bool:
         suffix = os.path.splitext(name)[1].lower()
         if suffix not in SUFFIXES:
-            self.passed_over[f"{suffix} file" if suffix else "file without an ending"] += 1
+            self.passed_over[of_ending(suffix)] += 1
         return suffix in SUFFIXES
+
+
+def of_ending(suffix: str) -> str:
+    """What a file of an ending is called where it is passed over."""
+    return f"{suffix} file" if suffix else "file without an ending"
+
+
+def words_of(passed_over: Counter[str]) -> str:
+    """What was passed over, and how many of each, in a few words; empty if nothing was."""
+    said = []
+    for what, count in sorted(passed_over.items()):
+        nouns = ("link", "folder of", "file")
+        noun = next((noun for noun in nouns if f"{noun} " in f"{what} "), "file").split()[0]
+        said.append(f"{count} {what if count == 1 else what.replace(noun, f'{noun}s', 1)}")
+    return ", ".join(said)

@@ -13,6 +13,7 @@ from typing import IO, Literal
 
 from pyro_vae.data.arrays import Data
 from pyro_vae.data.folder import Found, classes_of, of_found
+from pyro_vae.data.found import of_ending, words_of
 from pyro_vae.data.pictures import SUFFIXES, Fit
 from pyro_vae.data.roles import part_names
 from pyro_vae.errors import InputError, reason
@@ -73,12 +74,12 @@ def read(path: str | Path, resize: int | None = None, crop: int | None = None) -
         where = Path(f"{file}:{inside}") if parts else file
         if len(mine) < 2:
             said = f"only one image, {next(iter(mine))}" if mine else "no images"
-            over = f"; passed over: {_words(passed)}" if passed else ""
+            over = f"; passed over: {words_of(passed)}" if passed else ""
             raise InputError(f"{where} holds {said} ({', '.join(SUFFIXES)}){over}")
         members = [_Member(file, name) for name in mine]
         found[part] = Found(members, ["/".join(b) for b in inner], classes_of(where, inner))
     data = of_found(file, {part: file / name for part, name in parts.items()}, found, fit)
-    words = _words(passed)
+    words = words_of(passed)
     if words:
         _LOG.warning(f"{file}: passed over: {words}")
     return data._replace(passed_over=words)
@@ -101,7 +102,7 @@ def _members(file: Path) -> tuple[list[str], Counter[str]]:
             continue
         suffix = PurePosixPath(info.filename).suffix.lower()
         if suffix not in SUFFIXES:
-            passed[f"{suffix} file" if suffix else "file without an ending"] += 1
+            passed[of_ending(suffix)] += 1
         elif info.flag_bits & _ENCRYPTED:
             raise InputError(f"{file} is encrypted ({info.filename}): unpack it first")
         elif info.file_size > _RATIO * max(1, info.compress_size) + 2**20:
@@ -135,10 +136,3 @@ def _parts(file: Path, below: dict[str, tuple[str, ...]], passed: Counter[str]) 
         if names[0] not in parts.values():
             passed["file beside the parts"] += 1
     return parts
-
-
-def _words(passed: Counter[str]) -> str:
-    return ", ".join(
-        f"{count} {what if count == 1 else what.replace('file', 'files', 1)}"
-        for what, count in sorted(passed.items())
-    )

@@ -57,14 +57,14 @@ def printed(evidence: Evidence, found: Collection[str]) -> Printed:
         return Printed("", tuple(unclear), ())
     try:
         points = _Points(evidence, planned)
-        unclear = _reading(evidence, planned, points, found)
+        unclear = _reading(evidence, planned, points)
     except Exception as error:  # whatever other people's code raises
         unclear = [f"its values at fresh points ({type(error).__name__})"]
     if unclear:
         return Printed("", tuple(unclear), ())
     indices = evidence.probe.classes is not None
     source = corrected_source(evidence.binding, planned, indices)
-    told = _compare(evidence, planned, points, source, found)
+    told = _compare(evidence, planned, points, source)
     if told is None:
         return Printed("", ("why the function written for it gives other values",), ())
     return Printed(source, (), (*planned.remarks, *([told] if told else [])))
@@ -146,9 +146,7 @@ def _far(values: list[float], wanted: list[float], tolerance: float) -> bool:
     )
 
 
-def _reading(
-    evidence: Evidence, planned: Plan, points: _Points, found: Collection[str]
-) -> list[str]:
+def _reading(evidence: Evidence, planned: Plan, points: _Points) -> list[str]:
     """What of the loss its values contradict."""
     probe, term, kl = evidence.probe, evidence.term, evidence.kl
     tolerance = _NOISY if probe.noisy else _TOLERANCE
@@ -190,12 +188,10 @@ def _masked(
     return counted
 
 
-def _compare(
-    evidence: Evidence, planned: Plan, points: _Points, source: str, found: Collection[str]
-) -> str | None:
+def _compare(evidence: Evidence, planned: Plan, points: _Points, source: str) -> str | None:
     """Run the function; None if its values are not the plan's, else what the loss is in terms of
-    it, or nothing where mistakes were mended.
-    """  # fmt: skip
+    it, or nothing where it is no multiple of it, as where mistakes were mended.
+    """
     scope: dict[str, Any] = {}
     roles = [what for _, what in evidence.binding.order if what in ROLES]
     order = [*roles, *(role for role in ROLES if role not in roles)]

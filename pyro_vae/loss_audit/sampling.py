@@ -96,7 +96,7 @@ def audit_sampling(
     draws = _statistics(sampler, pairs, index)
     findings = _moments(draws, pairs, scale)
     if not any(code == "sample-no-noise" for code, _ in findings):
-        findings += _gradient(sampler, scale)
+        findings += _gradient(sampler)
     return findings
 
 
@@ -220,7 +220,7 @@ def _moments(draws: _Draws, pairs: Tensor, scale: Parametrisation) -> list[Findi
     return findings
 
 
-def _gradient(sampler: _Sampler, scale: Parametrisation) -> list[Finding]:
+def _gradient(sampler: _Sampler) -> list[Finding]:
     sample, mean, log_var = sampler.draw(0)
     missing: list[str] = ["mean", "log_var"]
     if sample.requires_grad:
