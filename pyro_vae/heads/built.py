@@ -173,7 +173,7 @@ class BuiltHead(nn.Module):
 
         Args:
             raw: Shape (..., numbers), the offset in it.
-            learned: Numbers in place of the head's own learned ones.
+            learned: Numbers in place of the head's own learned ones, by name, of the same shapes.
         """
         known = dict(self.learned) if learned is None else learned
         values: dict[str, Tensor] = {}
