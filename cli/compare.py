@@ -11,6 +11,7 @@ import click
 
 from .compared import FORMATS, table_of, text_of
 from .options import COUNT, PROCESSES, WRONG, as_json, echo_json
+from .pages import explained
 
 if TYPE_CHECKING:
     from pyro_vae.sweeps import Comparison, Search, Spec
@@ -116,6 +117,7 @@ def compare(spec: Path, out: Path | None, setting: str | None, **options: Any) -
         best = [] if searched is None else _best(searched)
         for line in (*text_of(table_of(found)), *_failures(found), *best, *_claims(found)):
             click.echo(line)
+        click.echo(f"\n{explained('compare')}")
     if options["check"] and _wrong(found):
         raise SystemExit(WRONG)
 

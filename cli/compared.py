@@ -47,9 +47,9 @@ class Table:
 
     @property
     def named(self) -> list[str]:
-        """Each score with its unit."""
+        """Each score with its unit, where its name does not end in that."""
         pairs = zip(self.scores, self.units, strict=True)
-        return [f"{name} ({unit})" if unit else name for name, unit in pairs]
+        return [name if name.endswith(unit) else f"{name} ({unit})" for name, unit in pairs]
 
 
 def table_of(found: Comparison) -> Table:

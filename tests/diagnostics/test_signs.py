@@ -158,8 +158,8 @@ def _epochs(scores: list[float], part: str) -> History:
 
 
 AT_100 = "without a network: constant 100.0{} (fitted to training images)\n"
-USELESS = "warning: worse than one constant prediction: what it has learned is of no use yet\n"
-LINEAR = "warning: worse than PCA, a linear model of as many latents: train longer, or on more\n"
+USELESS = "warning: worse than one constant prediction: what it learned is of no use yet\n"
+LINEAR = "warning: worse than PCA of as many latents: train longer, or on more\n"
 LAST: dict[str, tuple[list[float], str, bool, float | None, str]] = {
     "above the constant": (
         [1234.56], "validation", False, None,
