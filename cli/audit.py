@@ -18,6 +18,7 @@ import click
 
 from .options import COUNT, WRONG, echo_json
 from .options import as_json as json_option
+from .pages import explained
 
 __all__ = ["audit"]
 
@@ -94,6 +95,7 @@ def audit(
         echo_json(report.to_dict())
     else:
         click.echo(str(report))
+        click.echo(f"\n{explained('audit')}")
     if report.findings:
         raise SystemExit(WRONG)
 

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import math
 import textwrap
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from .compared import FORMATS, table_of, text_of
 from .options import COUNT, PROCESSES, WRONG, as_json, echo_json
+from .pages import explained
 
 if TYPE_CHECKING:
     from pyro_vae.sweeps import Comparison, Search, Spec
     from pyro_vae.sweeps.verdicts import Verdict
 
 __all__ = ["compare"]
-
-WIDTH = 80
 
 
 @click.command()
@@ -63,6 +62,11 @@ WIDTH = 80
     help="Exit status 3 where a claim's verdict is not `holds`, or what its spec expects, or a run "
     "has failed.",
 )
+@click.option(
+    "--table",
+    type=click.Choice(list(FORMATS)),
+    help="Print the table alone, to be pasted into a paper or read by a program.",
+)
 @as_json
 def compare(spec: Path, out: Path | None, setting: str | None, **options: Any) -> None:
     """Train every cell of a SPEC at every seed, and tell what comes of its claims.
@@ -77,6 +81,7 @@ def compare(spec: Path, out: Path | None, setting: str | None, **options: Any) -
 
     trials, objective = options["search"], options["objective"]
     _check(trials, objective, options["dry_run"])
+    _check_table(options)
     known = sweeps.read_spec(spec, setting, options["yes"], search=trials is not None)
     known = known.limit(options["max_cells"], options["max_steps"], options["seeds"])
     if options["dry_run"]:
@@ -104,10 +109,15 @@ def compare(spec: Path, out: Path | None, setting: str | None, **options: Any) -
     click.echo(f"results: {out}", err=True)
     if options["as_json"]:
         echo_json(_json(found) | ({} if searched is None else {"search": searched.to_dict()}))
+    elif options["table"] is not None:
+        click.echo(FORMATS[options["table"]](table_of(found)))
+        for line in _failures(found):
+            click.echo(line, err=True)
     else:
         best = [] if searched is None else _best(searched)
-        for line in (*_table(found), *_failures(found), *best, *_claims(found)):
+        for line in (*text_of(table_of(found)), *_failures(found), *best, *_claims(found)):
             click.echo(line)
+        click.echo(f"\n{explained('compare')}")
     if options["check"] and _wrong(found):
         raise SystemExit(WRONG)
 
@@ -123,6 +133,13 @@ def _check(trials: int | None, objective: str | None, dry_run: bool) -> None:
         raise click.UsageError("--search N and --objective KEY go together: give both or neither")
     if trials is not None and dry_run:
         raise click.UsageError("--dry-run lists cells, which --search finds one after the other")
+
+
+def _check_table(options: dict[str, Any]) -> None:
+    given = [name for name in ("as_json", "dry_run") if options[name]]
+    if options["table"] is not None and given:
+        other = "--json" if "as_json" in given else "--dry-run"
+        raise click.UsageError(f"--table and {other} exclude each other")
 
 
 def _best(found: Search) -> list[str]:
@@ -176,72 +193,19 @@ def _forecast(found: Any) -> str:
 
 
 def _json(found: Comparison) -> dict[str, Any]:
+    from pyro_vae.diagnostics.kept import kept_verdict
     from pyro_vae.sweeps.results import summary
 
     return {
         "title": found.spec.title,
-        "runs": [row.flat() for row in found.rows],
+        "runs": [
+            row.flat() | {"verdict": None if row.fault is not None else kept_verdict(row.folder)}
+            for row in found.rows
+        ],
         "summary": list(summary(found.rows)),
         "claims": [verdict.to_dict() for verdict in found.verdicts],
         "files": [str(path) for path in found.files],
     }
-
-
-def _table(found: Comparison) -> list[str]:
-    from pyro_vae.sweeps.results import by_cell
-    from pyro_vae.sweeps.statistics import estimate
-
-    rows = [["cell", *found.spec.scores, ""]]
-    for cell, own in by_cell(found.rows).items():
-        shown = [cell]
-        for score in found.spec.scores:
-            mean = estimate([row.scores[score] for row in own if score in row.scores])
-            shown.append("-" if mean is None else str(mean))
-        rows.append([*shown, _marks([row.scores for row in own])])
-    seeds = len(found.spec.seeds)
-    error = " ± standard error" if seeds > 1 else ""
-    title = f"{found.spec.title}: mean{error} over {_counted(seeds, 'seed')}"
-    lines = _columns(rows)
-    if max(map(len, lines)) > WIDTH:
-        lines = _blocks(rows)
-    return [title, *lines]
-
-
-def _marks(scores: Sequence[Mapping[str, float]]) -> str:
-    """How many of a cell's runs are worse than a constant, and how many of its others collapsed."""
-    worse = [each for each in scores if _score(each) < each.get("collapsed", -math.inf)]
-    others = [each for each in scores if each not in worse]
-    dead = [each for each in others if each.get("active_units") == 0]
-    counted = ((len(worse), "worse than a constant"), (len(dead), "collapsed"))
-    return ", ".join(f"{number} of {len(scores)} {what}" for number, what in counted if number)
-
-
-def _score(scores: Mapping[str, float]) -> float:
-    """The ELBO, or the objective of a loss; infinite where neither was scored."""
-    return scores.get("elbo", scores.get("objective", math.inf))
-
-
-def _blocks(rows: Sequence[Sequence[str]]) -> list[str]:
-    """The same in lines of one score each, for what is too wide."""
-    head, *cells = rows
-    width = max(map(len, head))
-    lines = []
-    for cell, *figures, mark in cells:
-        lines.append(f"  {cell}" + (f"   {mark}" if mark else ""))
-        named = zip(head[1:-1], figures, strict=True)
-        lines += [f"    {name:<{width}}  {figure}" for name, figure in named]
-    return lines
-
-
-def _columns(rows: Sequence[Sequence[str]]) -> list[str]:
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    lines = (
-        "  "
-        + row[0].ljust(widths[0])
-        + "".join(f"  {text:>{width}}" for text, width in zip(row[1:], widths[1:], strict=True))
-        for row in rows
-    )
-    return [line.rstrip() for line in lines]
 
 
 def _failures(found: Comparison) -> list[str]:

@@ -19,6 +19,7 @@ from .options import (
     own_parts,
     tell_changed,
 )
+from .pages import explained
 
 if TYPE_CHECKING:
     from pyro_vae.diagnostics import Diagnosis, Evidence, ProgramDiagnosis, Verification
@@ -105,6 +106,7 @@ def diagnose(
         name = "held-out" if images.validation is None else "validation"
         for line in _lines(found, kept, name if judged else "training", full):
             click.echo(line)
+        click.echo(explained("diagnose"))
         for line in [] if verified is None else _verified(verified):
             click.echo(line)
     if found.verdict not in ("healthy", "not-collapsed"):

@@ -19,6 +19,7 @@ from .options import (
     own_parts,
     tell_changed,
 )
+from .pages import explained
 
 __all__ = ["evaluate"]
 
@@ -156,7 +157,7 @@ def evaluate(
         click.echo(f"{'  the grey images':<{LABEL}}{text}")
     if scores["few"] is not None:
         click.echo(scores["few"])
-    for line in _lines(scores):
+    for line in (*_lines(scores), explained("evaluate")):
         click.echo(line)
 
 

@@ -17,6 +17,7 @@ from .options import (
     echo_json,
     own_of,
 )
+from .pages import explained
 
 if TYPE_CHECKING:
     from pyro_vae.data import Data
@@ -73,6 +74,7 @@ def fit(context: click.Context, /, **options: Any) -> None:
     else:
         click.echo(few, err=True)
     click.echo(f"run folder: {out}; next: pyro-vae diagnose {out}", err=True)
+    click.echo(explained("fit"), err=True)
     if asked_json:
         held_out = history.epochs("held-out")
         last = held_out[-1] if held_out else None
@@ -100,12 +102,12 @@ def _tell_score(history: History, unit: str, best: bool, ppca: float | None) -> 
     click.echo(said, err=True)
     if not reached > constant:
         click.echo(
-            "warning: worse than one constant prediction: what it has learned is of no use yet",
+            "warning: worse than one constant prediction: what it learned is of no use yet",
             err=True,
         )
     elif ppca is not None and not reached > ppca:
         click.echo(
-            "warning: worse than PCA, a linear model of as many latents: train longer, or on more",
+            "warning: worse than PCA of as many latents: train longer, or on more",
             err=True,
         )
 

@@ -18,6 +18,7 @@ from .options import (
     replace_option,
     size_options,
 )
+from .pages import explained
 
 __all__ = ["forecast"]
 
@@ -72,6 +73,7 @@ def forecast(**options: Any) -> None:
     warning = found.warning()
     if warning:
         click.echo("\n" + click.wrap_text(warning, 79, "  ", "  "))
+    click.echo(explained("forecast"))
 
 
 def _check_picture(path: Path, overwrite: bool) -> None:

@@ -19,6 +19,7 @@ from .evaluate import evaluate
 from .fit import fit
 from .forecast import forecast
 from .obs import obs
+from .pages import PAGES, explained
 from .pictures import reconstruct, sample
 from .report import report
 from .tables import impute
@@ -148,4 +149,6 @@ for command in (
     data,
     impute,
 ):
+    if command.name in PAGES:
+        command.epilog = f"What it prints is {explained(command.name)}."
     main.add_command(command)

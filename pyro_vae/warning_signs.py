@@ -38,10 +38,11 @@ FALLEN = 0.15
 FEW = 10
 """Held-out images below which they are too few to judge a model by."""
 
-IGNORED_MEND = "a decoder that uses z, another --seed, or --beta linear:0,1,epochs=10"
-
 STEPS = 300
 """Steps within which nothing is made of latents that say nothing."""
+
+WARM = 10
+"""Epochs of a warm-up of β that may mend them."""
 
 _WAIT = 5
 _EPOCHS = 3
@@ -91,6 +92,15 @@ def collapsed_words(active: int, latent_dim: int, largest: float | None) -> str:
     """
     said = f"{active} of {latent_dim} units are active"
     return said if largest is None else f"{said}, the largest KL of one is {largest:.2g} nats"
+
+
+def ignored_mend(options: str) -> str:
+    """What may mend latents that a decoder has no use for.
+
+    Args:
+        options: A warm-up of β, as options of ``fit``.
+    """
+    return f"a decoder that uses z, another --seed, or {options}"
 
 
 def fallen_words(share: float) -> str:
@@ -144,7 +154,8 @@ def collapsed(training: Sequence[Record], latent_dim: int) -> str | None:
         return None
     each = last[-1]["kl_per_latent"]
     said = collapsed_words(0, latent_dim, max(each) if each else None)
-    return f"collapsed: {said}, although the forecast is not collapse: {IGNORED_MEND}"
+    mend = ignored_mend(f"--beta linear:0,{last[-1]['beta']:g},epochs={WARM}")
+    return f"collapsed: {said}, although the forecast is not collapse: {mend}"
 
 
 @torch.no_grad()
@@ -214,13 +225,16 @@ def overfitting(
     risen = value_of(training[-1], key) > value_of(training[best], key)
     if len(scores) - 1 - best < _WAIT or not risen or share <= FALLEN:
         return None
-    scale = None if vae.joint else vae.obs.of_role("scale")
+    # A scale without a location is what moves the data itself.
+    apart = not vae.joint and vae.obs.location is not None
+    scale = vae.obs.of_role("scale") if apart else None
     shared = scale is None or scale.origin != "learned" or scale.scope not in ("image", "pixel")
     wider = "" if shared else "share σ more widely (--sigma-per dataset), "
     return (
         f"overfitting: the held-out {key} was best at epoch {held_out[best]['epoch']} "
         f"({scores[best]:.1f}) and {fallen_words(share)}, while training's has risen: "
-        f"{wider}add --dropout, or stop earlier (--patience)"
+        f"{wider}{'add --dropout, or ' if 'dropout' in (vae.net or {}) else ''}"
+        "stop earlier (--patience)"
     )
 
 

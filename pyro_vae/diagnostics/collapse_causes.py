@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
-from pyro_vae.diagnostics.cause import Cause
+from pyro_vae.config import FitConfig
+from pyro_vae.diagnostics.cause import Cause, options_words
 from pyro_vae.diagnostics.situations import COPIED, FLAT, GOOD, Situation
 from pyro_vae.types import JSON
 from pyro_vae.warning_signs import (
     DEAD,
-    IGNORED_MEND,
     KL_PEAK,
     STEPS,
+    WARM,
     exploded_words,
+    ignored_mend,
     lower_rate,
 )
 
@@ -50,15 +53,21 @@ def _range_mend(s: Situation) -> tuple[str, JSON]:
     low, high = s.interval
     e = s.evidence
     slack = 0.01 * (high - low)
+    changes: dict[str, Any] = {}
+    other = ""
     if e.low < low - slack or e.high > high + slack:
         low, high = math.floor(e.low), math.ceil(e.high)
-        changes = {"interval": (float(low), float(high)), "scaled": True, "link": "sigmoid"}
-        return f"--range {low},{high} --scale-with-range (or uint8 images)", changes
-    if high - low >= 10 and not s.scaled:
-        if s.pictures:
-            return "--range 0,1 (or --scale-with-range)", {"interval": (0.0, 1.0)}
-        return "--scale-with-range", {"scaled": True}
-    return "--param loc=pixel,link=sigmoid", {"link": "sigmoid"}
+        changes = {"interval": (float(low), float(high)), "scaled": True}
+        if s.pictures and low >= 0 and 1 < high <= 255:
+            other = " (or uint8 images)"
+    elif high - low >= 10 and not s.scaled:
+        # Levels go where --range says, floats stay where they are.
+        changes = {"scaled": True} if s.floats else {"interval": (0.0, 1.0)}
+        return options_words(changes) + ("" if s.floats else " (or --scale-with-range)"), changes
+    if s.location is not None:
+        changes["link"] = "sigmoid"
+    words = options_words(changes, s.location) + other
+    return words or "an observation whose mean stays where the data are", changes
 
 
 def learning_rate_too_high(s: Situation) -> Cause | None:
@@ -69,20 +78,20 @@ def learning_rate_too_high(s: Situation) -> Cause | None:
         return None
     lr = lower_rate(float(s.settings.get("lr", 1e-2)))
     said = exploded_words(e.kl_peak, e.dead_units, e.finite)
-    return Cause("learning-rate-too-high", said, f"--lr {lr:g}", {"lr": lr}, verdict="diverging")
+    mend = options_words({"lr": lr})
+    return Cause("learning-rate-too-high", said, mend, {"lr": lr}, verdict="diverging")
 
 
 def warm_up_unfinished(s: Situation) -> Cause | None:
     e = s.evidence
     if not e.beta < FINISHED * e.beta_wanted:
         return None
-    factor = math.ceil(1.5 * e.beta_wanted / max(e.beta, 0.01 * e.beta_wanted))
-    epochs = int(s.settings.get("epochs", 60)) * factor
+    mend, changes = _safe_beta(s, e.beta_wanted)
     return Cause(
         "warm-up-unfinished",
         f"β has come to {e.beta:.3g} of the {e.beta_wanted:.3g} that its schedule ends at",
-        f"--epochs {epochs}, or a shorter schedule for --beta",
-        {"beta": f"{e.beta_wanted:g}"},
+        f"{mend}, or a schedule that ends before training does",
+        changes,
         verdict="unfinished",
     )
 
@@ -107,36 +116,40 @@ def mean_reduction(s: Situation) -> Cause | None:
     batch, latents = int(s.settings.get("batch_size", 128)), s.evidence.latent_dim
     averaged = "the reconstruction is averaged where the KL is summed"
     both = f"the reconstruction is averaged over {d} pixels and the KL over {latents} latents"
-    candidates = {
-        "the number of pixels": (d, averaged),
-        "batch × pixels": (d * batch, averaged),
-        "pixels / latents": (d / latents, both),
-        "batch × pixels / latents": (d * batch / latents, both),
-    }
-    for words, (value, said) in candidates.items():
+    candidates = (
+        ("the number of pixels", d, averaged),
+        ("batch × pixels", d * batch, averaged),
+        ("pixels / latents", d / latents, both),
+        ("batch × pixels / latents", d * batch / latents, both),
+    )
+    for words, value, said in candidates:
         if abs(beta / value - 1) < 0.01:
-            mend, changes = _lower_beta(s)
+            mend, changes = _safe_beta(s)
             return Cause("mean-reduction", f"β = {beta:g} is {words}: {said}", mend, changes)
     return None
 
 
-def _lower_beta(s: Situation) -> tuple[str, JSON]:
-    """β = 1, or a smaller one where the forecast of that is collapse, too."""
+def _safe_beta(s: Situation, wanted: float = 1.0) -> tuple[str, JSON]:
+    """A β that is wanted, or a smaller one where the forecast of that is collapse, too."""
     at_1 = s.evidence.pressure_at_1
-    beta = 1.0 if at_1 is None or at_1 < SAFE else float(f"{SURVIVE / at_1:.1g}")
-    return f"--beta {beta:g}", {"beta": f"{beta:g}"}
+    safe = at_1 is None or wanted * at_1 < SAFE
+    beta = wanted if safe or at_1 is None else float(f"{SURVIVE / at_1:.1g}")
+    changes = {"beta": f"{beta:g}"}
+    return options_words(changes), changes
 
 
 def sigma_too_large(s: Situation) -> Cause | None:
     e = s.evidence
     if not ((s.collapsed or s.thinned) and s.sigma_alone) or e.pressure_at_1 is None:
         return None
+    # Whatever β adds to σ² it would add to a learned one, too.
+    changes = {"scale": "dataset"} | ({"beta": "1"} if e.beta > 1 else {})
     return Cause(
         "sigma-too-large",
         f"σ² alone is {e.pressure_at_1:.2g} times the data's largest eigenvalue, and the forecast "
         f"for this βσ² is {e.predicted} active units",
-        "--sigma-per dataset (or a smaller --sigma)",
-        {"scale": "dataset"},
+        f"{options_words(changes)} (or a smaller --sigma)",
+        changes,
     )
 
 
@@ -146,7 +159,7 @@ def beta_too_large(s: Situation) -> Cause | None:
         return None
     if not (e.pressure > 1 or e.predicted <= e.latent_dim / 2):
         return None
-    mend, changes = _lower_beta(s)
+    mend, changes = _safe_beta(s)
     return Cause(
         "beta-too-large",
         f"βσ² is {e.pressure:.2g} times the data's largest eigenvalue at β = {e.beta:g}: the "
@@ -165,10 +178,13 @@ def encoder_ignored(s: Situation) -> Cause | None:
     if not (s.collapsed and ignored) or asked or early:
         return None
     known = "" if e.pressure is None else f" (βσ² is {e.pressure:.2g} times what would)"
+    changes: dict[str, Any] = {"beta": f"linear:0,{e.beta_wanted:g},epochs={WARM}"}
+    if int(s.settings.get("epochs", FitConfig.epochs)) < 2 * WARM:
+        changes["epochs"] = 2 * WARM
     return Cause(
         "encoder-ignored",
         f"nothing asks for collapse{known}, yet every z gives the same picture: the spread of "
         f"samples is {e.prior_spread:.3f} of the data's",
-        IGNORED_MEND,
-        {"beta": f"linear:0,{e.beta_wanted:g},epochs=10"},
+        ignored_mend(options_words(changes)),
+        changes,
     )

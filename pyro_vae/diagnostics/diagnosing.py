@@ -13,14 +13,14 @@ from numpy.typing import ArrayLike
 from pyro_vae import warning_signs
 from pyro_vae.data import as_images, of_covariates, plain
 from pyro_vae.data.batch import Given, Loaded
-from pyro_vae.diagnostics.cause import Cause
+from pyro_vae.diagnostics.cause import Cause, options_words
 from pyro_vae.diagnostics.causes import causes_of
 from pyro_vae.diagnostics.evidence import LOOKED_AT, Evidence, evidence_of
 from pyro_vae.diagnostics.headlines import Headline, headlines_of
 from pyro_vae.diagnostics.history_evidence import betas_of, course_of
 from pyro_vae.diagnostics.programs import ProgramDiagnosis, diagnose_programs
 from pyro_vae.diagnostics.score_causes import RISING
-from pyro_vae.diagnostics.situations import ENOUGH, Situation, overfitted_words
+from pyro_vae.diagnostics.situations import ENOUGH, FLAT, Situation, overfitted_words
 from pyro_vae.errors import InputError
 from pyro_vae.metrics.baselines import FITTED
 from pyro_vae.metrics.calibration import CALIBRATED, calibration_scores
@@ -80,7 +80,10 @@ class Diagnosis:
             words[self.verdict] = f"{name} has {value:,.1f} nats per image, this has {e.score:,.1f}"
         of_units = collapsed_words(e.active_units, e.latent_dim, each[0] if each else None)
         if self.verdict == "collapsed" and e.active_units:
-            return f"all inputs give about one picture ({e.spread:.2g} of the data's spread)"
+            if e.spread < FLAT:
+                return f"all inputs give about one picture ({e.spread:.2g} of the data's spread)"
+            if self.causes and self.causes[0].code == "decoder-too-strong":
+                return "pictures do not depend on z"
         return words.get(self.verdict, of_units)
 
     def to_dict(self) -> dict[str, object]:
@@ -189,14 +192,21 @@ def diagnose(
         vae.obs.scaled,
         vae.levels.eight_bit,
         plain(tensor).is_floating_point(),
+        vae.obs.location,
+        "dropout" in (vae.net or {}),
     )
-    causes = causes_of(situation)
-    verdict = _verdict(situation, causes)
+    found = diagnosis_of(situation)
     hidden = evidence.hidden
     unseen = () if hidden is None else (f"judged without pictures: {hidden}",)
-    remarks = _remarks(vae, tensor) if verdict == "healthy" else ()
-    said = few + unseen + remarks
-    return Diagnosis(verdict, causes, evidence, said, headlines_of(situation))
+    remarks = _remarks(vae, tensor) if found.verdict == "healthy" else ()
+    return replace(found, remarks=few + unseen + remarks)
+
+
+def diagnosis_of(situation: Situation) -> Diagnosis:
+    """What a situation comes to."""
+    causes = causes_of(situation)
+    verdict = _verdict(situation, causes)
+    return Diagnosis(verdict, causes, situation.evidence, (), headlines_of(situation))
 
 
 def _of_sites(vae: VAE, batch: Loaded, history: History, settings: Fields) -> ProgramDiagnosis:
@@ -213,7 +223,8 @@ def _of_sites(vae: VAE, batch: Loaded, history: History, settings: Fields) -> Pr
     brought = "" if slow else f", the last tenth brought {rising:.0%} of all gain"
     epochs = int(settings.get("epochs", len(history.epochs())))
     longer = math.ceil(epochs * max(3, ENOUGH / steps))
-    cause = Cause("not-trained-enough", f"after {steps} steps{brought}", f"--epochs {longer}")
+    said, changes = f"after {steps} steps{brought}", {"epochs": longer}
+    cause = Cause("not-trained-enough", said, options_words(changes), changes)
     return replace(found, verdict="unfinished", causes=(cause, *found.causes))
 
 
@@ -255,7 +266,8 @@ def _remarks(vae: VAE, images: Loaded) -> tuple[str, ...]:
 def _scale_of(vae: VAE) -> str:
     """How the observation's scale comes about: its scope if learned, "fixed", or "none"."""
     param = vae.obs.of_role("scale")
-    if param is None:
+    # A scale without a location is what moves the data itself.
+    if param is None or vae.obs.location is None:
         return "none"
     if param.origin == "learned":
         return str(param.scope)

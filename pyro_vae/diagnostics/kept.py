@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
+from torch import Tensor
 
 from pyro_vae import ours
 from pyro_vae.files import write_text
 from pyro_vae.metrics.classifier import sha256_of
+from pyro_vae.training.runs import read_weights
 from pyro_vae.types import JSON
 from pyro_vae.vae import VAE
 
@@ -52,11 +57,26 @@ def keep_diagnosis(vae: VAE, found: JSON, folder: Path) -> Path:
 
 def kept_diagnosis(vae: VAE, folder: Path) -> JSON | None:
     """The diagnosis that a folder keeps; None where there is none of these weights."""
+    return _of_weights(vae.state_dict(), folder)
+
+
+def kept_verdict(folder: Path) -> str | None:
+    """The verdict that a finished run's folder keeps; None where there is none of its weights."""
+    if not (folder / DIAGNOSIS).is_file():
+        return None
+    try:
+        found = _of_weights(read_weights(folder), folder)
+    except (SafetensorError, OSError):
+        return None
+    return None if found is None else str(found["verdict"])
+
+
+def _of_weights(weights: Mapping[str, Tensor], folder: Path) -> JSON | None:
     try:
         found = json.loads((folder / DIAGNOSIS).read_text(encoding="utf-8"))
     except (OSError, ValueError, RecursionError):
         return None
     known = isinstance(found, dict) and {"verdict", "summary", "causes", "of"} <= found.keys()
-    if not known or found["of"] != {"weights": sha256_of(vae.state_dict())}:
+    if not known or found["of"] != {"weights": sha256_of(weights)}:
         return None
     return dict(found)

@@ -64,7 +64,7 @@ def _changed(options: JSON, changes: Fields) -> JSON:
     params = list(found.get("param", ()))
     head = observations.get(found.get("obs", OPTIONS["obs"].default))
     for name, value in changes.items():
-        if name in declared(FitConfig) or name in ("latent_dim", "obs"):
+        if name in (*declared(FitConfig), "latent_dim"):
             found[name] = value
         elif name == "scale":
             params = _without(params, head.scale)
@@ -78,8 +78,8 @@ def _changed(options: JSON, changes: Fields) -> JSON:
             params.append(f"{head.location}=pixel,link={value}")
     if "beta" in changes:
         found.update(target_kl=None, target_reconstruction=None)  # they adapt β
-    if "obs" in changes:
-        params = []
+    if {"patience", "keep_best"} & changes.keys() and found.get("validation") == "none":
+        del found["validation"]  # they choose by a validation part
     return {**found, "param": tuple(params)}
 
 

@@ -6,7 +6,8 @@ import math
 from typing import Any
 
 from pyro_vae.config import FitConfig
-from pyro_vae.diagnostics.cause import Cause
+from pyro_vae.diagnostics.cause import Cause, options_words
+from pyro_vae.diagnostics.collapse_causes import SAFE
 from pyro_vae.diagnostics.situations import (
     DOUBLINGS,
     ENOUGH,
@@ -32,7 +33,8 @@ FAR = 10.0  # the same, from which on it is wrong whatever the nats are
 
 def not_trained_enough(s: Situation) -> Cause | None:
     e = s.evidence
-    if e.steps is None or s.overfitted:
+    # More of what goes wrong mends nothing.
+    if e.steps is None or s.overfitted or sigma_too_flexible(s):
         return None
     climbing = e.rising is not None and e.rising >= RISING and not e.spread >= POOR
     # No better than the mean image, although nothing asks for that or there was no time.
@@ -65,12 +67,16 @@ def _longer(s: Situation, steps: int) -> tuple[str, JSON]:
     epochs = int(s.settings.get("epochs", FitConfig.epochs))
     lr = float(s.settings.get("lr", FitConfig.lr))
     per_epoch = s.evidence.steps_per_epoch or max(1, steps // epochs)
-    wanted = max(math.ceil(s.times * epochs), math.ceil(ENOUGH / per_epoch))
+    done = math.ceil(steps / per_epoch)
+    wanted = max(math.ceil(s.times * done), math.ceil(ENOUGH / per_epoch))
     changes: dict[str, Any] = {"epochs": wanted}
-    mend = f"--epochs {wanted}"
     if lr < SLOW and s.settings.get("optimizer", FitConfig.optimizer) != "sgd":
         changes["lr"] = FitConfig.lr
-        mend += f" --lr {FitConfig.lr:g}"
+    mend = options_words(changes)
+    if done < epochs and s.settings.get("patience") is not None:
+        # It would stop there again.
+        changes["patience"] = None
+        mend += " without --patience"
     return mend, changes
 
 
@@ -80,16 +86,14 @@ def sigma_too_flexible(s: Situation) -> Cause | None:
     free = ("image", "pixel", "dimension") if s.unseen else ("image", "pixel")
     if not diverged and not (s.overfitted and s.scale in free):
         return None
-    said, mend = overfitted_words(e), "--sigma-per dataset"
-    changes: dict[str, Any] = {"scale": "dataset"}
+    said, changes = overfitted_words(e), {"scale": "dataset"}
     if diverged:
+        # Of a batch it is frozen outside training, so that this is a likelihood.
         said = f"the squared error is {e.error:.2g} of the mean image's while the loss falls"
-        mend = f"--obs normal-learned-sigma {mend}"
-        changes["obs"] = "normal-learned-sigma"
-    of = s.scale.rpartition("-")[2]
-    return Cause(
-        "sigma-too-flexible", f"{said}, with σ per {of}", mend, changes, verdict="overfitted"
-    )
+        changes = {"scale": "batch"}
+    said += f", with σ per {s.scale.rpartition('-')[2]}"
+    mend = options_words(changes)
+    return Cause("sigma-too-flexible", said, mend, changes, verdict="overfitted")
 
 
 def trained_too_long(s: Situation) -> Cause | None:
@@ -99,31 +103,26 @@ def trained_too_long(s: Situation) -> Cause | None:
     said = overfitted_words(e)
     if e.gap is not None:
         said += f"; the held-out score is {e.gap:.0f} nats below the training score"
-    if e.fallen is not None and e.fallen > FALLEN:
-        mend = "--patience 5 --keep-best, --dropout 0.2, or more images"
-        return Cause(
-            "trained-too-long", said, mend, {"patience": 5, "keep_best": True}, verdict="overfitted"
-        )
-    # The held-out score has not fallen: stopping where it was best would change nothing.
-    return Cause(
-        "trained-too-long",
-        said,
-        "more images, fewer epochs, or --dropout 0.2",
-        verdict="overfitted",
-    )
+    # Where the held-out score has not fallen, stopping where it was best would change nothing.
+    fallen = e.fallen is not None and e.fallen > FALLEN
+    changes = {"patience": 5, "keep_best": True} if fallen else {}
+    ways = [options_words(changes) if fallen else "fewer epochs"]
+    ways += ["--dropout 0.2"] if s.dropout else []
+    mend = f"{', '.join(ways)} or more images"
+    return Cause("trained-too-long", said, mend, changes, verdict="overfitted")
 
 
 def latents_too_few(s: Situation) -> Cause | None:
     e = s.evidence
     if not (s.few_latents and e.error > GOOD):
         return None
-    latents = min(64, 10 * e.latent_dim)
+    latents = min(e.predicted_more or 0, 10 * e.latent_dim)
     return Cause(
         "latents-too-few",
         f"all {e.latent_dim} units are active, the forecast for more is {e.predicted_more}, of "
         f"whose variance as many directions as there are units hold {e.covered:.0%}; the squared "
         f"error is {e.error:.2g} of the mean image's",
-        f"--latent-dim {latents}",
+        options_words({"latent_dim": latents}),
         {"latent_dim": latents},
     )
 
@@ -135,11 +134,16 @@ def beta_too_small(s: Situation) -> Cause | None:
         return None
     if e.score + (1 - e.beta) * e.kl < e.below[0][1]:
         return None
+    # As large a one as is not forecast to collapse.
+    most = math.inf if not e.pressure_at_1 else SAFE / e.pressure_at_1
+    if most <= e.beta:
+        return None
+    changes = {"beta": f"{min(1.0, most):.1g}"}
     return Cause(
         "beta-too-small",
         f"{below_words(e)}: at β = {e.beta:.3g} the KL was let grow to {e.kl:.4g} nats",
-        "--beta 1",
-        {"beta": "1"},
+        options_words(changes),
+        changes,
     )
 
 
@@ -155,7 +159,8 @@ def sigma_off(s: Situation) -> Cause | None:
     said = f"σ is fixed at {e.sigma:.3g} where the error is {e.rmse:.3g}, in units of the range"
     if e.below:
         said += f"; {below_words(e)}"
-    return Cause("sigma-off", said, "--sigma-per dataset", {"scale": "dataset"})
+    changes = {"scale": "dataset"}
+    return Cause("sigma-off", said, options_words(changes), changes)
 
 
 def no_better(s: Situation) -> Cause | None:
@@ -165,9 +170,12 @@ def no_better(s: Situation) -> Cause | None:
         return None
     lr = float(s.settings.get("lr", FitConfig.lr))
     still = "" if e.steps is None else f", and {e.steps} steps no longer gain"
+    changes: dict[str, Any] = {"lr": float(f"{lr / 3:.1g}")}
+    if s.settings.get("init_from_data") is False:
+        changes["init_from_data"] = True
     return Cause(
         "no-better-than-a-baseline",
         f"{below_words(e)}{still}",
-        f"--lr {lr / 3:.1g}, or another --obs or --net",
-        {"lr": float(f"{lr / 3:.1g}")},
+        f"{options_words(changes)}, or another --obs or --net",
+        changes,
     )

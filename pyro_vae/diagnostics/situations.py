@@ -38,6 +38,8 @@ class Situation:
         scaled: Whether its scale counts in units of that interval.
         pictures: Whether the observation is of pictures, on levels from 0 to 255.
         floats: Whether the data are floats.
+        location: Name of the parameter that is the observation's location; None if it has none.
+        dropout: Whether the networks have a rate of dropout.
     """
 
     evidence: Evidence
@@ -48,6 +50,8 @@ class Situation:
     scaled: bool
     pictures: bool
     floats: bool = False
+    location: str | None = "loc"
+    dropout: bool = True
 
     @property
     def collapsed(self) -> bool:

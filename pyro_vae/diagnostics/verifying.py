@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import nn
 
-from pyro_vae import networks, observations
+from pyro_vae import networks
 from pyro_vae.config import FitConfig
 from pyro_vae.data import as_images
 from pyro_vae.data.batch import Given
@@ -128,10 +128,11 @@ def _changed(changes: Fields, settings: Fields, code: str, images: int) -> JSON:
     if "beta" in changes:
         known.update(target_kl=None, target_reconstruction=None)  # they adapt β
     epochs = known["epochs"]
-    if code not in _SLOW and "epochs" not in changes:
+    if code not in _SLOW:
         # Few images make few steps an epoch.
         steps = -(-images // known["batch_size"])
-        epochs = max(_EPOCHS, math.ceil(_STEPS / steps))
+        least = max(_EPOCHS, math.ceil(_STEPS / steps))
+        epochs = max(epochs, least) if "epochs" in changes else least
     return {**known, "epochs": epochs}
 
 
@@ -162,11 +163,10 @@ def _rebuilt(
 
 
 def _head(head: Head, changes: Fields) -> Head:
-    if "obs" in changes:
-        head = observations.get(changes["obs"], None, head.interval, head.scaled)
     parameters: dict[str, Any] = {}
     if "scale" in changes:
-        parameters[head.scale or "scale"] = Param(changes["scale"], source="learned")
+        source = "residual" if changes["scale"] == "batch" else "learned"
+        parameters[head.scale or "scale"] = Param(changes["scale"], source=source)
     if "link" in changes:
         parameters[head.location or "loc"] = Param(link=changes["link"])
     return head.replace(None, changes.get("interval"), changes.get("scaled"), **parameters)

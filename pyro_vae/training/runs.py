@@ -199,14 +199,25 @@ def load(
     vae = model_of(config, folder, obs, net, name, prior, posterior)
     try:
         if found is None:
-            with in_utf8(path) as there:
-                found = load_file(there)
+            found = read_weights(folder)
         put_weights(vae, found, config["vae"].get("ties", ()))
     except FileNotFoundError:
         raise InputError(f"{folder} is no finished run: it has no {WEIGHTS}") from None
     except (SafetensorError, RuntimeError, OSError, LookupError, TypeError, ValueError) as error:
         raise InputError(f"{path} is damaged or of another model: {reason(error)}") from None
     return vae.eval()
+
+
+def read_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights of a finished run, by their names.
+
+    Raises:
+        OSError: If they are not there.
+        SafetensorError: If they are damaged.
+    """
+    with in_utf8(folder / WEIGHTS) as there:
+        found: dict[str, Tensor] = load_file(there)
+    return found
 
 
 def model_of(

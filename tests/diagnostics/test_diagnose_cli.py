@@ -55,7 +55,8 @@ def test_words_and_mend(cli: Cli, tmp_path: Path, digits: pv.data.Data) -> None:
     assert _contents(run) == before
     short = cli("diagnose", run).stdout.splitlines()
     figures = short[short.index("evidence from 500 held-out images; all of it with --full") + 1 :]
-    marked = {line[6:24].strip(): line[2:4] for line in figures if line[6:24].strip()}
+    rows = [line for line in figures if line.startswith("  ")]
+    marked = {line[6:24].strip(): line[2:4] for line in rows if line[6:24].strip()}
     assert marked == {
         "score": "NO", "active units": "NO", "pictures": "NO", "σ against error": "NO",
         "course": "- ",

@@ -176,9 +176,10 @@ MENDS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
     "epochs": ({"epochs": 500, "lr": 1e-4}, {"epochs": 500, "lr": 1e-4}),
     "weights": ({"patience": 5, "keep_best": True}, {"patience": 5, "keep_best": True}),
     "latents": ({"latent_dim": 64}, {"latent_dim": 64}),
-    "observation": (
-        {"obs": "normal-learned-sigma", "scale": "dataset"},
-        {"obs": "normal-learned-sigma", "sigma": None, "sigma_per": "dataset", "param": ()},
+    "a batch's σ": ({"scale": "batch"}, {"sigma": None, "sigma_per": "batch"}),
+    "epochs without an end before": (
+        {"epochs": 500, "patience": None},
+        {"epochs": 500, "patience": None},
     ),
 }
 
@@ -204,6 +205,46 @@ def test_a_mend_is_a_command_that_says_what_it_changes_and_nothing_else(mend: st
 
 def _plain(value: Any) -> Any:
     return list(value) if isinstance(value, tuple) else value
+
+
+SCALED = [
+    name
+    for name, entry in pv.observations.TABLE.items()
+    if entry.head.scale is not None and entry.head.location is not None
+]
+
+
+@pytest.mark.parametrize("name", SCALED)
+def test_a_scale_of_any_observation_is_mended_by_a_command(name: str) -> None:
+    """Read back, each is a head that can be built: learned, or of the batch that it is far from."""
+    of_residual = pv.observations.get(name).of_role("scale").origin == "residual"
+    scope = "batch" if of_residual else "dataset"
+    options = pv.RunConfig.of(images=60, obs=name).options
+    words = shlex.split(command_of(options, {"scale": scope}, "mended") or "")
+    assert words[words.index("--sigma-per") + 1] == scope or of_residual
+    head = pv.observations.get(name, scale=scope)
+    assert head.of_role("scale").scope == scope
+    head.build((1, 4, 4))
+
+
+def test_a_scale_that_is_a_location_is_no_spread() -> None:
+    """That of a lognormal is its median: no σ to share more widely."""
+    x = torch.rand(20, 6) + 0.5
+    vae = pv.VAE((6,), 2, "lognormal", pv.networks.MLP(hidden=4))
+    causes = pv.diagnose(vae, x[:10], None, {}, x[10:]).causes
+    assert not any("sigma" in cause.code or "scale" in cause.changes for cause in causes)
+
+
+def test_a_choice_has_images_to_choose_by() -> None:
+    """``fit`` refuses --patience beside --validation none, which the run has."""
+    options = pv.RunConfig.of(images=60, validation="none").options
+    command = command_of(options, {"patience": 5, "keep_best": True}, "mended") or ""
+    assert shlex.split(command)[-5:] == ["--patience", "5", "--keep-best", "--out", "mended"]
+    assert "--validation" not in command
+
+
+def test_a_users_own_observation_has_no_command() -> None:
+    assert command_of({**OPTIONS.options, "obs": None}, {"scale": "dataset"}, "mended") is None
 
 
 @pytest.mark.parametrize("changes", [{}, {"latent_dim": -1}])
