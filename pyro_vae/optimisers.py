@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from typing import Any
 
@@ -33,13 +33,30 @@ LR_SCHEDULES: dict[str, Callable[[optim.Optimizer, int], Any]] = {
 """Name → (optimiser, total steps) → torch's scheduler; ``plateau`` is stepped once an epoch."""
 
 
+_NORMALISED = ("adam", "adamw", "rmsprop")
+"""Those whose steps are as long whatever the gradient's size."""
+WIDE = 1024
+"""Inputs of a layer from which on its learning rate is scaled."""
+
+
 def make_optimiser(
     name: str | Callable[..., optim.Optimizer],
     parameters: Iterable[nn.Parameter],
     lr: float,
     weight_decay: float,
+    inputs: Mapping[nn.Parameter, int] | None = None,
 ) -> optim.Optimizer:
-    """The optimiser of a name, in its fused form where torch has one for the parameters' device."""
+    """The optimiser of a name, in its fused form where torch has one for the parameters' device.
+
+    Args:
+        name: In ``OPTIMISERS``, or what makes one of (parameters, lr=, weight_decay=).
+        parameters: What is trained.
+        lr: Learning rate.
+        weight_decay: Of the optimiser.
+        inputs: How many inputs a weight adds up. A step of Adam moves all of them by as much, and
+            what they add up to by that times their number: a layer of more than 1,024 learns at the
+            rate of one of 1,024, as in muP (Yang et al. 2021, table 3).
+    """
     parameters = list(parameters)
     if callable(name):
         return _of_own(name, parameters, lr, weight_decay)
@@ -49,7 +66,12 @@ def make_optimiser(
     plain = all(parameter.is_contiguous() for parameter in parameters)
     if plain and name in ("adam", "adamw", "sgd") and parameters[0].device.type in ("cpu", "cuda"):
         options["fused"] = True
-    return make(parameters, **options)
+    wide = {p: n for p, n in (inputs or {}).items() if n > WIDE and name in _NORMALISED}
+    if not wide:
+        return make(parameters, **options)
+    groups: list[dict[str, Any]] = [{"params": [p for p in parameters if p not in wide]}]
+    groups += [{"params": [p], "lr": lr * WIDE / wide[p]} for p in parameters if p in wide]
+    return make(groups, **options)
 
 
 def _of_own(

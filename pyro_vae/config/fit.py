@@ -64,6 +64,12 @@ class FitConfig:
     epochs: int = option(60, "Passes over the training images.", most=MOST)
     batch_size: int = option(128, "Images per step.", most=MOST)
     lr: float = option(1e-3, "Learning rate.")
+    scale_lr: bool = option(
+        True,
+        "Let layers of more than 1,024 inputs learn in proportion more slowly (adam, adamw, "
+        "rmsprop).",
+        off="no-scale-lr",
+    )
     beta: Any = option(
         "1",
         "Weight of the KL: a number, or linear:0,1,steps=1000, cosine:..., sigmoid:..., "

@@ -216,6 +216,9 @@ def upgraded(config: object, name: str | Path) -> JSON:
         spec = _of_format_2(spec) if found < FORMAT else spec
     except ValueError as error:
         raise InputError(f"{name} is damaged: {error}") from None
+    fit = config.get("fit")
+    if found < FORMAT and isinstance(fit, Mapping):  # which there was no word for
+        config = {**config, "fit": {**fit, "scale_lr": False}}
     return {**config, "format": FORMAT, "vae": spec}
 
 

@@ -112,8 +112,9 @@ def _bring_up(state: TrainState, last: Record | None) -> None:
             for scheduler in state.per_step:
                 scheduler.step()
     if state.per_epoch is not None and last is not None:
+        share = last["learning_rate"] / optimiser.param_groups[0]["lr"]
         for group in optimiser.param_groups:
-            group["lr"] = last["learning_rate"]
+            group["lr"] *= share
 
 
 def _judge(state: TrainState, held_out: Images, history: History) -> None:

@@ -159,11 +159,12 @@ class RunConfig(ModelConfig, DataConfig):
             options["data"] = digest(self.data)
         # Where something chooses, runs of earlier versions chose by the test part.
         validation = self.validation or (SHARE if self.fit.chooses else None)
-        # Both were False by default once; of the first it is what a run without such a part has.
-        options.pop("keep_best", None)
-        options["init_from_data"] = self.fit.init_from_data
-        if self.fit.init_from_data is False:
-            del options["init_from_data"]
+        # Of what is trained: False was the default of them all once.
+        for name in ("init_from_data", "scale_lr"):
+            options.pop(name, None)
+            if (value := getattr(self.fit, name)) is not False:
+                options[name] = value
+        options.pop("keep_best", None)  # what a run ends with that has no validation part
         if validation is not None:
             if self.fit.settled(validation=True).keep_best:
                 options["keep_best"] = True

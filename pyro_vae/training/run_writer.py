@@ -20,8 +20,8 @@ from pyro_vae.vae import VAE
 
 __all__: list[str] = []
 
-_FREE = ("checkpoint", "keep_checkpoints", "on_nan", "workers")
-"""Settings on which nothing that is trained depends."""
+_FREE = ("checkpoint", "keep_checkpoints", "on_nan", "workers", "init_from_data")
+"""Settings on which nothing that is trained from a checkpoint on depends."""
 _ROLLBACKS = 5
 
 
@@ -77,9 +77,10 @@ class RunWriter:
         self.damaged = self.checkpoints.damaged
         if found is None:
             return None
-        formats.upgraded(found[1].get("config"), str(self.source))
-        self._check(found[1])
-        return found[1]
+        config = formats.upgraded(found[1].get("config"), str(self.source))
+        saved: JSON = found[1] | {"config": config}
+        self._check(saved)
+        return saved
 
     def weights_of(self, saved: Fields, vae: VAE) -> None:
         """Give the model a checkpoint's weights, before anything is made of the model.

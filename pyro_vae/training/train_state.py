@@ -89,7 +89,11 @@ class TrainState:
             self.controller.to(self.device)
         self.parameters: list[nn.Parameter] = [p for p in vae.parameters() if p.requires_grad]
         self.optimiser = optimisers.make_optimiser(
-            settings.optimizer, self.parameters, settings.lr, settings.weight_decay
+            settings.optimizer,
+            self.parameters,
+            settings.lr,
+            settings.weight_decay,
+            _inputs(vae) if settings.scale_lr else None,
         )
         self.per_step, self.per_epoch = optimisers.make_schedules(
             settings.lr_schedule, self.optimiser, self.total_steps, settings.lr_warm_up
@@ -319,6 +323,13 @@ class TrainState:
         elif self.average is not None:
             runs.put_weights(self.vae, self.averaged.state_dict())
         self.vae.eval()
+
+
+def _inputs(module: nn.Module) -> dict[nn.Parameter, int]:
+    """How many inputs each linear layer's weight adds up."""
+    layers = [each for each in module.modules() if isinstance(each, nn.Linear)]
+    learned = [layer for layer in layers if isinstance(layer.weight, nn.Parameter)]
+    return {cast(nn.Parameter, layer.weight): layer.in_features for layer in learned}
 
 
 def _chunks(batch: Loaded, count: int) -> list[Loaded]:

@@ -140,7 +140,10 @@ def test_runs_that_begin_or_end_otherwise_have_other_fingerprints() -> None:
     """False, False were the defaults of earlier versions, whose sweeps are taken for theirs."""
     marks = {
         (begins, ends, part): RunConfig.of(
-            init_from_data=begins, keep_best=ends, **({} if part is None else {"validation": part})
+            init_from_data=begins,
+            keep_best=ends,
+            scale_lr=False,
+            **({} if part is None else {"validation": part}),
         ).fingerprint
         for begins in (None, True, False)
         for ends in (None, False)
@@ -158,3 +161,27 @@ def test_runs_that_begin_or_end_otherwise_have_other_fingerprints() -> None:
         (True, False, None): "85e9ba9ac882",
     }
     assert {key: marks[key][:12] for key in former} == former
+
+
+def test_wide_layers_learn_in_proportion_more_slowly() -> None:
+    """By how far one step of Adam, which is lr for every weight, moves each layer's."""
+    torch.manual_seed(0)
+    images = torch.randint(0, 256, (20, 1, 48, 64), dtype=torch.uint8)
+    moved = {}
+    for scaled in (True, False):
+        torch.manual_seed(0)
+        vae = small(shape=(1, 48, 64))
+        before = {name: p.detach().clone() for name, p in vae.named_parameters()}
+        fit(vae, images, epochs=1, batch_size=20, lr=1e-4, scale_lr=scaled)
+        moved[scaled] = {
+            name: float((p.detach() - before[name]).abs().max())
+            for name, p in vae.named_parameters()
+        }
+    weights = {name: p for name, p in vae.named_parameters() if p.dim() == 2}
+    wide = [name for name, p in weights.items() if p.shape[1] == 48 * 64]
+    assert len(wide) == 1
+    assert len(weights) > 2
+    for name in weights:
+        share = 1024 / (48 * 64) if name in wide else 1.0
+        assert moved[True][name] == pytest.approx(1e-4 * share, rel=1e-3)
+        assert moved[False][name] == pytest.approx(1e-4, rel=1e-3)
