@@ -74,6 +74,13 @@ class BernoulliCrossEntropy(LogitDistribution):
         logits, value = torch.broadcast_tensors(self.logits, value)
         return -binary_cross_entropy_with_logits(logits, value, reduction="none")
 
+    def cdf(self, value: Tensor) -> Tensor:
+        """The Bernoulli's: of a 0 below 1."""
+        if self._validate_args:
+            self._validate_sample(value)
+        below = torch.where(value < 0, 0.0, torch.sigmoid(-self.logits))
+        return torch.where(value >= 1, 1.0, below)
+
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draw zeros and ones."""
         shape = self._extended_shape(torch.Size(sample_shape))

@@ -243,6 +243,8 @@ def _interval(base: Distribution, lo: Tensor, hi: Tensor) -> Tensor | None:
         return log_interval_mass(base, lo, hi)
     except TypeError:
         pass
+    if base.support.is_discrete:  # levels of its own, not bins
+        return None
     try:
         twin = in_float64(base)
         mass: Tensor = twin.cdf(hi.double()) - twin.cdf(lo.double())
