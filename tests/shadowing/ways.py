@@ -22,6 +22,8 @@ EXACT, GRADIENTS, SINGLE = 1e-9, 1e-8, 2e-5
 losses in single precision."""
 TRACED = 2
 """Losses of one kind that graphs are made for in each test."""
+ALL, EVERY = 50, 20
+"""Of one kind in a test, a long training's, every loss is computed anew up to here; then so many."""
 
 
 class Ledger:
@@ -32,10 +34,12 @@ class Ledger:
         self.differences: list[str] = []
         self.test = ""
         self._traced: Counter[object] = Counter()
+        self._seen: Counter[object] = Counter()
 
     def starts(self, test: str) -> None:
         self.test = test
         self._traced.clear()
+        self._seen.clear()
 
     def count(self, what: str, why: str = "") -> None:
         self.counts[what, why[:100]] += 1
@@ -47,6 +51,14 @@ class Ledger:
         if not bool((close | (a.isnan() & b.isnan())).all()):
             said = f"{float(a):.12g} for {float(b):.12g}" if a.dim() == 0 else ""
             self.differences.append(f"{self.test}: {what} {said}")
+
+    def skips(self, kind: object) -> bool:
+        """Whether to leave out a loss, which is counted: there have been many of its kind."""
+        self._seen[kind] += 1
+        skipped = self._seen[kind] > ALL and self._seen[kind] % EVERY > 0
+        if skipped:
+            self.count("not computed anew", f"after {ALL} of its kind one of {EVERY} is")
+        return skipped
 
     def traces(self, kind: object) -> bool:
         self._traced[kind] += 1
