@@ -75,7 +75,8 @@ class BernoulliCrossEntropy(LogitDistribution):
         # Torch's own subtracts two terms of the logit's size where that is negative.
         ones = logits > 0
         share = torch.where(ones, value - 1, value)
-        return share * logits - softplus(torch.where(ones, -logits, logits))
+        score: Tensor = share * logits - softplus(torch.where(ones, -logits, logits))
+        return score
 
     def cdf(self, value: Tensor) -> Tensor:
         """The Bernoulli's: of a 0 below 1."""

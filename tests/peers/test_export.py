@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 from torch import Tensor, nn
+from torch.utils._pytree import tree_leaves
 
 from pyro_vae import VAE, networks
 
@@ -61,7 +62,5 @@ def test_an_exported_network_is_the_same(network: str, kind: str) -> None:
     exported = torch.export.export(module, (given,)).module()
     for values in (given, given.flip(0)):
         found, wanted = exported(values), module(values)
-        for a, b in zip(
-            *([v] if isinstance(v, Tensor) else v for v in (found, wanted)), strict=True
-        ):
-            assert torch.equal(a, b)
+        pairs = zip(tree_leaves(found), tree_leaves(wanted), strict=True)
+        assert all(torch.equal(a, b) for a, b in pairs)

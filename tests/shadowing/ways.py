@@ -23,7 +23,7 @@ losses in single precision."""
 TRACED = 2
 """Losses of one kind that graphs are made for in each test."""
 ALL, EVERY = 50, 20
-"""Of one kind in a test, a long training's, every loss is computed anew up to here; then so many."""
+"""Of one kind in a test every loss is computed anew up to here; then one of so many."""
 
 
 class Ledger:
