@@ -132,13 +132,10 @@ class Shadow:
 
 
 def add_option(parser: pytest.Parser) -> None:
-    parser.addoption(
-        "--shadow",
-        nargs="?",
-        const="aten",
-        choices=("aten", "inductor"),
-        help="compute every loss of ours anew: by its own pass, by a graph and by Pyro's class",
-    )
+    words = "compute every loss of ours anew: by its own pass, by a graph and by Pyro's class"
+    parser.addoption("--shadow", action="store_const", const="aten", help=words)
+    compiled = {"dest": "shadow", "action": "store_const", "const": "inductor"}
+    parser.addoption("--shadow-compiled", help="the same with compiled graphs", **compiled)
 
 
 def configure(config: pytest.Config) -> None:
