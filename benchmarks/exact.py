@@ -38,8 +38,8 @@ CDFS: dict[str, Callable[..., Any]] = {
 
 
 def _continuous_bernoulli(logit: Any) -> tuple[Any, Any]:
-    if not logit:
-        return mp.mpf(1) / 2, mp.mpf(1) / 12
+    if abs(logit) < 1e-20:  # the closed form cancels
+        return mp.mpf(1) / 2 + logit / 12, mp.mpf(1) / 12
     mean = -1 / mp.expm1(-logit) - 1 / logit
     return mean, 1 / logit**2 - mp.exp(logit) / mp.expm1(logit) ** 2
 

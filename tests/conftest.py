@@ -24,8 +24,18 @@ from torch import Tensor
 
 from pyro_vae import data
 
+from .shadowing import plugin as shadowing
+
 SEED = int(os.environ.get("PYRO_VAE_TEST_SEED", "0"))
 THREADS = int(os.environ.get("OMP_NUM_THREADS", "1"))
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    shadowing.add_option(parser)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    shadowing.configure(config)
 
 
 @pytest.fixture(autouse=True)

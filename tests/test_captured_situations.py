@@ -16,6 +16,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from pyro_vae import objectives
 from pyro_vae.objectives import CapturedELBO, TraceELBO
 
 from .captured import SITUATIONS, UNSEEN, Net, Step, data, pair, seen
@@ -118,6 +119,20 @@ def test_what_can_be_a_graph_is_one(name: str) -> None:
         step(elbo, 0)
     assert elbo.reason is None
     assert any(known._graph is not None for known in elbo._programs)
+
+
+def test_draws_cut_off_by_a_pass_are_no_parameters() -> None:
+    """A doubly reparameterised bound takes its draws for leaves: they are others at each pass."""
+    elbo, net = CapturedELBO(objectives.parse("dreg:3"), backend="aten"), Net()
+    programs = pair(net)
+    for _ in range(3):
+        seeded(0)
+        found = seen(elbo.differentiable_loss(*programs, data(0)), net.parameters())
+    seeded(0)
+    eager = objectives.parse("dreg:3", max_plate_nesting=1)
+    wanted = seen(eager.differentiable_loss(*pair(net), data(0)), net.parameters())
+    assert elbo.reason is None
+    torch.testing.assert_close(found, wanted)
 
 
 def test_dead_programs_take_no_place_and_kinds_are_a_cache() -> None:

@@ -4,6 +4,7 @@ import torch
 from pyro import distributions as dist
 from torch import Tensor
 
+from pyro_vae.distributions.cumulative import of_levels
 from pyro_vae.distributions.special import (
     log_beta_excess,
     log_choose_excess,
@@ -49,6 +50,16 @@ class BetaBinomial(dist.BetaBinomial):  # type: ignore[misc]
             result: Tensor = plain.to(self.concentration1.dtype)
             return result
         return _from_the_mean(count, rest, a, b)
+
+    def cdf(self, value: Tensor) -> Tensor:
+        """Mass up to ``value``, the sum of them; of one total count only.
+
+        Raises:
+            NotImplementedError: If the batch has several total counts.
+        """
+        if self._validate_args:
+            self._validate_sample(value)
+        return of_levels(self.log_prob(self.enumerate_support(expand=False)), value)
 
 
 def _log_beta(a: Tensor, b: Tensor) -> Tensor:

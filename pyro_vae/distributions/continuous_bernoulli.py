@@ -105,7 +105,12 @@ def _icdf(logits: Tensor, u: Tensor) -> Tensor:
     # log1p(lost) is log(beyond + above * exp(n)), the better form far from the peak
     deep = torch.logaddexp(beyond.log(), above.clamp_min(0.5).log() + n)
     depth = torch.where(lost > -0.5, lost.clamp_min(-0.5).log1p(), deep) / n
-    far = torch.where(logits > 0, 1 - depth, depth)
+    # From 0 upwards where the peak is at 1: a quantile near 0 has digits of its own.
+    rising = torch.where((logits > 0) & (n > -80), -n, 1.0)
+    grown = u * rising.expm1()
+    from_zero = (logits > 0) & (n > -80) & (grown < 1)
+    upper = torch.where(from_zero, torch.where(from_zero, grown, 0.0).log1p() / rising, 1 - depth)
+    far = torch.where(logits > 0, upper, depth)
     low, spread = logits.clamp(-bound, bound), u * (1 - u)
     series = u + low * spread * (0.5 + low * ((1 - 2 * u) / 6 + low * (1 - 6 * spread) / 24))
     return torch.lerp(*torch.broadcast_tensors(far, series, near)).clamp(0, 1)

@@ -7,6 +7,7 @@ from pyro import distributions as dist
 from torch import Tensor
 from torch.nn.functional import logsigmoid
 
+from pyro_vae.distributions.cumulative import of_negative_binomial, of_poisson
 from pyro_vae.distributions.special import (
     log_beta_excess,
     log_power,
@@ -55,6 +56,12 @@ class Poisson(dist.Poisson):  # type: ignore[misc]
         result: Tensor = torch.where(large, far, near).to(self.rate.dtype)
         return result
 
+    def cdf(self, value: Tensor) -> Tensor:
+        """Mass up to ``value``, right to 1e-8; not differentiable in it."""
+        if self._validate_args:
+            self._validate_sample(value)
+        return of_poisson(self.rate, value)
+
 
 class NegativeBinomial(dist.NegativeBinomial):  # type: ignore[misc]
     r"""Pyro's negative binomial, with a log-mass that keeps its digits.
@@ -90,3 +97,9 @@ class NegativeBinomial(dist.NegativeBinomial):  # type: ignore[misc]
         above = above - log_beta_excess(total, k) - k.log()
         result: Tensor = torch.where(some, above, total * log_rest)
         return result.to(self.logits.dtype)
+
+    def cdf(self, value: Tensor) -> Tensor:
+        """Mass up to ``value``, right to 1e-12; not differentiable in it."""
+        if self._validate_args:
+            self._validate_sample(value)
+        return of_negative_binomial(self.total_count, self.logits, value)

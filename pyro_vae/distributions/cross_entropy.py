@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 from torch.distributions.kl import register_kl
-from torch.nn.functional import binary_cross_entropy_with_logits, softplus
+from torch.nn.functional import softplus
 
 from pyro_vae.distributions.continuous_bernoulli import LogitDistribution
 
@@ -72,7 +72,18 @@ class BernoulliCrossEntropy(LogitDistribution):
             dark: Tensor = torch.special.xlog1py(1 - value, torch.where(value == 1, 0.0, -probs))
             return light + dark
         logits, value = torch.broadcast_tensors(self.logits, value)
-        return -binary_cross_entropy_with_logits(logits, value, reduction="none")
+        # Torch's own subtracts two terms of the logit's size where that is negative.
+        ones = logits > 0
+        share = torch.where(ones, value - 1, value)
+        score: Tensor = share * logits - softplus(torch.where(ones, -logits, logits))
+        return score
+
+    def cdf(self, value: Tensor) -> Tensor:
+        """The Bernoulli's: of a 0 below 1."""
+        if self._validate_args:
+            self._validate_sample(value)
+        below = torch.where(value < 0, 0.0, torch.sigmoid(-self.logits))
+        return torch.where(value >= 1, 1.0, below)
 
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draw zeros and ones."""

@@ -10,6 +10,7 @@ from pyro.distributions import TorchDistribution
 from torch import Tensor
 from torch.distributions import Beta, Distribution, constraints
 
+from pyro_vae.distributions.cumulative import of_levels
 from pyro_vae.distributions.interval_mass import (
     beta_log_masses,
     check_family,
@@ -52,6 +53,12 @@ class LevelMass(TorchDistribution):  # type: ignore[misc]
         values = torch.arange(self.levels, dtype=self._like.dtype, device=self._like.device)
         values = values.reshape((-1,) + (1,) * len(self.batch_shape))
         return values.expand((-1, *self.batch_shape)) if expand else values
+
+    def cdf(self, value: Tensor) -> Tensor:
+        """Mass of the levels up to ``value``, a step between them."""
+        if self._validate_args:
+            self._validate_sample(value)
+        return of_levels(self._log_masses(), value)
 
     @property
     def _like(self) -> Tensor:
@@ -173,6 +180,22 @@ class Discretized(LevelMass):
             return self._between(lo, hi)
         whole = log_interval_mass(self.base_dist, *self._ends())
         return log_interval_mass(self.base_dist, lo, hi) - whole
+
+    def cdf(self, value: Tensor) -> Tensor:
+        """Mass of the levels up to ``value``: the base's up to the upper end of that bin."""
+        if self._validate_args:
+            self._validate_sample(value)
+        level = value.to(torch.promote_types(value.dtype, self._like.dtype)).detach().floor()
+        before, last = level < 0, level >= self.levels - 1
+        inner = torch.where(before | last, 0.0, level)
+        hi = self.low + (self.high - self.low) / self.levels * (inner + 1)
+        conditioned = self._conditioned
+        lo = torch.full_like(hi, self.low if conditioned else -math.inf)
+        found = log_interval_mass(self.base_dist, lo, hi)
+        if conditioned:
+            found = found - log_interval_mass(self.base_dist, *self._ends())
+        steps: Tensor = torch.where(before, 0.0, torch.where(last, 1.0, found.exp()))
+        return steps
 
     def _between(self, lo: Tensor, hi: Tensor) -> Tensor:
         if isinstance(self.base_dist, Beta) and self.high - self.low <= self.levels / 64:

@@ -82,6 +82,18 @@ class ZeroOneInflated(LevelMass):
         with_atom = torch.logaddexp(torch.where(at_low | at_high, atom, inside), inside)
         return torch.where(at_low | at_high, with_atom, inside)
 
+    def cdf(self, value: Tensor) -> Tensor:
+        """Mass of the levels up to ``value``, a step between them."""
+        if not isinstance(self.base_dist, LevelMass):
+            return super().cdf(value)
+        if self._validate_args:
+            self._validate_sample(value)
+        low, _, inside = self.gate_logits.softmax(-1).unbind(-1)
+        value = value.to(self.gate_logits.dtype)
+        below = low + inside * self.base_dist.cdf(value.clamp(0, self.levels - 1).floor())
+        steps: Tensor = torch.where(value < 0, 0.0, below)
+        return torch.where(value >= self.levels - 1, 1.0, steps)
+
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Levels, as floats of the gates' dtype."""
         shape = torch.Size(sample_shape)

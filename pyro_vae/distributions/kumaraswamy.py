@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import constraints
 from torch.distributions.utils import broadcast_all
 
-from pyro_vae.distributions.special import inside_unit, log1mexp
+from pyro_vae.distributions.special import inside_unit, log1mexp, widened
 
 __all__ = ["Kumaraswamy"]
 
@@ -68,12 +68,14 @@ class Kumaraswamy(TorchDistribution):  # type: ignore[misc]
         """Log-density in nats; shape is ``value`` broadcast with the batch."""
         if self._validate_args:
             self._validate_sample(value)
-        a, b = self.concentration1, self.concentration0
+        # In double precision: of a small shape's gradient a thousand cancel but for one.
+        a, b = widened(self.concentration1), widened(self.concentration0)
         at_zero, at_one = value <= 0, value >= 1
-        log_x = torch.where(at_zero | at_one, 0.5, value).log()
+        log_x = torch.where(at_zero | at_one, 0.5, value).to(a).log()
         inside = (a - 1) * log_x + (b - 1) * log1mexp(-a * log_x)
         ends = torch.where(at_zero, _limit_at_end(a), _limit_at_end(b))
-        return a.log() + b.log() + torch.where(at_zero | at_one, ends, inside)
+        density = a.log() + b.log() + torch.where(at_zero | at_one, ends, inside)
+        return density.to(self.concentration1.dtype)
 
     def cdf(self, value: Tensor) -> Tensor:
         """Probability of a value up to ``value``."""

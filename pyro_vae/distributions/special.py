@@ -175,7 +175,8 @@ def log_beta_excess(a: Tensor, b: Tensor) -> Tensor:
     (DiDonato & Morris 1992, ``betaln`` and ``algdiv``).
     """
     limit = 8.0 if a.dtype == torch.float64 or b.dtype == torch.float64 else 4.0
-    p, q = torch.minimum(a, b), torch.maximum(a, b)
+    less = a <= b  # of equal ones torch.minimum takes half of each, of a second derivative as well
+    p, q = torch.where(less, a, b), torch.where(less, b, a)
     both, one = p >= limit, q >= limit
     one_only = one & ~both
 

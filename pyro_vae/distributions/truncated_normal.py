@@ -146,21 +146,22 @@ class TruncatedNormal(TorchDistribution):  # type: ignore[misc]
         lower, upper = (self.low - self.loc) / self.scale, (self.high - self.loc) / self.scale
         flip = lower + upper < 0
         a = torch.where(flip, -upper, lower)
-        u = torch.where(flip, 1 - u, u)
+        # Both, as 1 - u alone would lose a small u's digits.
+        u, rest = torch.where(flip, 1 - u, u), torch.where(flip, u, 1 - u)
         narrow = (width < 0.5) & (width * (a + 0.5 * width) < 1)
         holds_zero = ~narrow & (a < 0)
 
         step = torch.where(
             narrow,
             _narrow_quantile(u, torch.where(narrow, a, 0.0), torch.where(narrow, width, 0.25)),
-            _tail_quantile(u, torch.where(a < 0, 1.0, a), width),
+            _tail_quantile(u, rest, torch.where(a < 0, 1.0, a), width),
         )
         step = step.minimum(width)
         from_end = torch.where(flip, self.high - self.scale * step, self.low + self.scale * step)
 
         beyond_low, beyond_high = torch.special.ndtr(a), torch.special.ndtr(-(a + width))
         mass = 1 - beyond_low - beyond_high
-        left, right = beyond_low + u * mass, beyond_high + (1 - u) * mass
+        left, right = beyond_low + u * mass, beyond_high + rest * mass
         z = torch.where(left < right, torch.special.ndtri(left), -torch.special.ndtri(right))
         around = self.loc + self.scale * torch.where(flip, -z, z)
         return torch.where(holds_zero, around, from_end).clamp(self.low, self.high)
@@ -199,11 +200,12 @@ class TruncatedNormal(TorchDistribution):  # type: ignore[misc]
         return peak + self.scale * mean, self.scale.square() * variance
 
 
-def _tail_quantile(u: Tensor, a: Tensor, width: Tensor) -> Tensor:
+def _tail_quantile(u: Tensor, rest: Tensor, a: Tensor, width: Tensor) -> Tensor:
     """Steps beyond ``a`` of the normal on [a, a + width], a >= 0, by Newton on the log-survival."""
     mills = log_mills(a)
     drop = width * (a + 0.5 * width) + mills - log_mills(a + width)
-    target = (-torch.log1p(u * torch.expm1(-drop))).minimum(drop)
+    far = -(rest + u * (-drop).exp()).log()
+    target = torch.where(u < 0.5, -torch.log1p(u * torch.expm1(-drop)), far).minimum(drop)
     # The start lies right of the root of a convex increasing function: monotone convergence.
     step = 2 * target / (a + (a.square() + 2 * target).sqrt()).clamp(min=1e-30)
     for _ in range(6):

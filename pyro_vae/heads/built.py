@@ -282,7 +282,7 @@ class BuiltHead(nn.Module):
         link, interval = param.link, self.head.interval
         constraint = attribute(self.head.family, "arg_constraints", {}).get(name)
         where = data_levels.get(self.head.levels).location
-        if where and self._is_location(name):
+        if where and is_location(self.head.family, dict(self.head.parameters), name):
             link = link or where
         made = links.make(link, constraint, floor=self.head.floor(param), interval=interval)
         if made is None:
@@ -296,10 +296,6 @@ class BuiltHead(nn.Module):
         if name == self.scale and self.head.unit != 1.0:
             return _Times(made, self.head.unit)
         return made
-
-    def _is_location(self, name: str) -> bool:
-        with torch.device("cpu"):
-            return is_location(self.head.family, dict(self.head.parameters), name)
 
     def _site_event(self) -> tuple[int, ...]:
         """Of what its family makes in a site."""

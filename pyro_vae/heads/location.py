@@ -63,21 +63,26 @@ def is_location(family: Family, parameters: Parameters, name: str) -> bool:
     constraint = attribute(family, "arg_constraints", {}).get(name)
     if name not in parameters or _base(constraint) is not constraints.real:
         return False
-    shape = parameters[name].shape or ()
     try:
-        low, high = bounds_of(example(family, parameters).support)
-        if math.isinf(low) != math.isinf(high):
-            return False
-        start, width = (0.0, 1.0) if math.isinf(low) else (low, high - low)
-        here, there = (
-            example(family, parameters, **{name: torch.full(shape, start + share * width)})
-            for share in (_FROM, _FROM + _BY)
-        )
-        if not (low, high) == bounds_of(here.support) == bounds_of(there.support):
-            return False
-        return _alike(here, there, start, width)
+        with torch.device("cpu"):  # whose values can be looked at, wherever a module is made
+            return _moves(family, parameters, name)
     except Exception:  # it refuses its parameters, which build() says in words
         return False
+
+
+def _moves(family: Family, parameters: Parameters, name: str) -> bool:
+    shape = parameters[name].shape or ()
+    low, high = bounds_of(example(family, parameters).support)
+    if math.isinf(low) != math.isinf(high):
+        return False
+    start, width = (0.0, 1.0) if math.isinf(low) else (low, high - low)
+    here, there = (
+        example(family, parameters, **{name: torch.full(shape, start + share * width)})
+        for share in (_FROM, _FROM + _BY)
+    )
+    if not (low, high) == bounds_of(here.support) == bounds_of(there.support):
+        return False
+    return _alike(here, there, start, width)
 
 
 def _alike(here: Distribution, there: Distribution, start: float, width: float) -> bool:

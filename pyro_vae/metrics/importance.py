@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from numbers import Integral
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from pyro.poutine import Trace
@@ -243,6 +243,9 @@ def _interval(base: Distribution, lo: Tensor, hi: Tensor) -> Tensor | None:
         return log_interval_mass(base, lo, hi)
     except TypeError:
         pass
+    support: Any = base.support
+    if support.is_discrete:  # levels of its own, not bins
+        return None
     try:
         twin = in_float64(base)
         mass: Tensor = twin.cdf(hi.double()) - twin.cdf(lo.double())

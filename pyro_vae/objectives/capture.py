@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, fx
 
+from .sampled import CUT
 from .tracing import (
     NoReading,
     Restored,
@@ -164,7 +165,7 @@ class Graph:
 
 
 def leaves_of(loss: Tensor) -> list[Tensor]:
-    """The leaves of autograd's graph that a loss depends on."""
+    """The leaves of autograd's graph that a loss depends on, but for draws cut off by the pass."""
     found: dict[int, Tensor] = {}
     seen, left = set(), [loss.grad_fn]
     while left:
@@ -172,7 +173,8 @@ def leaves_of(loss: Tensor) -> list[Tensor]:
         if node is None or node in seen:
             continue
         seen.add(node)
-        if (leaf := getattr(node, "variable", None)) is not None:
+        leaf = getattr(node, "variable", None)
+        if leaf is not None and not hasattr(leaf, CUT):
             found[id(leaf)] = leaf
         left += [following for following, _ in node.next_functions]
     return list(found.values())

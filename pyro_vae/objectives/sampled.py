@@ -15,6 +15,9 @@ from .terms import Site, log_weights, shared_plates, subsampling, weight
 
 __all__ = ["DoublyReparameterizedELBO", "ImportanceWeightedELBO", "RenyiELBO", "TraceELBO"]
 
+CUT = "_cut_from_its_path"
+"""Attribute of a leaf that was made by a pass, and is no parameter."""
+
 
 class TraceELBO(Objective):
     r"""The ELBO from samples; on the same noise, the value of Pyro's ``Trace_ELBO``.
@@ -187,6 +190,7 @@ class _Cut(Messenger):  # type: ignore[misc]
             return
         msg["pathwise"] = msg["fn"](*msg["args"], **msg["kwargs"])
         msg["value"] = msg["pathwise"].detach().requires_grad_()
+        setattr(msg["value"], CUT, True)
         msg["done"] = True
 
 

@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 from torch.distributions import kl_divergence
 
-from benchmarks.precision import RANGES, errors
+from benchmarks.precision import LIMITS, RANGES, errors, search
 from pyro_vae import distributions as ours
 
 from .adapters import ADAPTERS, Adapter
@@ -173,3 +173,34 @@ def test_all_that_the_benchmark_measures_is_right(name: str) -> None:
     allowed = {"log_prob": 1e-13, "cdf": 1e-13, "mean": moments, "variance": moments}
     for kind, error in found.items():
         assert error <= allowed.get(kind, 1e-12), kind
+
+
+@pytest.mark.parametrize("dtype", LIMITS, ids=str)
+@pytest.mark.parametrize("name", ADAPTERS)
+def test_a_search_of_all_parameters_stays_within_the_limits(name: str, dtype: torch.dtype) -> None:
+    worst = search(name, dtype, 8)
+    for kind, limit in LIMITS[dtype].items():
+        assert worst[kind][0] <= limit, (kind, *worst[kind][1:])
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("TruncatedNormal", (1.0, 0.18)),
+        ("TruncatedNormal", (0.5, 0.3)),
+        ("TruncatedNormal", (3.0, 0.5)),
+        ("ContinuousBernoulli", (0.1,)),
+        ("ContinuousBernoulli", (12.0,)),
+        ("ContinuousBernoulli", (300.0,)),
+        ("LogitNormal", (1.0, 2.0)),
+    ],
+)
+def test_quantiles_of_small_shares_keep_their_digits(
+    name: str, values: tuple[float, ...], dtype: torch.dtype
+) -> None:
+    """The share missed over the density there: 1 - u has but one digit of a u of 1e-7."""
+    for u in (1e-7, 1e-4, 0.3):
+        with mp.workdps(60):
+            found = errors(name, list(values), u, dtype)["icdf"]
+        assert found <= 100 * torch.finfo(dtype).eps, u

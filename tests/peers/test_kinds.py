@@ -14,6 +14,7 @@ from torch.distributions import Beta
 from pyro_vae import VAE, networks
 from pyro_vae.distributions import (
     BernoulliCrossEntropy,
+    BetaBinomial,
     ContinuousBernoulli,
     Discretized,
     TruncatedNormal,
@@ -124,9 +125,19 @@ def _small(observation: str) -> VAE:
     return VAE((1, 4, 4), 2, observation, networks.MLP(hidden=4))
 
 
-@pytest.mark.parametrize("observation", ["normal", "normal-learned-sigma", "bernoulli"])
+@pytest.mark.parametrize(
+    "observation",
+    [
+        "normal",
+        "normal-learned-sigma",
+        "normal-optimal-sigma",
+        "bernoulli",
+        "discretized-logistic",
+        "discretized-truncated-normal",
+    ],
+)
 def test_loading_into_uninitialised_memory_leaves_nothing_unset(observation: str) -> None:
-    vae, x = _small(observation), torch.full((3, 1, 4, 4), 0.5)
+    vae, x = _small(observation), torch.full((3, 1, 4, 4), 128, dtype=torch.uint8)
     with torch.device("meta"):
         bare = _small(observation)
     bare = bare.to_empty(device="cpu")
@@ -139,7 +150,7 @@ def test_loading_into_uninitialised_memory_leaves_nothing_unset(observation: str
         torch.manual_seed(1)
         from pyro_vae.objectives import TraceELBO
 
-        scored.append(TraceELBO().differentiable_loss(one.model, one.guide, x))
+        scored.append(TraceELBO().differentiable_loss(one.model, one.guide, one.observe(x)))
     assert torch.equal(*scored)
     assert isinstance(bare, nn.Module)
 
@@ -167,3 +178,20 @@ def test_a_point_mass_has_a_step_and_one_quantile(dtype: torch.dtype) -> None:
     quantiles = p.icdf(torch.tensor([[0.2], [0.7]], dtype=dtype))
     wanted = torch.tensor([[0.0, 1.0]] * 2, dtype=dtype)
     torch.testing.assert_close(quantiles, wanted, rtol=0, atol=1e-37)
+
+
+@pytest.mark.parametrize("shape", [1.0, 4.0, 8.0])
+def test_second_derivatives_at_equal_shapes(shape: float) -> None:
+    """Against differences of the first: of equal numbers a minimum takes half of each."""
+
+    def first(value: float) -> Tensor:
+        a = torch.tensor(value, dtype=torch.float64, requires_grad=True)
+        b = torch.tensor(shape, dtype=torch.float64)
+        p = BetaBinomial(a, b, total_count=255)
+        score = p.log_prob(torch.tensor(3.0, dtype=torch.float64))
+        (found,) = torch.autograd.grad(score, a, create_graph=True)
+        second: Tensor = torch.autograd.grad(found, a)[0]
+        return torch.stack([found.detach(), second])
+
+    wanted = (first(shape + 1e-5)[0] - first(shape - 1e-5)[0]) / 2e-5
+    assert float(first(shape)[1]) == pytest.approx(float(wanted), rel=1e-5)
