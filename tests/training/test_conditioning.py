@@ -37,7 +37,8 @@ def test_only_training_images_are_augmented(monkeypatch: pytest.MonkeyPatch) -> 
     train, held_out = split(images, 0.3, seed=4)
     assert held_out is not None
     vae = small()
-    history = fit(vae, images, 0.3, seed=4, epochs=2, batch_size=20, augment=["mark"])
+    options: dict[str, Any] = {"epochs": 2, "batch_size": 20, "augment": ["mark"]}
+    history = fit(vae, images, 0.3, seed=4, keep_best=False, **options)
     ids = train[:, 0, 0, 0].tolist()
     assert sorted(seen) == sorted(ids * 2)
     assert set(ids).isdisjoint(held_out[:, 0, 0, 0].tolist())
@@ -77,7 +78,8 @@ def test_binarisation(few: Tensor, levels: str) -> None:
     """Stochastic: drawn afresh in each training step, held-out images the same each time."""
     spy = Spy(levels)
     grey = few[:1].expand(64, -1, -1, -1).contiguous()
-    history = fit(spy.vae, grey, few[:50], epochs=2, batch_size=64)
+    options: dict[str, Any] = {"epochs": 2, "batch_size": 64, "init_from_data": False}
+    history = fit(spy.vae, grey, few[:50], **options)
     assert history.kind == "mass"
     for x in (*spy.seen[True], *spy.seen[False]):
         assert set(x.unique().tolist()) == {0.0, 1.0}
