@@ -107,7 +107,7 @@ def _tell_score(history: History, unit: str, best: bool, ppca: float | None) -> 
         )
     elif ppca is not None and not reached > ppca:
         click.echo(
-            "warning: worse than PCA of as many latents: train longer, or on more",
+            "warning: worse than PCA of as many latents: diagnose says what is missing",
             err=True,
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor
@@ -222,10 +222,10 @@ def _make_movable(head: BuiltHead, raw: Tensor) -> None:
 
     def slopes(values: Sequence[Tensor]) -> list[Tensor]:
         leaves = [value.detach().clone().requires_grad_(True) for value in values]
-        made = head.values(leaves[0], dict(zip(head.learned, leaves[1:], strict=True)))
-        total = torch.stack([value.sum() for value in made.values()]).sum()
-        found = torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
-        return [slope.abs() for slope in found]
+        made = head.values(leaves[0][None], dict(zip(head.learned, leaves[1:], strict=True)))
+        # All leaves are in it, also where no parameter is made of any.
+        total = sum((part.sum() for part in made.values()), sum(0 * leaf.sum() for leaf in leaves))
+        return [slope.abs() for slope in torch.autograd.grad(cast(Tensor, total), leaves)]
 
     with torch.enable_grad():
         least = [_FLAT * slope for slope in slopes([torch.zeros_like(n) for n in numbers])]

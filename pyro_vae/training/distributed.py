@@ -87,6 +87,17 @@ def seed(number: int, epoch: int, batch: int) -> None:
         torch.manual_seed(noise("step", number, (epoch, present(), batch)))
 
 
+def agreed(value: float) -> float:
+    """The first process's figure, in all: what they decide by must not differ by rounding."""
+    if count() == 1:
+        return value
+    found = torch.tensor([value], dtype=torch.float64)
+    if distributed.get_backend() == "nccl":
+        found = found.cuda()
+    distributed.broadcast(found, 0)
+    return float(found)
+
+
 def wait() -> None:
     """Wait until all processes are here."""
     if count() > 1:

@@ -9,6 +9,7 @@ from pyro_vae.config import FitConfig
 from pyro_vae.data.batch import Loaded
 from pyro_vae.history import History
 from pyro_vae.noise import fixed_noise, noise
+from pyro_vae.training import distributed
 from pyro_vae.vae import VAE
 
 __all__: list[str] = []
@@ -45,7 +46,9 @@ def _start(vae: VAE, constants: Mapping[str, elbo.Constant], train: Loaded) -> N
     tried = train[known : known + wanted] if wanted else train
     terms = elbo.held_out_terms(vae, tried)
     own = float((terms.reconstruction - terms.kl).mean())
-    if not own >= elbo.constant_score(vae, constants, tried):
+    lost = elbo.constant_score(vae, constants, tried) - own
+    # The processes' models are still as each has made it, and begin alike.
+    if not distributed.agreed(lost) <= 0:
         elbo.start_at(vae, constants, train)
 
 

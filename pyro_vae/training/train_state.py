@@ -272,7 +272,7 @@ class TrainState:
         """
         if held_out is None or not self.settled():
             return False
-        score = value_of(held_out, history.objective)
+        score = distributed.agreed(value_of(held_out, history.objective))
         if self.per_epoch is not None:
             self.per_epoch.step(score)
         self.waited += 1

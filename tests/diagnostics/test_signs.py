@@ -159,7 +159,7 @@ def _epochs(scores: list[float], part: str) -> History:
 
 AT_100 = "without a network: constant 100.0{} (fitted to training images)\n"
 USELESS = "warning: worse than one constant prediction: what it learned is of no use yet\n"
-LINEAR = "warning: worse than PCA of as many latents: train longer, or on more\n"
+LINEAR = "warning: worse than PCA of as many latents: diagnose says what is missing\n"
 LAST: dict[str, tuple[list[float], str, bool, float | None, str]] = {
     "above the constant": (
         [1234.56], "validation", False, None,

@@ -54,7 +54,7 @@ CHILD = """
     try:
         history = pv.fit(vae, images, images[:8], epochs=2, batch_size=16, optimizer="sgd", lr=1e-2,
                          target_kl=1.0, out=folder / out, resume=True, progress=Stop(),
-                         checkpoint="3")
+                         checkpoint="3", keep_best=False)  # by which noise is drawn, see above
     except pv.training.Stopped:
         pass
     save_file(vae.state_dict(), folder / f"{out}-{rank}.safetensors")

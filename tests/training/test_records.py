@@ -35,6 +35,7 @@ def run(
 ) -> tuple[History, Path]:
     folder = tmp_path_factory.mktemp("records") / "run"
     options: dict[str, Any] = {"beta": "linear:0,1,steps=4", "average": 0.5, "keep_best": True}
+    options["init_from_data"] = False  # by hand there is no offset
     return fit(small(request.param), few, few[:100], epochs=3, out=folder, **options), folder
 
 
