@@ -301,7 +301,7 @@ def trial(plan: Plan, digits: pv.data.Data) -> dict[str, Any]:
     vae = pv.VAE((1, 28, 28), plan.latent_dim, plan.obs, plan.net)
     keeping = Keeping()
     try:
-        pv.fit(vae, train, test, progress=keeping, **plan.fit)
+        pv.fit(vae, train, test, progress=keeping, **{"keep_best": False, **plan.fit})
     except pv.TrainingError as error:
         print(f"  {error}", flush=True)
     settings = {**plan.fit, "beta": str(plan.fit.get("beta", 1))}

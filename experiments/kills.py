@@ -44,7 +44,16 @@ def child(out: Path, epochs: int, every: int) -> None:
     data = pv.data.load("mnist-5k")
     vae = pv.VAE((1, 28, 28), 20, "normal-learned-sigma")
     options = {"epochs": epochs, "checkpoint": str(every)}
-    pv.fit(vae, data.train, data.test, out=out, resume=True, progress=Told(), **options)
+    pv.fit(
+        vae,
+        data.train,
+        data.test,
+        out=out,
+        resume=True,
+        progress=Told(),
+        keep_best=False,
+        **options,
+    )
 
 
 def start(out: Path, options: argparse.Namespace) -> subprocess.Popen[str]:

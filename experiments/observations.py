@@ -42,7 +42,7 @@ def _trained(
     train, test = images
     torch.manual_seed(seed)
     vae = pv.VAE(tuple(train.shape[1:]), 20, head)
-    return vae, pv.fit(vae, train, test, epochs=epochs, seed=seed, **options)
+    return vae, pv.fit(vae, train, test, epochs=epochs, seed=seed, keep_best=False, **options)
 
 
 def _scored(vae: pv.VAE, history: Any, test: Tensor) -> Row:

@@ -31,7 +31,7 @@ def _fit(
     vae = pv.VAE((1, 28, 28), 20, obs)
     digits = setting.digits
     options = {"epochs": setting.epochs, **options}
-    return vae, pv.fit(vae, digits.train, digits.test, seed=seed, **options)
+    return vae, pv.fit(vae, digits.train, digits.test, seed=seed, keep_best=False, **options)
 
 
 def _row(setting: Setting, vae: pv.VAE, history: pv.History, **settings: Any) -> Row:
