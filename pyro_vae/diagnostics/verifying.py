@@ -112,10 +112,10 @@ def verify(
         raise InputError(f"no option mends {cause.code}: it takes {cause.mend}")
     train = as_images(images, vae.data_shape)
     changed = FitConfig.of(**_changed(cause.changes, settings or {}, cause.code, len(train)))
+    changed = changed.settled(validation=False)  # by images that it is judged by
     with fixed_noise(noise("weights", changed.seed), train.device):
         fresh = _rebuilt(vae, cause.changes, net, prior, posterior).to(train.device)
-    # The images that it is judged by choose nothing.
-    history = fit(fresh, train, held_out, **changed.settled(validation=False).to_dict())
+    history = fit(fresh, train, held_out, **changed.to_dict())
     shown, seen = (train, None) if held_out is None else (held_out, train)
     after = diagnose(fresh, shown, history, changed.to_dict(), seen)
     assert isinstance(after, Diagnosis)  # of the model of one observation that was diagnosed so
