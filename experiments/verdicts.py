@@ -207,7 +207,7 @@ def _ignoring(rng: random.Random, plan: Plan, kind: Kind, train: Tensor) -> None
     inner = plan.net
 
     def net(sizes: Any) -> tuple[nn.Module, nn.Module]:
-        return inner(sizes)[0], Ignoring(sizes.grid_numbers)
+        return inner(sizes)[0], Ignoring(sizes.grid_numbers + sizes.image_numbers)
 
     plan.net = net
 

@@ -247,8 +247,9 @@ def f():
 
 def test_a_permission_that_nobody_uses_is_found(tree: Path) -> None:
     table = rooms_of(PAGE)
-    table["training"].add("distributions")
-    assert faults(tree, table) == ["the table has training import distributions, which it does not"]
+    table["forecasting"].add("distributions")
+    wanted = "the table has forecasting import distributions, which it does not"
+    assert faults(tree, table) == [wanted]
 
 
 def test_a_permission_to_import_upwards_is_found(tree: Path) -> None:

@@ -40,7 +40,7 @@ WEIGHTS = {
     "pyro_vae/diagnostics/score_causes.py": 1,
     "pyro_vae/diagnostics/mends.py": 1,
     "pyro_vae/diagnostics/verifying.py": 1,
-    "pyro_vae/training/loop.py": 1,
+    "pyro_vae/training/epochs.py": 1,
     "pyro_vae/plots/runs.py": 3,
     "pyro_vae/training/step_metrics.py": 2,
     "pyro_vae/config/fit.py": 3,

@@ -16,7 +16,7 @@ from pyro_vae.diagnostics.diagnosing import _scale_of
 from pyro_vae.heads import Param
 from pyro_vae.observations import head_of
 from pyro_vae.plots.curves import curves_of
-from pyro_vae.warning_signs import scale_note
+from pyro_vae.training.notes import scale_note
 
 
 class Named(dist.Normal):  # type: ignore[misc]
@@ -84,7 +84,7 @@ def test_training_notes_and_diagnosis_are_a_normals(scale: Param, images: Tensor
     histories = [pv.fit(vae, images, epochs=1, batch_size=32) for vae in (normal, own)]
     assert [r["loss"] for r in histories[0].steps] == [r["loss"] for r in histories[1].steps]
     assert _scale_of(normal) == _scale_of(own) != "none"
-    known, said = (scale_note(vae, vae.kind_on(images)) for vae in (normal, own))
+    known, said = (scale_note(vae) for vae in (normal, own))
     assert (known is None) == (said is None)
     if known is not None and said is not None:
         assert known.startswith(said)  # of σ² and β only a class that is Normal is told

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 from numpy.typing import ArrayLike
 
-from pyro_vae import elbo, warning_signs
+from pyro_vae import elbo
 from pyro_vae.checks import check_images
 from pyro_vae.config import FitConfig
 from pyro_vae.data import Data, Images, as_source, looked_at, of_covariates
@@ -18,19 +17,19 @@ from pyro_vae.data.batch import Given, Loaded
 from pyro_vae.data.kept import kept_of
 from pyro_vae.data.parts import divided
 from pyro_vae.files import expanded
-from pyro_vae.history import HeldOut, History, Record
+from pyro_vae.history import History
 from pyro_vae.noise import alone
 from pyro_vae.schedules import Schedule
 from pyro_vae.training import distributed, locks, runs
 from pyro_vae.training.ending import ended
-from pyro_vae.training.events import Events
-from pyro_vae.training.faults import FaultError
+from pyro_vae.training.epochs import run_epochs, warn
 from pyro_vae.training.longer import Longer
 from pyro_vae.training.preparing import measure, prepare
 from pyro_vae.training.progress import Progress, Silent
 from pyro_vae.training.run_writer import RunWriter
 from pyro_vae.training.train_state import TrainState, check_norms
 from pyro_vae.training.trainer import Trainer
+from pyro_vae.types import Fields
 from pyro_vae.vae import VAE, checked_vae
 from pyro_vae.warning_signs import few_words
 
@@ -184,11 +183,7 @@ def _train_alone(
     data_notes: Sequence[str],
     longer: Longer | None,
 ) -> History:
-    for part in (train, held_out):
-        if part is not None:
-            vae.check_given(part)
-    settings.check_held_out(held_out is not None)
-    check_norms(vae, len(train), settings.batch_size)
+    _check_parts(vae, train, held_out, settings)
     device = next(vae.parameters()).device
     rows = None if out is None else kept_of(train, held_out)
     train = train.to(device)
@@ -212,27 +207,12 @@ def _train_alone(
             runs.check_free(keeper.folder, overwrite or resume, mine=True)
         saved = keeper.saved() if resume else None
         distributed.wait()  # until all have read its checkpoint
-        warning = None
-        if saved is not None:
-            keeper.weights_of(saved, vae)
-        elif longer is not None:
-            keeper.check_images(longer.config)
-            history.records = longer.records
-            measure(vae, some, history)
-        else:
-            warning = prepare(vae, some, settings, history)
-        elbo.held_out_terms(vae, some[:2])  # names a site of a program that cannot be scored
+        warning = _ready(vae, some, settings, keeper, saved, longer, history)
         # Averages are copies of the model: it must have all its parts by now.
         course = Trainer(TrainState(vae, settings, len(train)), history)
         history.notes = [*data_notes, _plan_words(course.state), *history.notes]
         if saved is None and longer is None:
-            if course.state.compiled is not None:
-                history.notes.append("steps are compiled: the first take seconds, or minutes")
-            held = 0 if held_out is None else len(held_out)
-            few = few_words(held, "row" if vae.joint else "image")
-            history.notes += [few] if few else []
-            for message in [warning, *course.state.warnings()]:
-                _warn(message, history, progress)
+            _tell_first(course, warning, held_out, progress)
         keeper.begin(course, saved)
         if longer is not None:
             history.notes.append(longer.take_up(course, held_out, anew=saved is None))
@@ -240,8 +220,59 @@ def _train_alone(
         for damaged in keeper.damaged:
             progress.warn(f"passed over a damaged checkpoint, {damaged}")
         with ended(course, train, held_out, keeper):
-            _train(course, train, held_out, keeper, progress)
+            run_epochs(course, train, held_out, keeper, progress)
     return history
+
+
+def _check_parts(vae: VAE, train: Images, held_out: Images | None, settings: FitConfig) -> None:
+    """Make sure that there is all that training takes.
+
+    Raises:
+        InputError: If covariates or held-out images are missing, or batches are of one image where
+            layers normalise over them.
+    """
+    for part in (train, held_out):
+        if part is not None:
+            vae.check_given(part)
+    settings.check_held_out(held_out is not None)
+    check_norms(vae, len(train), settings.batch_size)
+
+
+def _ready(
+    vae: VAE,
+    some: Loaded,
+    settings: FitConfig,
+    keeper: RunWriter,
+    saved: Fields | None,
+    longer: Longer | None,
+    history: History,
+) -> str | None:
+    """Bring a model to where it begins or goes on; a warning of what will become of it."""
+    warning = None
+    if saved is not None:
+        keeper.weights_of(saved, vae)
+    elif longer is not None:
+        keeper.check_images(longer.config)
+        history.records = longer.records
+        measure(vae, some, history)
+    else:
+        warning = prepare(vae, some, settings, history)
+    elbo.held_out_terms(vae, some[:2])  # names a site of a program that cannot be scored
+    return warning
+
+
+def _tell_first(
+    course: Trainer, warning: str | None, held_out: Images | None, progress: Progress
+) -> None:
+    """Note and warn of what is known before the first step."""
+    state, history = course.state, course.history
+    if state.compiled is not None:
+        history.notes.append("steps are compiled: the first take seconds, or minutes")
+    held = 0 if held_out is None else len(held_out)
+    few = few_words(held, "row" if state.vae.joint else "image")
+    history.notes += [few] if few else []
+    for message in [warning, *state.warnings()]:
+        warn(message, history, progress)
 
 
 def _plan_words(state: TrainState) -> str:
@@ -251,97 +282,3 @@ def _plan_words(state: TrainState) -> str:
         f"{weights:,} weights on {state.device}; {settings.epochs} epochs of "
         f"{state.steps_per_epoch} steps, {settings.batch_size} in a batch"
     )
-
-
-def _train(
-    course: Trainer, train: Images, held_out: Images | None, keeper: RunWriter, progress: Progress
-) -> None:
-    state, history = course.state, course.history
-    events = Events(keeper.folder)
-
-    def after_step() -> None:
-        keeper.after_step(course)
-        progress.step(state.step)
-
-    progress.start(history, state.total_steps, state.settings.epochs)
-    keeper.save(course)
-    try:
-        while course.epoch <= state.settings.epochs:
-            start = len(history.records)
-            try:
-                record = course.run_epoch(train, after_step)
-            except FaultError as fault:
-                if not keeper.roll_back(course):
-                    raise
-                _warn(f"rolled back: {fault.explanation.sentence}", history, progress)
-                continue
-            _warn(state.not_compiled, history, progress)
-            for sentence in course.left_out[:1]:
-                _warn(
-                    f"batches are left out that give nothing finite, {sentence}", history, progress
-                )
-            scored = None
-            if held_out is not None:
-                scored = _held_out(state, held_out, record, history)
-            events.write(history.records[start:])
-            progress.epoch(record, scored)
-            judged = held_out is not None and few_words(len(held_out)) is None
-            for message in _signs(state, train[: elbo.BLOCK], judged, history):
-                _warn(message, history, progress)
-            stop = state.end_epoch(scored, history)
-            keeper.log(course)
-            if stop:
-                break
-    finally:
-        events.close()
-
-
-def _signs(
-    state: TrainState, train: Loaded, judged: bool, history: History
-) -> Iterator[str | None]:
-    """What the records so far give reason to warn of."""
-    training, key = history.epochs(), history.objective
-    if len(training) == 1:
-        active, lr = training[-1]["active_units"], state.settings.lr
-        yield warning_signs.exploded(state.vae, train, history.steps, active, lr)
-    if state.settled() and not _told_of_collapse(history):
-        yield warning_signs.collapsed(training, state.vae.latent_dim)
-    if judged:
-        yield warning_signs.overfitting(state.vae, training, history.epochs("held-out"), key)
-    if not state.vae.joint:
-        yield warning_signs.worse_than_mean_image(state.vae, train, training, key)
-
-
-def _told_of_collapse(history: History) -> bool:
-    """Whether a warning has named what collapse follows from."""
-    causes = ("this will", "learning-rate-too-high")
-    return any(message.startswith(causes) for message in history.warnings)
-
-
-def _warn(message: str | None, history: History, progress: Progress) -> None:
-    """Warn once of each kind of thing."""
-    if message is None or any(message[:30] == said[:30] for said in history.warnings):
-        return
-    history.warnings.append(message)
-    progress.warn(message)
-
-
-def _held_out(state: TrainState, images: Images, training: Record, history: History) -> Record:
-    began = time.perf_counter()
-    scores = elbo.scores_of(elbo.held_out_terms(state.averaged, images), history.kind)
-    loss = state.held_out_loss(images, training["beta"], scores)
-    record: HeldOut = {
-        "record": "epoch",
-        "split": "held-out",
-        "part": history.part,
-        "epoch": training["epoch"],
-        "step": training["step"],
-        "loss": loss,
-        "beta": training["beta"],
-        **scores,
-        "gradient_norm": None,
-        "learning_rate": training["learning_rate"],
-        "images_per_second": len(images) / (time.perf_counter() - began),
-    }
-    history.records.append(record)
-    return record

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pyro_vae import elbo, forecasting, warning_signs
+from pyro_vae import elbo, forecasting
 from pyro_vae.config import FitConfig
 from pyro_vae.data.batch import Loaded
 from pyro_vae.history import History
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.training import distributed
+from pyro_vae.training.notes import kl_note, scale_note
 from pyro_vae.vae import VAE
 
 __all__: list[str] = []
@@ -57,11 +58,11 @@ def measure(vae: VAE, train: Loaded, history: History) -> Mapping[str, elbo.Cons
     constants = elbo.best_constants(vae, train)
     reached = sum(constant.reconstruction for constant in constants.values())
     history.baselines = {"best constant prediction": reached}
-    notes = [warning_signs.kl_note(vae, train)]
+    notes = [kl_note(vae, train)]
     if not vae.joint:
         half = elbo.predict_half(vae, train).reconstruction
         history.baselines["predicting ½"] = half
-        notes.insert(0, warning_signs.scale_note(vae, history.kind))
+        notes.insert(0, scale_note(vae))
     history.notes = [note for note in notes if note]
     return constants
 

@@ -216,6 +216,7 @@ MODULES: dict[str, tuple[str, ...]] = {
     "pyro_vae.diagnostics.programs": (),
     "pyro_vae.diagnostics.evidence": ("below",),
     "pyro_vae.warning_signs": (),
+    "pyro_vae.training.notes": (),
     "pyro_vae_cli.diagnose": (),
     "pyro_vae_cli.fit": ("_tell_score", "_tell_best"),
     "pyro_vae_cli.evaluate": ("_nats",),

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 import pyro_vae as pv
 from pyro_vae import warning_signs
 from pyro_vae.history import History
+from pyro_vae.training import notes
 
 from .runs import Ignoring
 
@@ -63,14 +64,14 @@ def _measured() -> str | None:
     variance[0, 0, 0] = 1 / 16
     vae = _vae(pv.observations.get("normal", scale=pv.Param("dimension", source="data")))
     vae.likelihood.estimate(variance)
-    return warning_signs.scale_note(vae, "density")
+    return notes.scale_note(vae)
 
 
 def _sampled(own: bool) -> str | None:
     vae = _vae(prior="mixture:2", posterior="full")
     if own:
         vae.prior_spec = vae.posterior_spec = None
-    return warning_signs.kl_note(vae, _blocks())
+    return notes.kl_note(vae, _blocks())
 
 
 MEAN = (
@@ -106,11 +107,11 @@ SIGNS: dict[str, tuple[Callable[[], str | None], str | None]] = {
     ),
     "one picture, with each image's σ": (lambda: _flat("image"), MEAN.format("image", "batch")),
     "a fixed σ": (
-        lambda: warning_signs.scale_note(_vae(pv.observations.get("normal", scale=0.1)), "density"),
+        lambda: notes.scale_note(_vae(pv.observations.get("normal", scale=0.1))),
         "σ = 0.1 fixed: minimises summed squared error + 2σ² β KL, where 2σ² = 0.02",
     ),
     "a fixed scale of a Laplace": (
-        lambda: warning_signs.scale_note(_vae(pv.observations.get("laplace", scale=0.2)), ""),
+        lambda: notes.scale_note(_vae(pv.observations.get("laplace", scale=0.2))),
         "σ = 0.2 fixed",
     ),
     "a σ from the data": (
@@ -118,16 +119,16 @@ SIGNS: dict[str, tuple[Callable[[], str | None], str | None]] = {
         "minimises summed squared error + 2σ² β KL, where 2σ² = 0.03137",
     ),
     "a batch's own σ": (
-        lambda: warning_signs.scale_note(_vae(_optimal("batch")), "density"),
+        lambda: notes.scale_note(_vae(_optimal("batch"))),
         "σ is each batch's root mean square error, frozen outside training",
     ),
-    "an image's own σ": (lambda: warning_signs.scale_note(_vae(_optimal("image")), "loss"), LOSS),
+    "an image's own σ": (lambda: notes.scale_note(_vae(_optimal("image"))), LOSS),
     "a pixel's own σ": (
-        lambda: warning_signs.scale_note(_vae(_optimal("pixel")), "loss"),
+        lambda: notes.scale_note(_vae(_optimal("pixel"))),
         f"{LOSS}; per pixel it is log|x − mean|, which only the floor bounds: expect it to diverge "
         "to each pixel's commonest value (--sigma-per image or batch does not)",
     ),
-    "a learned σ": (lambda: warning_signs.scale_note(_vae("normal-learned-sigma"), ""), None),
+    "a learned σ": (lambda: notes.scale_note(_vae("normal-learned-sigma")), None),
     "a KL that is sampled": (
         lambda: _sampled(False), "the KL of full to mixture:2 has no closed form: figures of it "
         "are sampled",
