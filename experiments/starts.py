@@ -12,15 +12,27 @@ and patches being looked for in the folder that --data-root names.
 
 does so on digits for a σ per dimension above several floors, beside what the constant reaches on
 the same held-out images.
+
+    python -m experiments.starts --first --data-root FOLDER [--images 5000]
+
+runs the default command on each of the data sets, and prints what it ends with; where it is
+refused,
+its one line, and then the command with the option that the line names.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import json
+import subprocess
+import sys
+import tempfile
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -104,17 +116,61 @@ def floors(seeds: int, epochs: int) -> Iterator[Row]:
                 }
 
 
+NAMED = {"digits": "mnist-5k", "clothes": "fashion-mnist", "patches": "colour-patches"}
+
+
+def first_runs(names: list[str], root: str | None, images: int) -> Iterator[Row]:
+    """What the command ends with when nothing is said but where the data are."""
+    script = str(Path(sys.executable).parent / "pyro-vae")
+    with tempfile.TemporaryDirectory() as folder:
+        for name in names:
+            if KINDS[name].needs_root and root is None:
+                continue
+            given = ["--data", NAMED.get(name) or str(_file(name, Path(folder)))]
+            given += ["--images", str(images)] if name in NAMED else []
+            given += ["--data-root", root] if root is not None and KINDS[name].needs_root else []
+            for number, more in enumerate(([], ["--obs", "real-normal"])):
+                out = str(Path(folder) / f"{name}-{number}")
+                words = [script, "fit", *given, *more, "--out", out]
+                ran = subprocess.run(words, capture_output=True, text=True, check=False)
+                last = ran.stderr.strip().rpartition("\n\n")[2].replace(folder, "").splitlines()
+                yield {"data": name, "options": more, "status": ran.returncode, "ends": last}
+                if ran.returncode == 0:
+                    break
+
+
+def _file(name: str, folder: Path) -> Path:
+    """A data set that has no name, as its users would have it: a table, or an .npz."""
+    if name == "wine":
+        from sklearn.datasets import load_wine
+
+        wine, path = load_wine(), folder / "wine.csv"
+        with path.open("w", newline="", encoding="utf-8") as file:
+            rows = csv.writer(file)
+            rows.writerow([title.replace("/", "_") for title in wine.feature_names])
+            rows.writerows(wine.data.tolist())
+        return path
+    parts = dict(zip(("train", "val", "test"), KINDS[name].load(None, 0), strict=True))
+    np.savez(folder / f"{name}.npz", **{part: x.numpy() for part, x in parts.items()})
+    return folder / f"{name}.npz"
+
+
 def main() -> None:
     """Print all that is asked for."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--epochs", type=int, default=20)
-    parser.add_argument("--images", type=int, default=2000, help="Training images at most.")
+    parser.add_argument("--images", type=int, default=2000, help="Images of a part at most.")
+    parser.add_argument("--first", action="store_true")
     parser.add_argument("--data-root", help="Folder of Fashion-MNIST and of the colour patches.")
     parser.add_argument("--only", nargs="+", choices=KINDS, default=list(KINDS))
     parser.add_argument("--floors", action="store_true")
     asked = parser.parse_args()
     torch.set_num_threads(1)
+    if asked.first:
+        for row in first_runs(asked.only, asked.data_root, asked.images):
+            print(json.dumps(row, indent=1, ensure_ascii=False), flush=True)
+        return
     if asked.floors:
         for row in floors(asked.seeds, asked.epochs):
             print(json.dumps(row), flush=True)
