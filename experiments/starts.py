@@ -16,8 +16,7 @@ the same held-out images.
     python -m experiments.starts --first --data-root FOLDER [--images 5000]
 
 runs the default command on each of the data sets, and prints what it ends with; where it is
-refused,
-its one line, and then the command with the option that the line names.
+refused, its one line, and then the command with the option that the line names.
 """
 
 from __future__ import annotations

@@ -169,7 +169,7 @@ def no_better(s: Situation) -> Cause | None:
     if not e.below or s.collapsed or s.thinned:
         return None
     lr = float(s.settings.get("lr", FitConfig.lr))
-    still = "" if e.steps is None else f", and {e.steps} steps no longer gain"
+    still = "" if e.steps is None else f", and {e.steps} steps gain too little to get there"
     changes: dict[str, Any] = {"lr": float(f"{lr / 3:.1g}")}
     if s.settings.get("init_from_data") is False:
         changes["init_from_data"] = True

@@ -263,7 +263,7 @@ CASES: dict[str, Case] = {
         {"ppca": 5000.0, "doubled": 0.0}, {},
         f"underfitted: {PPCA} has 5,000.0 nats per image, this has 1,000.0",
         [("no-better-than-a-baseline", f"its 1,000.0 nats per image are below the 5,000.0 of {PPCA}"
-          ", and 3000 steps no longer gain",
+          ", and 3000 steps gain too little to get there",
           "--lr 0.0003, or another --obs or --net")],
     ),
     "the same from the networks' own start, without records": (
