@@ -164,7 +164,9 @@ def _ppca(vae: VAE, data: Data, kind: str) -> float | None:
     train = looked_at(as_source(data.train, vae.data_shape))[:FITTED].to(device)
     if len(train) * math.prod(vae.data_shape) > _MOST:
         return None
-    held_out = looked_at(as_images(data.held_out, vae.data_shape)).to(device)
+    held_out = looked_at(as_images(data.held_out, vae.data_shape))[:FITTED].to(device)
+    if len(held_out) * math.prod(vae.data_shape) > _MOST:
+        return None
     return ppca_nats(vae, held_out, kind, train, vae.latent_dim)
 
 

@@ -297,7 +297,10 @@ class FitConfig:
         Args:
             validation: Whether there is a validation part.
         """
-        return self if self.keep_best is not None else replace(self, keep_best=validation)
+        if self.keep_best is not None:
+            return self
+        # Before β has brought the KL or the reconstruction to its target, the bound may be higher.
+        return replace(self, keep_best=validation and self.controller() is None)
 
     def check_held_out(self, given: bool) -> None:
         """Make sure that there are held-out images where an option looks at them.

@@ -78,13 +78,6 @@ class BernoulliCrossEntropy(LogitDistribution):
         score: Tensor = share * logits - softplus(torch.where(ones, -logits, logits))
         return score
 
-    def cdf(self, value: Tensor) -> Tensor:
-        """The Bernoulli's: of a 0 below 1."""
-        if self._validate_args:
-            self._validate_sample(value)
-        below = torch.where(value < 0, 0.0, torch.sigmoid(-self.logits))
-        return torch.where(value >= 1, 1.0, below)
-
     def sample(self, sample_shape: Sequence[int] = ()) -> Tensor:
         """Draw zeros and ones."""
         shape = self._extended_shape(torch.Size(sample_shape))

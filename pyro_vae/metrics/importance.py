@@ -243,10 +243,10 @@ def _interval(base: Distribution, lo: Tensor, hi: Tensor) -> Tensor | None:
         return log_interval_mass(base, lo, hi)
     except TypeError:
         pass
-    support: Any = base.support
-    if support.is_discrete:  # levels of its own, not bins
-        return None
     try:
+        support: Any = base.support
+        if support.is_discrete:  # levels of its own, not bins
+            return None
         twin = in_float64(base)
         mass: Tensor = twin.cdf(hi.double()) - twin.cdf(lo.double())
     except NotImplementedError:

@@ -87,13 +87,11 @@ def seed(number: int, epoch: int, batch: int) -> None:
         torch.manual_seed(noise("step", number, (epoch, present(), batch)))
 
 
-def agreed(value: float) -> float:
+def agreed(value: float, device: torch.device) -> float:
     """The first process's figure, in all: what they decide by must not differ by rounding."""
     if count() == 1:
         return value
-    found = torch.tensor([value], dtype=torch.float64)
-    if distributed.get_backend() == "nccl":
-        found = found.cuda()
+    found = torch.tensor([value], device=device)
     distributed.broadcast(found, 0)
     return float(found)
 

@@ -9,8 +9,9 @@ Format 3 is a list of sites, beside what they share::
 A hierarchy's latent sites are ``latent.1`` to ``latent.L``, from the data up; several observed ones
 ``obs.NAME``. A part that is null is the user's own. ``seen``, which is null, is there where the
 encoder sees what a function of the user's makes of a site. ``ties``, where there are any, says
-which weights share memory. Format 1 had one observation. An observed site of the user's own has a
-``floor`` where that of its parameters per dimension is not today's: until format 2 it was 0.001.
+which weights share memory. Format 1 had one observation. An observed site of the user's own has
+under ``floor`` those of its parameters per dimension that have not today's: until format 2 it was
+0.001, for all that said none.
 """
 
 from __future__ import annotations
@@ -60,7 +61,7 @@ _OBSERVED: _Keys = {
     "shape": _is_shape,
     "head": _is_part,
     "seen": lambda value: value is None,
-    "floor": lambda value: isinstance(value, float) and value > 0,
+    "floor": lambda value: isinstance(value, float | Mapping),
 }
 _SHARED: _Keys = {
     "sites": lambda value: isinstance(value, list),
@@ -100,8 +101,9 @@ def described(vae: VAE) -> JSON:
     for site, part in (parts or {"obs": vae.observed}).items():
         said = {"shape": list(part.shape), "head": observations.spec(part.head)}
         seen = {} if part.view is None else {"seen": None}
-        own = said["head"] is None and _floors(part.head, _FLOOR)
-        sites.append({"site": site, **said, **seen, **({"floor": _FLOOR} if own else {})})
+        own = _floors(part.head, _FLOOR) if said["head"] is None else []
+        floor = {"floor": dict.fromkeys(own, _FLOOR)} if own else {}
+        sites.append({"site": site, **said, **seen, **floor})
     found = {"sites": sites, "net": vae.net, "covariates": vae.covariates}
     shared = weights.ties(vae)
     return {**found, "ties": shared} if shared else found
@@ -174,8 +176,10 @@ def _floored(obs: Any, site: Fields) -> Any:
     """An observation with the floor that it was trained with."""
     if obs is None or "floor" not in site:
         return obs
-    head = head_of(obs)
-    changes: JSON = {name: Param(floor=site["floor"]) for name in _floors(head, None)}
+    head, floor = head_of(obs), site["floor"]
+    former = _floors(head, None)
+    floors = floor if isinstance(floor, Mapping) else dict.fromkeys(former, floor)
+    changes: JSON = {name: Param(floor=floors[name]) for name in former if name in floors}
     return head.replace(**changes) if changes else obs
 
 
@@ -216,9 +220,10 @@ def upgraded(config: object, name: str | Path) -> JSON:
         spec = _of_format_2(spec) if found < FORMAT else spec
     except ValueError as error:
         raise InputError(f"{name} is damaged: {error}") from None
-    fit = config.get("fit")
-    if found < FORMAT and isinstance(fit, Mapping):  # which there was no word for
-        config = {**config, "fit": {**fit, "scale_lr": False}}
+    for part in ("fit", "options"):
+        given = config.get(part)
+        if found < FORMAT and isinstance(given, Mapping):  # which there was no word for
+            config = {**config, part: {**given, "scale_lr": False}}
     return {**config, "format": FORMAT, "vae": spec}
 
 

@@ -66,7 +66,8 @@ def fit(
             A memory-mapped array stays on disk, and a :func:`pyro_vae.data.stream` is read anew in
             every epoch; what is read off all training images before and after training is read
             off 10,000 of them.
-        validation: Images that are not trained on, by which ``patience``, ``keep_best`` and
+        validation: Images that are not trained on, by which the weights that training ends with
+            are chosen (unless ``keep_best=False``), and by which ``patience`` and
             ``lr_schedule="plateau"`` choose: so they are none to report figures of. Or a share of
             ``images`` to hold out, chosen by the seed; ``"last:N"`` of them; the path of a folder
             or file of others; a :class:`~pyro_vae.data.Data`, whose validation part it is; or None.

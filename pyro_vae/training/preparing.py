@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import math
 from collections.abc import Mapping
 
 from pyro_vae import elbo, forecasting
@@ -11,6 +13,7 @@ from pyro_vae.history import History
 from pyro_vae.noise import fixed_noise, noise
 from pyro_vae.training import distributed
 from pyro_vae.training.notes import kl_note, scale_note
+from pyro_vae.training.runs import put_weights
 from pyro_vae.vae import VAE
 
 __all__: list[str] = []
@@ -36,21 +39,36 @@ def _start(vae: VAE, constants: Mapping[str, elbo.Constant], train: Loaded) -> N
     """Start at the best constant prediction, unless the model's own start is better.
 
     It is where the model has been trained, and where a constant is all but certain of what other
-    images have otherwise. So both are tried on images that the constant was not found on.
+    images have otherwise. So both are tried on images that the constant was not found on; of fewer
+    than 10 images there are none of those, and of columns in units of their own a start at 0 can be
+    far off all of them.
     """
     if any(head.offset is not None for _, _, head, _, _ in vae.parts_of(train[:1])):
         return  # it began so when it was trained before
-    known, wanted = max(each.images for each in constants.values()), min(len(train) // 10, _ASIDE)
+    wanted = min(len(train) // 10, _ASIDE)
+    if vae.joint or not wanted:
+        elbo.start_at(vae, constants, train)
+        return
+    known, others = max(each.images for each in constants.values()), constants
     if len(train) - known < wanted:
         known = len(train) - wanted
-        constants = elbo.best_constants(vae, train[:known])
-    tried = train[known : known + wanted] if wanted else train
-    terms = elbo.held_out_terms(vae, tried)
-    own = float((terms.reconstruction - terms.kl).mean())
-    lost = elbo.constant_score(vae, constants, tried) - own
-    # The processes' models are still as each has made it, and begin alike.
-    if not distributed.agreed(lost) <= 0:
+        others = elbo.best_constants(vae, train[:known])
+    tried = train[known : known + wanted]
+    own, before = _score(vae, tried), copy.deepcopy(vae.state_dict())
+    elbo.start_at(vae, others, train)
+    gained = distributed.agreed(_score(vae, tried) - own, train.device)
+    for _, _, head, _, _ in vae.parts_of(train[:1]):
+        head.offset = None
+    put_weights(vae, before)
+    # What is not finite is no better, wherever it is; what gains nothing stays as it was.
+    if gained > 0 or not math.isfinite(own):
         elbo.start_at(vae, constants, train)
+
+
+def _score(vae: VAE, images: Loaded) -> float:
+    """The ELBO of images, nats per image."""
+    terms = elbo.held_out_terms(vae, images)
+    return float((terms.reconstruction - terms.kl).mean())
 
 
 def measure(vae: VAE, train: Loaded, history: History) -> Mapping[str, elbo.Constant]:

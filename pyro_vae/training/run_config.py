@@ -165,6 +165,8 @@ class RunConfig(ModelConfig, DataConfig):
             if (value := getattr(self.fit, name)) is not False:
                 options[name] = value
         options.pop("keep_best", None)  # what a run ends with that has no validation part
+        if self.fit.keep_best is False and is_file(self.data):  # which may have one
+            options["keep_best"] = False
         if validation is not None:
             if self.fit.settled(validation=True).keep_best:
                 options["keep_best"] = True

@@ -67,7 +67,7 @@ def _parted(wanted: tuple[Any, ...], asked: Asked) -> Parted:
 
 def _check_table(config: RunConfig) -> None:
     """Refuse options that say nothing of a table."""
-    for name in (*declared(ObservationConfig), "augment", "init_from_data"):
+    for name in (*declared(ObservationConfig), "augment"):
         part = config.observation if hasattr(config.observation, name) else config.fit
         if getattr(part, name) != getattr(type(part)(), name):
             observed = part is config.observation

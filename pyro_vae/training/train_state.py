@@ -272,11 +272,12 @@ class TrainState:
         """
         if held_out is None or not self.settled():
             return False
-        score = distributed.agreed(value_of(held_out, history.objective))
+        score = distributed.agreed(value_of(held_out, history.objective), self.device)
         if self.per_epoch is not None:
             self.per_epoch.step(score)
         self.waited += 1
-        if self.best is None or score > self.best[0]:
+        # What is not finite is never the best, nor better than what comes.
+        if math.isfinite(score) and (self.best is None or score > self.best[0]):
             weights = {}
             if self.settings.keep_best:
                 weights = copy.deepcopy(self.averaged.state_dict())

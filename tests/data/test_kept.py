@@ -357,7 +357,7 @@ def test_ten_images_are_told_at_every_step(cli: Callable[..., Result], tmp_path:
     few = "1 held-out image is too few to judge by: give 10 or more"
     # Before the first step, and among the last lines.
     assert trained.stderr.splitlines().count(few) == 2
-    assert trained.stderr.splitlines()[-2] == few
+    assert trained.stderr.splitlines()[-3] == few
     scored = cli("evaluate", "run")
     assert scored.stdout.splitlines()[1] == few
     diagnosed = cli("diagnose", "run").stdout

@@ -14,7 +14,10 @@ import pytest
 
 from .pages import PAGES, ROOT, tokens_of
 
-OTHERS = {"--nproc-per-node", "--nnodes", "--doctest-modules", "--strict", "--quiet", "--editable"}
+OTHERS = {
+    *("--nproc-per-node", "--nnodes", "--doctest-modules", "--strict", "--quiet", "--editable"),
+    *("--shadow", "--shadow-compiled"),
+}
 """Options of torchrun, pytest, mypy and pip."""
 SUFFIXES = (".py", ".md", ".toml", ".json", ".npz", ".yml")
 WRITTEN = {"FILE.py", "FILE.npy", "SPEC.toml"}
