@@ -223,8 +223,10 @@ def _make_movable(head: BuiltHead, raw: Tensor) -> None:
     def slopes(values: Sequence[Tensor]) -> list[Tensor]:
         leaves = [value.detach().clone().requires_grad_(True) for value in values]
         made = head.values(leaves[0][None], dict(zip(head.learned, leaves[1:], strict=True)))
-        # All leaves are in it, also where no parameter is made of any.
-        total = sum((part.sum() for part in made.values()), sum(0 * leaf.sum() for leaf in leaves))
+        # All leaves are in it, also where no parameter is made of any; and no plain sums of what
+        # sums to 1 whatever they are.
+        mixed = (part * _weights(part) for part in made.values())
+        total = sum((part.sum() for part in mixed), sum(0 * leaf.sum() for leaf in leaves))
         return [slope.abs() for slope in torch.autograd.grad(cast(Tensor, total), leaves)]
 
     with torch.enable_grad():
@@ -237,6 +239,12 @@ def _make_movable(head: BuiltHead, raw: Tensor) -> None:
         with torch.no_grad():
             for number, each in zip(numbers, flat, strict=True):
                 number[each] *= 0.9
+
+
+def _weights(values: Tensor) -> Tensor:
+    """Fixed ones, each of its own: in [1, 3]."""
+    each = torch.arange(values.numel(), device=values.device, dtype=values.dtype)
+    return 2 + each.cos().reshape(values.shape)
 
 
 @torch.no_grad()

@@ -6,11 +6,12 @@ import math
 from pathlib import Path
 from typing import Any
 
+import pyro.distributions as dist
 import pytest
 import torch
 from torch import Tensor
 
-from pyro_vae import VAE, History, evaluate, fit, networks, observations
+from pyro_vae import VAE, Head, History, Part, evaluate, fit, networks, observations
 from pyro_vae.training import RunConfig, read_config
 
 from .models import small
@@ -185,3 +186,40 @@ def test_wide_layers_learn_in_proportion_more_slowly() -> None:
         share = 1024 / (48 * 64) if name in wide else 1.0
         assert moved[True][name] == pytest.approx(1e-4 * share, rel=1e-3)
         assert moved[False][name] == pytest.approx(1e-4, rel=1e-3)
+
+
+def test_what_has_collapsed_is_not_moved_where_that_would_be_worse(few: Tensor) -> None:
+    """It has learned the constant itself: once more under it would be twice of it."""
+    vae = small("normal-learned-sigma", latent_dim=1)
+    fit(vae, few, epochs=40, batch_size=30, lr=3e-3, beta=1e4, init_from_data=False)
+    before = evaluate(vae, few, parts=())
+    assert before["active_units"] == 0
+    weights = {name: value.clone() for name, value in vae.state_dict().items()}
+    fit(vae, few, **STILL)
+    assert offset(vae) is None
+    for name, value in vae.state_dict().items():
+        torch.testing.assert_close(value, weights[name], rtol=0, atol=1e-25)
+
+
+def test_a_column_that_is_known_of_the_last_rows_only_begins_where_it_lies() -> None:
+    torch.manual_seed(0)
+    rows = {"a": torch.randn(200, 1), "b": 500 + torch.randn(200, 1)}
+    rows["b"][:-15] = float("nan")
+    parts = {name: Part((1,), "real-normal") for name in rows}
+    vae = VAE(parts, 2, net=networks.MLP(8))
+    fit(vae, rows, epochs=1, lr=1e-30)
+    found = vae.decode(torch.zeros(1, 2))
+    assert float(found["b"].mean.detach()) == pytest.approx(500, abs=3)
+
+
+def test_probabilities_that_sum_to_one_start_as_they_are_in_the_data() -> None:
+    """Their sum has no slope, and they have."""
+    torch.manual_seed(0)
+    levels = torch.multinomial(torch.tensor([0.7, 0.2, 0.1]), 400, replacement=True).float()
+    head = Head.of(dist.Categorical, probs=(3,), levels="real")
+    vae = VAE((4,), 2, head, networks.MLP(8))
+    fit(vae, levels.reshape(100, 4), **STILL)
+    counts = torch.stack([(levels.reshape(100, 4) == k).float().mean(0) for k in range(3)], -1)
+    assert offset(vae) is not None
+    found = vae.likelihood(torch.zeros(1, vae.likelihood.numbers)).base_dist.probs[0]
+    torch.testing.assert_close(found, counts, atol=0.02, rtol=0)
