@@ -161,9 +161,8 @@ class RunConfig(ModelConfig, DataConfig):
         validation = self.validation or (SHARE if self.fit.chooses else None)
         # Of what is trained: False was the default of them all once.
         for name in ("init_from_data", "scale_lr"):
-            options.pop(name, None)
-            if (value := getattr(self.fit, name)) is not False:
-                options[name] = value
+            if options.setdefault(name, getattr(self.fit, name)) is False:
+                del options[name]
         options.pop("keep_best", None)  # what a run ends with that has no validation part
         if self.fit.keep_best is False and is_file(self.data):  # which may have one
             options["keep_best"] = False
