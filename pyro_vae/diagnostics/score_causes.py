@@ -136,9 +136,10 @@ def beta_too_small(s: Situation) -> Cause | None:
         return None
     # As large a one as is not forecast to collapse.
     most = math.inf if not e.pressure_at_1 else SAFE / e.pressure_at_1
-    if most <= e.beta:
+    beta = float(f"{min(1.0, most):.1g}")
+    if not e.beta < beta <= most:  # rounded to where it is, or to what would collapse
         return None
-    changes = {"beta": f"{min(1.0, most):.1g}"}
+    changes = {"beta": f"{beta:g}"}
     return Cause(
         "beta-too-small",
         f"{below_words(e)}: at β = {e.beta:.3g} the KL was let grow to {e.kl:.4g} nats",
