@@ -23,9 +23,6 @@ __all__ = [
     "Constant",
     "best_constants",
     "constant_score",
-    "freeze_residuals",
-    "predict_half",
-    "start_at",
 ]
 
 

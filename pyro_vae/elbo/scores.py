@@ -20,9 +20,7 @@ from pyro_vae.param_store import local_params
 from pyro_vae.vae import VAE
 
 __all__ = [
-    "BLOCK",
     "bits_per_dim",
-    "evaluation_mode",
     "held_out_terms",
     "local_params",
     "scores_of",

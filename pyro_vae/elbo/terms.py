@@ -18,7 +18,7 @@ from pyro_vae.objectives import terms as sites
 from pyro_vae.objectives.terms import Site
 from pyro_vae.posteriors import code_of
 
-__all__ = ["ACTIVE", "Terms", "active_of_moments", "active_units", "terms_of"]
+__all__ = ["ACTIVE", "Terms", "active_units", "terms_of"]
 
 ACTIVE = 0.01
 """A latent unit is active if its posterior mean varies by more over images (Burda et al. 2016)."""
