@@ -21,7 +21,6 @@ from .pages import explained
 
 if TYPE_CHECKING:
     from pyro_vae.data import Data
-    from pyro_vae.history import ObjectiveKey, Record
     from pyro_vae.training import History, Trained
     from pyro_vae.vae import VAE
 
@@ -67,8 +66,8 @@ def fit(context: click.Context, /, **options: Any) -> None:
         if distributed.present() > 0:
             return
     few = few_words(len(data.held_out), _unit(data))
+    best = bool(read_config(out)["fit"].get("keep_best"))
     if few is None:
-        best = bool(read_config(out)["fit"].get("keep_best"))
         _tell_best(history, best)
         _tell_score(history, _unit(data), best, _ppca(vae, data, history.kind))
     else:
@@ -76,9 +75,9 @@ def fit(context: click.Context, /, **options: Any) -> None:
     click.echo(f"run folder: {out}; next: pyro-vae diagnose {out}", err=True)
     click.echo(explained("fit"), err=True)
     if asked_json:
-        held_out = history.epochs("held-out")
-        last = held_out[-1] if held_out else None
-        echo_json({"run": str(out), "data": told(data), "held_out": last})
+        end = history.ended(best)
+        held_out = None if end is None or end["split"] != "held-out" else end
+        echo_json({"run": str(out), "data": told(data), "held_out": held_out})
 
 
 def _tell_score(history: History, unit: str, best: bool, ppca: float | None) -> None:
@@ -88,12 +87,10 @@ def _tell_score(history: History, unit: str, best: bool, ppca: float | None) -> 
     """
     from pyro_vae.history import value_of
 
-    constant, records = history.baselines.get("best constant prediction"), _scored(history)
-    if constant is None or not records:
+    constant, last = history.baselines.get("best constant prediction"), history.ended(best)
+    if constant is None or last is None:
         return
-    key, last = history.objective, records[-1]
-    if best:
-        last = _best(records, key)
+    key = history.objective
     part = history.part if last["split"] == "held-out" else "training"
     reached = value_of(last, key)
     click.echo(f"{part} {key}: {reached:,.1f} nats per {unit}", err=True)
@@ -112,33 +109,23 @@ def _tell_score(history: History, unit: str, best: bool, ppca: float | None) -> 
         )
 
 
-def _scored(history: History) -> list[Record]:
-    """The records that a run is judged by: held-out ones where there are any, at its final β."""
-    records = history.epochs("held-out") or history.epochs()
-    return [record for record in records if record["beta"] == records[-1]["beta"]]
-
-
-def _best(records: list[Record], key: ObjectiveKey) -> Record:
-    from pyro_vae.history import value_of
-
-    return max(records, key=lambda record: value_of(record, key))
-
-
 def _tell_best(history: History, kept: bool) -> None:
     """Say so where held-out images were scored better before training ended."""
     from pyro_vae.history import value_of
 
-    records, key = _scored(history), history.objective
+    records, key = history.judged(), history.objective
     part = "validation" if history.part == "validation" else "held-out"
-    if kept and records and records[0]["split"] == "held-out":
-        best = _best(records, key)
-        said = f"{value_of(best, key):,.1f} at epoch {best['epoch']}"
-        if best is not records[-1]:
+    end = history.ended(kept)
+    if end is None or end["split"] != "held-out":
+        return
+    if kept:
+        said = f"{value_of(end, key):,.1f} at epoch {end['epoch']}"
+        if end is not records[-1]:
             click.echo(f"best {part} {key}: {said}, whose weights are kept", err=True)
         return
-    if len(records) <= 5 or records[0]["split"] != "held-out":
+    if len(records) <= 5:
         return
-    best, last = _best(records[:-5], key), records[-5:]
+    best, last = max(records[:-5], key=lambda record: value_of(record, key)), records[-5:]
     # Hundredths of a nat are noise.
     reached = value_of(best, key)
     if round(reached, 1) > round(max(value_of(record, key) for record in last), 1):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -125,6 +126,23 @@ class History:
     def objective(self) -> ObjectiveKey:
         """Under which name reconstruction − kl stands; ``elbo`` or ``objective``."""
         return objective_key(self.kind)
+
+    def judged(self) -> list[Record]:
+        """What a run is judged by: held-out epochs where there are any, at its final β."""
+        records = self.epochs("held-out") or self.epochs()
+        return [record for record in records if record["beta"] == records[-1]["beta"]]
+
+    def ended(self, best: bool) -> Record | None:
+        """The record of the weights that training ended with; None before its first epoch.
+
+        Args:
+            best: Whether those were kept that were best on held-out images.
+        """
+        records = self.judged()
+        finite = [each for each in records if math.isfinite(value_of(each, self.objective))]
+        if best and finite and finite[0]["split"] == "held-out":
+            return max(finite, key=lambda each: value_of(each, self.objective))
+        return records[-1] if records else None
 
     def lines(self, start: int = 0) -> Iterator[str]:
         """The records from ``start`` on as JSON lines."""

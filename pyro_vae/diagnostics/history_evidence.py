@@ -109,11 +109,8 @@ def _of_epochs(history: History, keep_best: bool) -> JSON:
     if not known:
         return {"fallen": None, "gap": None}
     scores = [value_of(record, key) for record in held_out[:known]]
-    end = known - 1
-    if keep_best:
-        # The best of those scored at the final β, as training has it.
-        settled = [i for i in range(known) if training[i]["beta"] == training[end]["beta"]]
-        end = max(settled, key=lambda i: scores[i])
+    ended = history.ended(keep_best)
+    end = next((i for i in range(known) if held_out[i] is ended), known - 1)
     best = max(scores[: end + 1])
     return {
         "fallen": (best - scores[end]) / max(best - scores[0], 1e-9),

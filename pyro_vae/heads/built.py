@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
@@ -175,7 +175,7 @@ class BuiltHead(nn.Module):
             raw: Shape (..., numbers), the offset in it.
             learned: Numbers in place of the head's own learned ones, by name, of the same shapes.
         """
-        known = dict(self.learned) if learned is None else learned
+        known: Any = self.learned if learned is None else learned
         values: dict[str, Tensor] = {}
         start = {"pixel": 0, "image": self.grid_numbers}
         for name, param in self.head.parameters:

@@ -123,6 +123,9 @@ def test_it_ends_on_the_best_validation_weights_unless_asked_for_the_last(
     assert max(bounds) > bounds[-1] + 1
     wanted = max(bounds) if best else bounds[-1]
     assert evaluate(vae, few[200:], parts=())["elbo"] == pytest.approx(wanted, rel=1e-5)
+    end = history.ended(best)
+    assert end is not None
+    assert end["elbo"] == wanted
     assert read_config(tmp_path / "run")["fit"]["keep_best"] is best
 
 
