@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points, version
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -48,6 +49,12 @@ def test_fit_writes_a_run_and_prints_json(cli: Run, tmp_path: Path) -> None:
     assert load(tmp_path / "runs" / "bernoulli-0").obs.title == "bernoulli"
 
 
+def epochs_of(scores: list[float]) -> list[dict[str, Any]]:
+    """Held-out records of these scores."""
+    own = {"record": "epoch", "split": "held-out", "beta": 1.0}
+    return [{**own, "epoch": epoch, "elbo": score} for epoch, score in enumerate(scores, 1)]
+
+
 @pytest.mark.parametrize(
     ("scores", "said"),
     [
@@ -64,10 +71,7 @@ def test_fit_writes_a_run_and_prints_json(cli: Run, tmp_path: Path) -> None:
 def test_the_best_epoch_is_told_where_it_is_long_past(
     scores: list[float], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [
-        {"record": "epoch", "split": "held-out", "epoch": epoch, "beta": 1.0, "elbo": score}
-        for epoch, score in enumerate(scores, 1)
-    ]
+    rows = epochs_of(scores)
     _tell_best(History(kind="density", records=rows), kept=False)
     assert capsys.readouterr().err == said
     rising = [{**row, "beta": row["epoch"] / len(rows)} for row in rows]
@@ -89,10 +93,7 @@ def test_the_best_epoch_is_told_where_it_is_long_past(
 def test_the_epoch_whose_weights_are_kept_is_told_where_it_is_not_the_last(
     scores: list[float], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    rows = [
-        {"record": "epoch", "split": "held-out", "epoch": epoch, "beta": 1.0, "elbo": score}
-        for epoch, score in enumerate(scores, 1)
-    ]
+    rows = epochs_of(scores)
     _tell_best(History(kind="density", records=rows, part="validation"), kept=True)
     assert capsys.readouterr().err == said
 

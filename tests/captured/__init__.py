@@ -4,7 +4,7 @@ A situation is a function that returns ``step``: (objective, i) → what of loss
 is to see of the i-th step, on noise that was seeded by i.
 """
 
-from . import arguments, around, others, programs, reads, state
+from . import arguments, around, modules, others, programs, reads, state
 from .making import SITUATIONS, Net, Step, data, pair, seen
 from .unseen import UNSEEN
 
@@ -16,6 +16,7 @@ __all__ = [
     "arguments",
     "around",
     "data",
+    "modules",
     "others",
     "pair",
     "programs",
